@@ -1,0 +1,41 @@
+package shardferry
+
+import "go.mongodb.org/mongo-driver/v2/bson"
+
+// A Collection says where the documents of one source collection go. Workers
+// route by UUID, so that a rename needs no order between shards.
+type Collection struct {
+	UUID        UUID      `bson:"uuid"` // on the source
+	Source      Namespace `bson:"source"`
+	Destination Namespace `bson:"destination"`
+	ShardKey    bson.Raw  `bson:"shardKey,omitempty"` // the destination's, nil if unsharded
+	Capped      bool      `bson:"capped,omitempty"`
+	Collated    bool      `bson:"collated,omitempty"` // its default collation is not simple
+	Dropped     bool      `bson:"dropped,omitempty"`  // later events of it are discarded
+}
+
+// A CopyTask is one range of a collection on one source shard: the documents
+// whose index key is at least Min and less than Max. It is resumable: Resume is
+// the key of the last document of which all before it are on the destination.
+type CopyTask struct {
+	ID     int64    `bson:"_id"`
+	Shard  ShardID  `bson:"shard"`
+	UUID   UUID     `bson:"uuid"`
+	Index  bson.Raw `bson:"index"`         // key pattern of the index that is scanned
+	Min    bson.Raw `bson:"min,omitempty"` // inclusive, in the pattern's form; empty: from the start
+	Max    bson.Raw `bson:"max,omitempty"` // exclusive; empty: to the end
+	Resume bson.Raw `bson:"resume,omitempty"`
+	Docs   int64    `bson:"docs"`  // documents copied so far
+	Bytes  int64    `bson:"bytes"` // their size
+	Done   bool     `bson:"done"`
+}
+
+// TaskProgress is what a worker reports of a copy task. Docs and Bytes are
+// totals of the task, never increments, so that a report sent twice is harmless.
+type TaskProgress struct {
+	ID     int64    `bson:"id"`
+	Resume bson.Raw `bson:"resume,omitempty"`
+	Docs   int64    `bson:"docs"`
+	Bytes  int64    `bson:"bytes"`
+	Done   bool     `bson:"done"`
+}

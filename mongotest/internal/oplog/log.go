@@ -1,0 +1,220 @@
+package oplog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// ErrTruncated reports that entries the caller asked for have been rolled over
+// or truncated. A change stream answers with ChangeStreamHistoryLost.
+var ErrTruncated = errors.New("oplog: entries have been truncated")
+
+// Options bound a Log. Zero means no bound. The last entry always stays.
+type Options struct {
+	MaxEntries int
+	MaxBytes   int64
+}
+
+// A Log is one replica set's oplog. It is safe for concurrent use.
+type Log struct {
+	clock *Clock
+	opts  Options
+
+	mu      sync.RWMutex
+	ring    segments
+	bytes   int64
+	term    int64
+	last    bson.Timestamp
+	dropped bson.Timestamp // timestamp of the newest entry that is gone, zero if none is
+	changed chan struct{}  // closed at the next Append; nil while nobody waits
+}
+
+// NewLog returns an empty log in term 1 that takes its times from clock.
+func NewLog(clock *Clock, o Options) *Log {
+	return &Log{clock: clock, opts: o, term: 1}
+}
+
+// Append assigns each entry its TS, and Term and Wall where they are zero, and
+// adds them in order. Consecutive entries of one multi-document transaction are
+// chained through Txn.Prev. It returns the last TS. The caller holds the lock
+// of the data it changed and does not touch the entries afterwards.
+func (l *Log) Append(es ...*Entry) bson.Timestamp {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(es) == 0 {
+		return l.last
+	}
+	ts := l.clock.Tick(len(es))
+	var wall time.Time
+	for i, e := range es {
+		e.TS = bson.Timestamp{T: ts.T, I: ts.I + uint32(i)}
+		if e.Term == 0 {
+			e.Term = l.term
+		}
+		if e.Wall.IsZero() {
+			if wall.IsZero() {
+				wall = time.Now()
+			}
+			e.Wall = wall
+		}
+		if i > 0 && sameTransaction(es[i-1], e) {
+			e.Txn.Prev = es[i-1].TS
+		}
+		l.ring.push(e)
+		l.bytes += e.size()
+	}
+	l.last = es[len(es)-1].TS
+	l.rollover()
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+	return l.last
+}
+
+func sameTransaction(a, b *Entry) bool {
+	return a.Txn.Multi && b.Txn.Multi && a.Txn.Number == b.Txn.Number && bytes.Equal(a.Txn.LSID, b.Txn.LSID)
+}
+
+// Noop appends a no-op entry with the given o, as the periodic noop writer and
+// appendOplogNote do, and returns its timestamp.
+func (l *Log) Noop(o bson.Raw) bson.Timestamp { return l.Append(&Entry{Op: Noop, O: o}) }
+
+// First returns the timestamp of the oldest entry, zero if the log is empty.
+func (l *Log) First() bson.Timestamp {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.ring.len() == 0 {
+		return bson.Timestamp{}
+	}
+	return l.ring.at(0).TS
+}
+
+// Last returns the timestamp of the newest entry, zero if there never was one.
+func (l *Log) Last() bson.Timestamp {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.last
+}
+
+// Majority returns the majority commit point. Every replica set has one node,
+// so it is Last.
+func (l *Log) Majority() bson.Timestamp { return l.Last() }
+
+// Dropped returns the timestamp of the newest entry that has been rolled over
+// or truncated, zero if the log still reaches back to its beginning.
+func (l *Log) Dropped() bson.Timestamp {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.dropped
+}
+
+// Len returns the number of entries.
+func (l *Log) Len() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.ring.len()
+}
+
+// Bytes returns the size of all entries in bytes, as Options.MaxBytes counts it.
+func (l *Log) Bytes() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.bytes
+}
+
+// SetTerm sets the term of later entries, at an election.
+func (l *Log) SetTerm(term int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.term = term
+}
+
+// Term returns the term that later entries get.
+func (l *Log) Term() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.term
+}
+
+// Read returns up to limit entries in order, from the first one later than after,
+// or at it if inclusive. No entries and no error means the end of the log. It
+// fails with ErrTruncated if entries it should have returned are gone.
+func (l *Log) Read(after bson.Timestamp, inclusive bool, limit int) ([]*Entry, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.dropped.After(after) || inclusive && !l.dropped.IsZero() && l.dropped.Equal(after) {
+		return nil, fmt.Errorf("read after %v: %w", after, ErrTruncated)
+	}
+	from := l.ring.search(after, inclusive)
+	return l.ring.slice(from, limit), nil
+}
+
+// At returns the entry with exactly this timestamp.
+func (l *Log) At(ts bson.Timestamp) (*Entry, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	i := l.ring.search(ts, true)
+	if i == l.ring.len() || !l.ring.at(i).TS.Equal(ts) {
+		return nil, false
+	}
+	return l.ring.at(i), true
+}
+
+// Wait returns nil once Last is later than after, or the cause of ctx's end.
+func (l *Log) Wait(ctx context.Context, after bson.Timestamp) error {
+	for {
+		changed := l.watch(after)
+		if changed == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// watch returns the channel that the next Append closes, or nil if Last is
+// later than after already.
+func (l *Log) watch(after bson.Timestamp) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last.After(after) {
+		return nil
+	}
+	if l.changed == nil {
+		l.changed = make(chan struct{})
+	}
+	return l.changed
+}
+
+// Truncate drops the entries older than before, as if the log had rolled over.
+// The last entry always stays.
+func (l *Log) Truncate(before bson.Timestamp) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.ring.len() > 1 && l.ring.at(0).TS.Before(before) {
+		l.dropFirst()
+	}
+}
+
+func (l *Log) rollover() {
+	for l.ring.len() > 1 && (l.opts.MaxEntries > 0 && l.ring.len() > l.opts.MaxEntries ||
+		l.opts.MaxBytes > 0 && l.bytes > l.opts.MaxBytes) {
+		l.dropFirst()
+	}
+}
+
+func (l *Log) dropFirst() {
+	e := l.ring.pop()
+	l.bytes -= e.size()
+	l.dropped = e.TS
+}

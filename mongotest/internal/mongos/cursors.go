@@ -1,0 +1,5 @@
+package mongos
+
+type cursorTable struct{}
+
+func newCursorTable() *cursorTable { return &cursorTable{} }

@@ -1,0 +1,5 @@
+package mongos
+
+type sessionTable struct{}
+
+func newSessionTable() *sessionTable { return &sessionTable{} }

@@ -1,0 +1,68 @@
+package mongoconn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+func TestPasswordNeverShows(t *testing.T) {
+	for _, uri := range []string{
+		"mongodb://u:c4n4ry@h:27017/?x=y",
+		"mongodb://u:c4n4ry@h:port",
+		"mongodb://u:c4n4ry@",
+		"mongodb://u:c4n4ry@h1,h2:99999/",
+		"mongodb://u:p@c4n4ry@h/",
+		"mongodb://u:c4n4ry%@h/",
+		"mongodb+srv://u:c4n4ry@h:1/",
+		"postgres://u:c4n4ry@h/db",
+		"u:c4n4ry@h",
+		"mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:c4n4ry",
+	} {
+		t.Run(uri, func(t *testing.T) {
+			assert.NotContains(t, mongoconn.Redact(uri), "c4n4ry")
+			_, err := mongoconn.Connect(mongoconn.Config{URI: uri})
+			if err != nil {
+				assert.NotContains(t, err.Error(), "c4n4ry")
+			}
+		})
+	}
+}
+
+func TestWrongURIIsRefused(t *testing.T) {
+	for _, uri := range []string{"", "localhost:27017", "http://h", "mongodb://", "mongodb://h:0", "mongodb://h/?w=-4"} {
+		require.Error(t, mongoconn.CheckURI(uri), uri)
+	}
+	require.NoError(t, mongoconn.CheckURI("mongodb://a:b@h1:1,h2:2/?authSource=admin"))
+}
+
+func TestClassify(t *testing.T) {
+	server := func(code int32, labels ...string) error {
+		return fmt.Errorf("wrapped: %w", mongo.CommandError{Code: code, Labels: labels})
+	}
+	tests := []struct {
+		name string
+		err  error
+		want mongoconn.Class
+	}{
+		{"nothing", nil, mongoconn.None},
+		{"stepped down", server(10107), mongoconn.Transient},
+		{"an unknown code with a label", server(987654, "RetryableWriteError"), mongoconn.Transient},
+		{"duplicate key", server(11000), mongoconn.Permanent},
+		{"history lost", server(286), mongoconn.Permanent},
+		{"connection closed", fmt.Errorf("read: %w", io.EOF), mongoconn.Transient},
+		{"asked to stop", context.Canceled, mongoconn.Permanent},
+		{"no server error", errors.New("boom"), mongoconn.Permanent},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { assert.Equal(t, tt.want, mongoconn.Classify(tt.err)) })
+	}
+}

@@ -1,0 +1,48 @@
+package mongoconn
+
+import (
+	"context"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+// SetWriteBlock blocks or admits the writes of all users of a cluster who do
+// not hold bypassWriteBlockingMode. It may be repeated. When it returns, no
+// write that was admitted before is still running (server:
+// README_user_write_blocking.md).
+func SetWriteBlock(ctx context.Context, client *mongo.Client, blocked bool) error {
+	err := client.Database("admin").RunCommand(ctx, bson.D{
+		{"setUserWriteBlockMode", 1},
+		{"global", blocked},
+	}).Err()
+	if err != nil {
+		return fmt.Errorf("set user write block mode to %v: %w", blocked, err)
+	}
+	return nil
+}
+
+// CanBypassWriteBlock reports whether the client's user may write to a cluster
+// whose user writes are blocked. Without a logged-in user nobody may.
+func CanBypassWriteBlock(ctx context.Context, client *mongo.Client) (bool, error) {
+	var status struct {
+		AuthInfo struct {
+			Privileges []struct {
+				Actions []string `bson:"actions"`
+			} `bson:"authenticatedUserPrivileges"`
+		} `bson:"authInfo"`
+	}
+	err := client.Database("admin").RunCommand(ctx, bson.D{{"connectionStatus", 1}, {"showPrivileges", true}}).Decode(&status)
+	if err != nil {
+		return false, fmt.Errorf("read the privileges of the connection: %w", err)
+	}
+	for _, p := range status.AuthInfo.Privileges {
+		for _, a := range p.Actions {
+			if a == "bypassWriteBlockingMode" || a == "anyAction" {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}

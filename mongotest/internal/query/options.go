@@ -1,0 +1,19 @@
+package query
+
+import "go.mongodb.org/mongo-driver/v2/bson"
+
+// Options is what a filter or projection needs from its caller.
+type Options struct {
+	// Let holds the command's variables. It is handed on unread to whoever
+	// made the hooks.
+	Let bson.Raw
+	// Expr evaluates the expression of $expr for a document. Without it
+	// $expr is refused.
+	Expr func(expr bson.RawValue, doc bson.Raw) (bool, error)
+	// Value evaluates an aggregation expression in a projection; a missing
+	// value has Type 0. Without it expressions are refused.
+	Value func(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error)
+	// Matcher is the filter whose match the positional projection "a.$"
+	// refers to. Only CompileProjection reads it.
+	Matcher *Matcher
+}

@@ -1,0 +1,109 @@
+package storage
+
+import (
+	"context"
+	"sync"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+)
+
+// An Engine holds the data of one replica set. It is safe for concurrent use:
+// writers exclude everybody, readers share.
+type Engine struct {
+	log   *oplog.Log
+	clock *oplog.Clock
+
+	mu       sync.RWMutex
+	cat      *catalog
+	locks    lockTable
+	seq      uint64 // number of the latest Update or Commit; the version of the records it wrote
+	validate ValidateFunc
+	changed  chan struct{} // closed when a transaction ends; nil while nobody waits
+}
+
+// NewEngine returns an engine without data that logs its changes to log.
+func NewEngine(log *oplog.Log, clock *oplog.Clock) *Engine {
+	return &Engine{log: log, clock: clock, cat: newCatalog()}
+}
+
+// SetValidator sets the function that decides whether a document fulfils a
+// collection's validator. Without one, every document does.
+func (e *Engine) SetValidator(f ValidateFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.validate = f
+}
+
+// View runs fn with the current data. Several Views run at once. fn must not
+// write, block, or keep the Tx or what it got from it, except documents.
+func (e *Engine) View(fn func(*Tx) error) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return fn(&Tx{e: e, cat: e.cat})
+}
+
+// Update runs fn alone. What fn did is logged before anybody else sees it; if
+// fn returns an error, all of it is undone, nothing is logged, and the error is
+// returned as it is. A single failed call on the Tx has changed nothing, so fn
+// may also go on after it.
+//
+// A write that meets an open transaction's fails with WriteConflict; see
+// UpdateWait.
+func (e *Engine) Update(fn func(*Tx) error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.update(fn)
+}
+
+func (e *Engine) update(fn func(*Tx) error) error {
+	e.seq++
+	tx := &Tx{e: e, cat: e.cat, writable: true}
+	if err := fn(tx); err != nil {
+		tx.rollback()
+		return err
+	}
+	e.log.Append(tx.staged...)
+	return nil
+}
+
+// UpdateWait is Update that behaves as the server does outside transactions:
+// if fn returns a WriteConflict, it is undone, and repeated once a transaction
+// has ended. So fn must be repeatable and return the conflict. It returns the
+// cause of ctx's end when that comes first.
+func (e *Engine) UpdateWait(ctx context.Context, fn func(*Tx) error) error {
+	for {
+		wait, err := e.updateOrWatch(fn)
+		if wait == nil {
+			return err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// updateOrWatch returns a channel that the end of the next transaction closes,
+// if fn met one.
+func (e *Engine) updateOrWatch(fn func(*Tx) error) (<-chan struct{}, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.update(fn)
+	if !mongoerr.Is(err, mongoerr.WriteConflict) || e.locks.empty() {
+		return nil, err
+	}
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	return e.changed, err
+}
+
+// transactionEnded wakes those that wait for a conflict to go away.
+func (e *Engine) transactionEnded() {
+	if e.changed != nil {
+		close(e.changed)
+		e.changed = nil
+	}
+}

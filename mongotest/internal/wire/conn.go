@@ -1,0 +1,204 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+)
+
+// maxKeptBuffer is how large a reply buffer a connection keeps for the next
+// reply, in bytes.
+const maxKeptBuffer = 1 << 20
+
+// errDropped reports that a fault closed the connection.
+var errDropped = errors.New("connection dropped by a fault")
+
+// A conn is one connection. Only its loop touches it; the reader has the
+// network connection's reading half for itself.
+type conn struct {
+	srv        *Server
+	nc         net.Conn
+	client     *command.Client
+	out        []byte
+	replyID    int32
+	agreed     []string // compressors agreed on in the handshake
+	sasl       *conversation
+	helloSeen  bool
+	negotiated byte // the compressor of the message being answered, 0 if none
+}
+
+func newConn(s *Server, nc net.Conn, id int64) *conn {
+	return &conn{srv: s, nc: nc, client: &command.Client{ID: id, Addr: nc.RemoteAddr().String()}}
+}
+
+// read hands each message to the loop. It returns why there are no more. It
+// reads ahead of the loop by one message, which is how the end of the
+// connection is noticed while a command runs.
+func (c *conn) read(ctx context.Context, frames chan<- frame) error {
+	r := bufio.NewReaderSize(c.nc, 16<<10)
+	for {
+		f, err := readFrame(r)
+		if err != nil {
+			return err
+		}
+		select {
+		case frames <- f:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// loop answers message after message. serverCtx ends with the server, ctx with
+// the connection.
+func (c *conn) loop(serverCtx, ctx context.Context, frames <-chan frame) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case f := <-frames:
+			m, err := parse(f)
+			if err != nil && m == nil {
+				return err
+			}
+			c.negotiated = c.agreedOn(m.compressor)
+			cmdCtx := ctx
+			if !m.wantsReply() {
+				cmdCtx = serverCtx // the client may leave; its write goes on
+			}
+			if err := c.answer(cmdCtx, m, err); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// answer runs one command and writes its reply. parseErr is the answer to a
+// message that could not be read as a command.
+func (c *conn) answer(ctx context.Context, m *message, parseErr error) error {
+	if parseErr != nil {
+		return c.respond(m, nil, parseErr)
+	}
+	req := &command.Request{Name: m.name, DB: m.db, Body: m.body, Sequences: m.sequences, Client: c.client}
+	fault := c.fault(req)
+	if fault != nil {
+		if err := fault.before(ctx); err != nil {
+			return err
+		}
+		if fault.Error != nil {
+			return c.respond(m, nil, fault.Error)
+		}
+	}
+	if m.flags&flagExhaustAllowed != 0 && isHello(m.name) {
+		return c.exhaust(ctx, m, req)
+	}
+	resp, err := c.run(ctx, m, req)
+	if fault != nil && fault.DropReply {
+		return fmt.Errorf("%w: reply to %s", errDropped, m.name)
+	}
+	return c.respond(m, resp, err)
+}
+
+// run executes a command: those about the connection here, others by the
+// handler.
+func (c *conn) run(ctx context.Context, m *message, req *command.Request) (*command.Response, error) {
+	if err := m.checkQuery(); err != nil {
+		return nil, err
+	}
+	if err := c.authorize(req.Name); err != nil {
+		return nil, err
+	}
+	if isHello(req.Name) {
+		c.noteApp(req)
+	}
+	if own, ok := ownCommands[req.Name]; ok {
+		return own(c, req)
+	}
+	return c.srv.cfg.Handler.Handle(ctx, req)
+}
+
+// respond writes the one reply to m, if it wants one.
+func (c *conn) respond(m *message, resp *command.Response, err error) error {
+	r, err := c.reply(m, resp, err)
+	if err != nil {
+		return err
+	}
+	if !m.wantsReply() {
+		return nil
+	}
+	_, err = c.write(r, m, m.requestID, 0)
+	return err
+}
+
+// reply builds the reply to m.
+func (c *conn) reply(m *message, resp *command.Response, err error) (*reply, error) {
+	failed := err != nil
+	r, err := newReply(resp, err)
+	if err != nil {
+		return nil, err
+	}
+	if isHello(m.name) && !failed {
+		c.handshake(m, r)
+	}
+	return r, nil
+}
+
+// write sends r and returns the request id it carries.
+func (c *conn) write(r *reply, m *message, responseTo int32, flags uint32) (int32, error) {
+	c.replyID++
+	msg := r.appendReply(c.out[:0], m, responseTo, c.replyID, flags)
+	if cap(msg) <= maxKeptBuffer {
+		c.out = msg
+	}
+	if c.negotiated != 0 && compressible(m.name) {
+		var err error
+		if msg, err = compress(msg, c.negotiated); err != nil {
+			return 0, fmt.Errorf("compress reply: %w", err)
+		}
+	}
+	if _, err := c.nc.Write(msg); err != nil {
+		return 0, fmt.Errorf("write reply: %w", err)
+	}
+	return c.replyID, nil
+}
+
+// fault returns what a test wants to happen to the command, nil for nothing.
+func (c *conn) fault(req *command.Request) *Fault {
+	if c.srv.cfg.Fault != nil {
+		if f := c.srv.cfg.Fault(req); f != nil {
+			return f
+		}
+	}
+	return c.srv.failCommand.take(req)
+}
+
+// A Fault is what happens to one command instead of or beside its execution.
+type Fault struct {
+	Delay       time.Duration   // wait this long first
+	DropRequest bool            // close the connection, do not run the command
+	Error       *mongoerr.Error // answer this, do not run the command
+	DropReply   bool            // run the command, close the connection instead of answering
+}
+
+// before waits out the delay and drops the request if it is to be dropped.
+func (f *Fault) before(ctx context.Context) error {
+	if f.Delay > 0 {
+		t := time.NewTimer(f.Delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if f.DropRequest {
+		return fmt.Errorf("%w: request", errDropped)
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync/atomic"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+)
+
+// Config is what a Server needs. Handler is required.
+type Config struct {
+	Handler     command.Handler
+	Users       Users                         // who may log in; nil means nobody
+	RequireAuth bool                          // refuse commands before a login
+	Compressors []string                      // accepted, best first; nil means snappy, zstd, zlib
+	Fault       func(*command.Request) *Fault // nil, or asked before each command
+	Logger      *slog.Logger                  // nil discards
+}
+
+// A Server answers on any number of connections for one node or router. Its
+// methods may be called from many goroutines at once.
+type Server struct {
+	cfg         Config
+	failCommand *failPoint
+	lastID      atomic.Int64
+}
+
+// New returns a Server. It does no I/O.
+func New(cfg Config) (*Server, error) {
+	if cfg.Handler == nil {
+		return nil, errors.New("wire: no handler")
+	}
+	if cfg.Compressors == nil {
+		cfg.Compressors = []string{"snappy", "zstd", "zlib"}
+	}
+	for _, name := range cfg.Compressors {
+		if _, ok := compressorID(name); !ok {
+			return nil, fmt.Errorf("wire: unknown compressor %q", name)
+		}
+	}
+	if cfg.Users == nil {
+		cfg.Users = UserList(nil)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{cfg: cfg, failCommand: &failPoint{}}, nil
+}
+
+// Serve answers on nc until the client leaves or ctx ends, and closes nc. It
+// returns after the last goroutine it started has ended: nil if the client
+// closed the connection between two messages, else what ended it. A command in
+// progress when the connection closes sees its context end, unless the client
+// asked for no reply.
+func (s *Server) Serve(ctx context.Context, nc net.Conn) error {
+	connCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := newConn(s, nc, s.lastID.Add(1))
+	frames := make(chan frame)
+	readerDone := make(chan struct{})
+	go func() {
+		defer close(readerDone)
+		cancel(c.read(connCtx, frames))
+	}()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		<-connCtx.Done()
+		_ = nc.Close() // unblocks the reader and a writer; nothing was buffered
+	}()
+
+	err := c.loop(ctx, connCtx, frames)
+	cancel(err)
+	<-closed
+	<-readerDone
+	if errors.Is(err, io.EOF) || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shardferry/shardferry"
+)
+
+// Pause stops the workers; nothing is forgotten. RUNNING becomes PAUSED.
+type Pause struct {
+	At   time.Time `bson:"at"`
+	From string    `bson:"from"`
+	Hold string    `bson:"hold,omitempty"` // set when the sync pauses by itself: why
+}
+
+// Apply implements Command.
+func (c Pause) Apply(s *Sync) error {
+	if s.State != shardferry.StateRunning {
+		return &shardferry.StateError{Command: "pause", State: s.State}
+	}
+	s.State, s.Hold = shardferry.StatePaused, c.Hold
+	s.audit(c.At, "pause", c.From)
+	return nil
+}
+
+// Resume lets a paused sync go on where it stands.
+type Resume struct {
+	At   time.Time `bson:"at"`
+	From string    `bson:"from"`
+}
+
+// Apply implements Command.
+func (c Resume) Apply(s *Sync) error {
+	if s.State != shardferry.StatePaused {
+		return &shardferry.StateError{Command: "resume", State: s.State}
+	}
+	s.State, s.Hold = shardferry.StateRunning, ""
+	s.audit(c.At, "resume", c.From)
+	return nil
+}
+
+// TurnAround makes the leg that has kept the old source current the official
+// one: COMMITTED becomes REVERSING, and RUNNING as soon as Turned is recorded.
+type TurnAround struct {
+	At       time.Time `bson:"at"`
+	From     string    `bson:"from"`
+	Rollback bool      `bson:"rollback"` // commit by itself as soon as possible
+}
+
+// Apply implements Command.
+func (c TurnAround) Apply(s *Sync) error {
+	name := "reverse"
+	if c.Rollback {
+		name = "rollback"
+	}
+	if c.Rollback && s.State == shardferry.StateRunning && s.Leg.Number > 1 {
+		s.RollingBack = true
+		s.audit(c.At, name, c.From)
+		return nil
+	}
+	if s.State != shardferry.StateCommitted {
+		return &shardferry.StateError{Command: name, State: s.State}
+	}
+	if !s.Job.Reversible {
+		return fmt.Errorf("cannot %s: this sync is not reversible, because the user may not write to a write-blocked cluster (grant bypassWriteBlockingMode, for example by the role restore, before start)", name)
+	}
+	s.State, s.RollingBack = shardferry.StateReversing, c.Rollback
+	s.audit(c.At, name, c.From)
+	return nil
+}
+
+// Turned records that every shard of the reverse leg has a worker.
+type Turned struct {
+	Leg int `bson:"leg"`
+}
+
+// Apply implements Command. It may be repeated.
+func (c Turned) Apply(s *Sync) error {
+	if c.Leg == s.Leg.Number && s.State == shardferry.StateReversing {
+		s.State = shardferry.StateRunning
+	}
+	return nil
+}
+
+// ResumePoint returns the global resume point of the leg: the destination holds
+// every write of the source at or before it. It is zero before the leg is planned.
+func (l *Leg) ResumePoint() shardferry.ClusterTime {
+	var g shardferry.ClusterTime
+	for i, sh := range l.Shards {
+		if i == 0 || sh.Applied.Before(g) {
+			g = sh.Applied
+		}
+	}
+	return g
+}
+
+// Active reports whether workers should run: there is something to stream, and
+// nobody asked to stop.
+func (s *Sync) Active() bool {
+	if s.Leg.Phase == PhasePlanning || s.Leg.Phase == PhaseCreating || s.Leg.Phase == "" {
+		return false
+	}
+	switch s.State {
+	case shardferry.StateRunning, shardferry.StateCommitting, shardferry.StateReversing:
+		return true
+	case shardferry.StateCommitted:
+		return s.Job.Reversible
+	case shardferry.StateIdle, shardferry.StatePaused:
+	}
+	return false
+}
+
+// Clone returns a copy that shares nothing with s that a command changes.
+// Byte slices are shared: no command writes into one.
+func (s *Sync) Clone() *Sync {
+	c := *s
+	c.Audit = slices.Clone(s.Audit)
+	c.Leg.Shards = slices.Clone(s.Leg.Shards)
+	c.Leg.Collections = slices.Clone(s.Leg.Collections)
+	c.Leg.Tasks = slices.Clone(s.Leg.Tasks)
+	c.Leg.Indexes = slices.Clone(s.Leg.Indexes)
+	c.Leg.Barrier = clonePointer(s.Leg.Barrier)
+	c.Leg.Cutover = clonePointer(s.Leg.Cutover)
+	c.Last = clonePointer(s.Last)
+	return &c
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
+}

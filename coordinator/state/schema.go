@@ -1,0 +1,165 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/shardferry/shardferry"
+)
+
+// RaiseBarrier asks all workers to stop at the earliest schema change that
+// waits. If a barrier stands at a later time already, because the shard of the
+// earlier change was behind, the earlier one takes its place: workers that
+// stopped at the later time have applied what came before both.
+type RaiseBarrier struct {
+	Leg int `bson:"leg"`
+}
+
+// Apply implements Command. It does nothing if the right barrier stands already.
+func (c RaiseBarrier) Apply(s *Sync) error {
+	if c.Leg != s.Leg.Number {
+		return fmt.Errorf("raise barrier: leg %d is over: %w", c.Leg, shardferry.ErrStaleEpoch)
+	}
+	change := s.Leg.NextSchemaChange()
+	if change == nil {
+		return errors.New("raise barrier: no schema change waits")
+	}
+	if s.Leg.Barrier != nil && !change.Time.Before(s.Leg.Barrier.Time) {
+		return nil
+	}
+	s.Leg.Barriers++
+	s.Leg.Barrier = &shardferry.Barrier{ID: s.Leg.Barriers, Time: change.Time}
+	return nil
+}
+
+// NextSchemaChange returns the earliest schema change that waits, or nil.
+// Shards break ties, so that every node picks the same one.
+func (l *Leg) NextSchemaChange() *shardferry.SchemaChange {
+	var next *shardferry.SchemaChange
+	for i := range l.Shards {
+		c := l.Shards[i].Schema
+		if c == nil {
+			continue
+		}
+		if next == nil || cmp.Or(c.Time.Compare(next.Time), cmp.Compare(c.Shard, next.Shard)) < 0 {
+			next = c
+		}
+	}
+	return next
+}
+
+// StandsStill reports whether every worker has stopped at the barrier, and has
+// applied everything before it. Only then may the change be made.
+func (l *Leg) StandsStill() bool {
+	return l.Barrier != nil && !slices.ContainsFunc(l.Shards, func(sh Shard) bool {
+		return sh.Ready != l.Barrier.ID || sh.Applied.Before(shardferry.Pred(l.Barrier.Time))
+	})
+}
+
+// Resolve records that the schema change of the standing barrier is applied on
+// the destination, and what it made of the catalogue. The barrier falls.
+type Resolve struct {
+	Leg         int                     `bson:"leg"`
+	Barrier     int64                   `bson:"barrier"`
+	Change      shardferry.SchemaChange `bson:"change"`
+	Collections []shardferry.Collection `bson:"collections,omitempty"` // new or changed
+	Indexes     []Index                 `bson:"indexes,omitempty"`     // new or changed, by namespace and name
+	Dropped     []IndexRef              `bson:"dropped,omitempty"`     // indexes that are gone
+	Moved       []Move                  `bson:"moved,omitempty"`       // destination namespaces that have another name now
+}
+
+// IndexRef names an index of the destination; an empty Name means all of them.
+type IndexRef struct {
+	NS   shardferry.Namespace `bson:"ns"`
+	Name string               `bson:"name"`
+}
+
+// Move is the renaming of a namespace on the destination.
+type Move struct {
+	From shardferry.Namespace `bson:"from"`
+	To   shardferry.Namespace `bson:"to"`
+}
+
+// Apply implements Command.
+func (c Resolve) Apply(s *Sync) error {
+	sh, err := s.legShard("resolve", c.Leg, c.Change.Shard)
+	if err != nil {
+		return err
+	}
+	if s.Leg.Barrier == nil || s.Leg.Barrier.ID != c.Barrier {
+		return fmt.Errorf("resolve: barrier %d does not stand", c.Barrier)
+	}
+	sh.Resolved = shardferry.SchemaPoint{Time: c.Change.Time, Index: c.Change.Index}
+	sh.Schema = nil
+	s.Leg.Barrier = nil
+	s.Leg.changeCatalogue(c)
+	s.Leg.advancePhase()
+	return nil
+}
+
+func (l *Leg) changeCatalogue(c Resolve) {
+	l.Indexes = slices.DeleteFunc(slices.Clone(l.Indexes), func(ix Index) bool {
+		return slices.ContainsFunc(c.Dropped, func(r IndexRef) bool {
+			return r.NS == ix.NS && (r.Name == "" || r.Name == ix.Name())
+		})
+	})
+	for _, m := range c.Moved {
+		for i := range l.Indexes {
+			if l.Indexes[i].NS == m.From {
+				l.Indexes[i].NS = m.To
+			}
+		}
+	}
+	for _, ix := range c.Indexes {
+		at := slices.IndexFunc(l.Indexes, func(have Index) bool { return have.NS == ix.NS && have.Name() == ix.Name() })
+		if at >= 0 {
+			l.Indexes[at] = ix
+		} else {
+			l.Indexes = append(l.Indexes, ix)
+		}
+	}
+	for _, coll := range c.Collections {
+		at, ok := slices.BinarySearchFunc(l.Collections, coll, compareCollections)
+		if ok {
+			l.Collections[at] = coll
+		} else {
+			l.Collections = slices.Insert(slices.Clip(l.Collections), at, coll)
+		}
+		if coll.Dropped {
+			for i := range l.Tasks {
+				if l.Tasks[i].UUID == coll.UUID {
+					l.Tasks[i].Done = true
+				}
+			}
+		}
+	}
+}
+
+// Name returns the index's name.
+func (ix Index) Name() string {
+	name, _ := ix.Spec.Lookup("name").StringValueOK()
+	return name
+}
+
+// IndexesBuilt records that indexes exist on the destination.
+type IndexesBuilt struct {
+	Leg     int        `bson:"leg"`
+	Indexes []IndexRef `bson:"indexes"`
+}
+
+// Apply implements Command. It may be repeated.
+func (c IndexesBuilt) Apply(s *Sync) error {
+	if c.Leg != s.Leg.Number {
+		return fmt.Errorf("indexes built: leg %d is over: %w", c.Leg, shardferry.ErrStaleEpoch)
+	}
+	for i := range s.Leg.Indexes {
+		ix := &s.Leg.Indexes[i]
+		if slices.Contains(c.Indexes, IndexRef{NS: ix.NS, Name: ix.Name()}) {
+			ix.Built = true
+		}
+	}
+	s.Leg.advancePhase()
+	return nil
+}

@@ -1,0 +1,105 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+)
+
+// Start begins a sync: IDLE becomes RUNNING.
+type Start struct {
+	Job  Job    `bson:"job"`
+	From string `bson:"from"`
+}
+
+// Apply implements Command.
+func (c Start) Apply(s *Sync) error {
+	if s.State != shardferry.StateIdle {
+		return &shardferry.StateError{Command: "start", State: s.State}
+	}
+	s.State, s.Job = shardferry.StateRunning, c.Job
+	s.Leg = Leg{Number: 1, Direction: Forward, Phase: PhasePlanning}
+	s.audit(c.Job.StartedAt, "start", c.From)
+	return nil
+}
+
+// Planned records what the source holds and what is to be made of it. It comes
+// once, after the checks; nothing has been written before it.
+type Planned struct {
+	Plan        bson.Raw                `bson:"plan"`
+	Start       shardferry.ClusterTime  `bson:"start"`
+	Shards      []shardferry.ShardID    `bson:"shards"`
+	Collections []shardferry.Collection `bson:"collections"`
+	Tasks       []shardferry.CopyTask   `bson:"tasks"`
+	Indexes     []Index                 `bson:"indexes"`
+	Reversible  bool                    `bson:"reversible"`
+	BlockDest   bool                    `bson:"blockDest"`
+}
+
+// Apply implements Command.
+func (c Planned) Apply(s *Sync) error {
+	switch {
+	case s.State != shardferry.StateRunning && s.State != shardferry.StatePaused:
+		return &shardferry.StateError{Command: "plan", State: s.State}
+	case s.Leg.Phase != PhasePlanning:
+		return fmt.Errorf("plan: the leg is already %s", s.Leg.Phase)
+	case len(c.Shards) == 0:
+		return errors.New("plan: no shards")
+	case c.Start.IsZero():
+		return errors.New("plan: no start time")
+	}
+	s.Job.Reversible, s.Job.BlockDest = c.Reversible, c.BlockDest
+	s.Leg.Phase, s.Leg.Plan, s.Leg.Start = PhaseCreating, c.Plan, c.Start
+	s.Leg.Shards = newShards(c.Shards, c.Start)
+	s.Leg.Collections = slices.Clone(c.Collections)
+	slices.SortFunc(s.Leg.Collections, compareCollections)
+	s.Leg.Tasks = slices.Clone(c.Tasks)
+	slices.SortFunc(s.Leg.Tasks, compareTasks)
+	s.Leg.Indexes = slices.Clone(c.Indexes)
+	return nil
+}
+
+// Created records that everything planned exists on the destination. From now
+// on workers run.
+type Created struct{}
+
+// Apply implements Command. It may be repeated.
+func (Created) Apply(s *Sync) error {
+	if s.Leg.Phase == PhaseCreating {
+		s.Leg.Phase, s.Leg.Plan = PhaseCopying, nil
+		s.Leg.advancePhase()
+	}
+	return nil
+}
+
+func newShards(ids []shardferry.ShardID, start shardferry.ClusterTime) []Shard {
+	shards := make([]Shard, 0, len(ids))
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		shards = append(shards, Shard{ID: id, Applied: start, Seen: start})
+	}
+	return shards
+}
+
+// advancePhase moves on from a phase whose work is done.
+func (l *Leg) advancePhase() {
+	if l.Phase == PhaseCopying && !slices.ContainsFunc(l.Tasks, func(t shardferry.CopyTask) bool { return !t.Done }) {
+		l.Phase = PhaseBuilding
+	}
+	if l.Phase == PhaseBuilding && !slices.ContainsFunc(l.Indexes, func(ix Index) bool { return !ix.Built }) {
+		l.Phase = PhaseStreaming
+	}
+}
+
+const auditKept = 1000 // entries; older ones are dropped
+
+func (s *Sync) audit(at time.Time, command, from string) {
+	s.Audit = append(s.Audit, AuditEntry{At: at, Command: command, From: from})
+	if n := len(s.Audit) - auditKept; n > 0 {
+		s.Audit = slices.Clone(s.Audit[n:])
+	}
+}

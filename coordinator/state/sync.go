@@ -1,0 +1,133 @@
+package state
+
+import (
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+)
+
+// Sync is the whole replicated state of one sync.
+type Sync struct {
+	State  shardferry.State `bson:"state"`
+	Job    Job              `bson:"job"`
+	Leg    Leg              `bson:"leg"`
+	Last   *Cutover         `bson:"last,omitempty"`  // the commit that ended, or was given up, last
+	Hold   string           `bson:"hold,omitempty"`  // why it paused by itself, for the operator
+	Audit  []AuditEntry     `bson:"audit,omitempty"` // operator commands, oldest first
+	Totals Totals           `bson:"totals"`          // of the legs that have ended
+
+	RollingBack bool `bson:"rollingBack,omitempty"` // commit the reverse leg by itself as soon as it can be
+}
+
+// Job is what the operator asked for. It never changes while a sync exists.
+// The URIs themselves are not in it, because they may hold passwords.
+type Job struct {
+	Source       Endpoint  `bson:"source"`
+	Destination  Endpoint  `bson:"destination"`
+	Reversible   bool      `bson:"reversible"` // the way back can be kept open
+	BlockDest    bool      `bson:"blockDest"`  // the destination is write-blocked until commit
+	StartedAt    time.Time `bson:"startedAt"`
+	CommitBudget int64     `bson:"commitBudgetMs"` // how long writes may be blocked before a commit is given up
+}
+
+// Endpoint identifies a cluster without its credentials.
+type Endpoint struct {
+	Name  string `bson:"name"`  // cluster0 or cluster1, as in mongosync's API
+	Hosts string `bson:"hosts"` // as given in its URI
+	ID    string `bson:"id"`    // the cluster's own identity; two runs of one job must agree on it
+}
+
+// AuditEntry is one operator command that was accepted.
+type AuditEntry struct {
+	At      time.Time `bson:"at"`
+	Command string    `bson:"command"`
+	From    string    `bson:"from"` // the caller's address
+}
+
+// Totals are sums over ended legs.
+type Totals struct {
+	Events  int64 `bson:"events"`
+	Repairs int64 `bson:"repairs"`
+}
+
+// Direction says which way a leg flows.
+type Direction string
+
+// The directions of a leg.
+const (
+	Forward Direction = "forward" // from the job's source to its destination
+	Reverse Direction = "reverse" // back
+)
+
+// Opposite returns the other direction.
+func (d Direction) Opposite() Direction {
+	if d == Forward {
+		return Reverse
+	}
+	return Forward
+}
+
+// Phase is how far a leg has come, inside the states that users see.
+type Phase string
+
+// The phases of a leg, in order. A leg that follows a commit begins with
+// PhaseStreaming, because both clusters are equal by then.
+const (
+	PhasePlanning  Phase = "planning"  // the source is being read, nothing is written
+	PhaseCreating  Phase = "creating"  // databases and collections are made on the destination
+	PhaseCopying   Phase = "copying"   // documents are copied, changes streamed beside
+	PhaseBuilding  Phase = "building"  // indexes are built, changes streamed beside
+	PhaseStreaming Phase = "streaming" // only changes are left
+)
+
+// Leg is one direction of flow, from its start to the commit that ends it.
+type Leg struct {
+	Number      int                     `bson:"number"` // 1, 2, ...
+	Direction   Direction               `bson:"direction"`
+	Phase       Phase                   `bson:"phase"`
+	Plan        bson.Raw                `bson:"plan,omitempty"` // what to create; topology's own form; gone once created
+	Start       shardferry.ClusterTime  `bson:"start"`          // streams begin after it
+	Shards      []Shard                 `bson:"shards"`         // sorted by ID
+	Collections []shardferry.Collection `bson:"collections"`    // sorted by UUID
+	Tasks       []shardferry.CopyTask   `bson:"tasks"`          // sorted by ID
+	Indexes     []Index                 `bson:"indexes"`        // in the order they were met
+	Barrier     *shardferry.Barrier     `bson:"barrier,omitempty"`
+	Barriers    int64                   `bson:"barriers"` // how many there have been; numbers the next
+	Cutover     *Cutover                `bson:"cutover,omitempty"`
+}
+
+// Shard is what the coordinator knows about one source shard of a leg.
+type Shard struct {
+	ID       shardferry.ShardID       `bson:"_id"`
+	Epoch    uint64                   `bson:"epoch"` // raised each time a worker starts on it
+	Owner    string                   `bson:"owner"`
+	Applied  shardferry.ClusterTime   `bson:"applied"`
+	Seen     shardferry.ClusterTime   `bson:"seen"`
+	Schema   *shardferry.SchemaChange `bson:"schema,omitempty"` // its stream stands at it
+	Resolved shardferry.SchemaPoint   `bson:"resolved"`
+	Ready    int64                    `bson:"ready"`              // ID of the barrier at which its worker stands
+	Sessions []bson.Raw               `bson:"sessions,omitempty"` // of this epoch and of those not ended yet
+	Events   int64                    `bson:"events"`             // of earlier epochs
+	Repairs  int64                    `bson:"repairs"`
+	Now      Totals                   `bson:"now"` // of this epoch
+}
+
+// Index is an index of the destination that must exist, or take its final form,
+// by the commit.
+type Index struct {
+	NS       shardferry.Namespace `bson:"ns"`    // on the destination
+	Spec     bson.Raw             `bson:"spec"`  // in its final form, as listIndexes of the source shows it
+	Built    bool                 `bson:"built"` // exists, perhaps in relaxed form
+	Finished bool                 `bson:"finished"`
+}
+
+// New returns the state of a sync that has not started.
+func New() *Sync { return &Sync{State: shardferry.StateIdle} }
+
+// A Command changes the state when it is applied. Apply either makes the whole
+// change or returns an error and makes none.
+type Command interface {
+	Apply(s *Sync) error
+}

@@ -1,0 +1,69 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/coordinator/state"
+)
+
+// codes gives every command its byte in the raft log. A code is never used
+// again for another command, or an old log would be read wrongly.
+var codes = map[reflect.Type]byte{
+	reflect.TypeFor[state.Start]():        1,
+	reflect.TypeFor[state.Planned]():      2,
+	reflect.TypeFor[state.Created]():      3,
+	reflect.TypeFor[state.Assign]():       4,
+	reflect.TypeFor[state.Sessions]():     5,
+	reflect.TypeFor[state.Fenced]():       6,
+	reflect.TypeFor[state.Report]():       7,
+	reflect.TypeFor[state.RaiseBarrier](): 8,
+	reflect.TypeFor[state.Resolve]():      9,
+	reflect.TypeFor[state.IndexesBuilt](): 10,
+	reflect.TypeFor[state.Commit]():       11,
+	reflect.TypeFor[state.Advance]():      12,
+	reflect.TypeFor[state.Finished]():     13,
+	reflect.TypeFor[state.Committed]():    14,
+	reflect.TypeFor[state.Abort]():        15,
+	reflect.TypeFor[state.Aborted]():      16,
+	reflect.TypeFor[state.Pause]():        17,
+	reflect.TypeFor[state.Resume]():       18,
+	reflect.TypeFor[state.TurnAround]():   19,
+	reflect.TypeFor[state.Turned]():       20,
+}
+
+func encodeCommand(cmd state.Command) ([]byte, error) {
+	code, ok := codes[reflect.TypeOf(cmd)]
+	if !ok {
+		return nil, fmt.Errorf("encode command: %T has no code", cmd)
+	}
+	doc, err := bson.Marshal(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", cmd, err)
+	}
+	return append([]byte{code}, doc...), nil
+}
+
+func decodeCommand(b []byte) (state.Command, error) {
+	if len(b) == 0 {
+		return nil, errors.New("decode command: empty log entry")
+	}
+	for t, code := range codes {
+		if code != b[0] {
+			continue
+		}
+		cmd := reflect.New(t)
+		if err := bson.Unmarshal(b[1:], cmd.Interface()); err != nil {
+			return nil, fmt.Errorf("decode %v: %w", t, err)
+		}
+		c, ok := cmd.Elem().Interface().(state.Command)
+		if !ok {
+			return nil, fmt.Errorf("decode %v: not a command", t)
+		}
+		return c, nil
+	}
+	return nil, fmt.Errorf("decode command: unknown code %d", b[0])
+}

@@ -1,0 +1,145 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry/coordinator/state"
+)
+
+// Config holds what a Coordinator needs.
+type Config struct {
+	ID     string // this node's name, unique in the cluster
+	Dir    string // where raft keeps its log and snapshots; empty: in memory, for tests
+	Voters []raft.Server
+
+	// Transport carries raft's messages. Nil is right for a node that is alone:
+	// it then talks to nobody.
+	Transport raft.Transport
+
+	Reconcilers []Reconciler
+
+	// Transient reports whether a reconciler that failed with err should simply
+	// try again. Other errors pause the sync, with everything kept.
+	Transient func(err error) bool
+
+	Logger *slog.Logger
+}
+
+// Coordinator is one node of the replicated coordinator.
+type Coordinator struct {
+	cfg   Config
+	fsm   *fsm
+	ready chan struct{} // closed once raft is set
+	raft  *raft.Raft
+}
+
+// New returns a Coordinator that is not running. Call Run once.
+func New(cfg Config) (*Coordinator, error) {
+	if cfg.ID == "" {
+		return nil, errors.New("coordinator: ID is required")
+	}
+	if len(cfg.Voters) > 1 && cfg.Transport == nil {
+		return nil, errors.New("coordinator: several voters need a Transport")
+	}
+	if cfg.Transient == nil {
+		cfg.Transient = func(error) bool { return true }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Coordinator{cfg: cfg, fsm: newFSM(), ready: make(chan struct{})}, nil
+}
+
+// Run takes part in the cluster until ctx ends or the node cannot go on. It
+// returns after raft and every reconciler have stopped.
+func (c *Coordinator) Run(ctx context.Context) (err error) {
+	st, err := openStores(c.cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+
+	notify := make(chan bool, 8) // raft blocks on it; leadership changes seldom
+	rc := raftConfig(c.cfg, notify)
+	err = raft.BootstrapCluster(rc, st.logs, st.stable, st.snapshots, st.transport, raft.Configuration{Servers: st.voters})
+	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) { // it has state from before
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	c.raft, err = raft.NewRaft(rc, c.fsm, st.logs, st.stable, st.snapshots, st.transport)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	close(c.ready)
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.follow(gctx, notify) })
+	err = g.Wait()
+	return errors.Join(err, c.raft.Shutdown().Error())
+}
+
+// Watch returns this node's copy of the state, which nobody changes, and a
+// channel that is closed when there is a newer one. A follower's copy may be a
+// little old. It may be called at any time, from any goroutine.
+func (c *Coordinator) Watch() (*state.Sync, <-chan struct{}) { return c.fsm.read() }
+
+// follow runs the reconcilers while this node leads.
+func (c *Coordinator) follow(ctx context.Context, notify <-chan bool) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case leads := <-notify:
+			if !leads {
+				continue
+			}
+		}
+		err := c.lead(ctx, notify)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if !errors.Is(err, errNoLongerLeader) {
+			return err
+		}
+		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "leadership lost")
+	}
+}
+
+var errNoLongerLeader = errors.New("this node no longer leads")
+
+func (c *Coordinator) lead(ctx context.Context, notify <-chan bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// What earlier leaders committed must be known before anything is decided.
+	if err := c.raft.Barrier(0).Error(); err != nil {
+		return errNoLongerLeader
+	}
+	c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "leading", slog.String("node", c.cfg.ID))
+	g, gctx := errgroup.WithContext(ctx)
+	for _, r := range c.cfg.Reconcilers {
+		g.Go(func() error { return c.reconcile(gctx, r) })
+	}
+	g.Go(func() error {
+		for {
+			select {
+			case <-gctx.Done():
+				return context.Cause(gctx)
+			case leads := <-notify:
+				if !leads {
+					return errNoLongerLeader
+				}
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// patience is how often a reconciler looks again although nothing was recorded:
+// the clusters may have changed.
+const patience = time.Second

@@ -1,0 +1,93 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
+)
+
+// A Reconciler compares the replicated state with the clusters, does what is
+// missing, and returns the commands that record it. Only the leader calls it,
+// each from one goroutine of its own. It may be interrupted and called again at
+// any point, on this node or another, so every step it takes must be repeatable.
+//
+// No command and no error means that there is nothing to do until the state
+// changes or some time has passed.
+type Reconciler interface {
+	Name() string
+	Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, error)
+}
+
+// reconcile calls r whenever the state changes, until ctx ends.
+func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 5*time.Second
+	for {
+		s, changed := c.Watch()
+		cmds, err := r.Reconcile(ctx, s)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for _, cmd := range cmds { // what was done is recorded even if a later step failed
+			if perr := c.Propose(ctx, cmd); perr != nil {
+				err = errors.Join(err, perr)
+				break
+			}
+		}
+		wait, onChange := patience, changed
+		switch {
+		case err == nil && len(cmds) > 0:
+			pause.Reset()
+			continue
+		case err == nil:
+			pause.Reset()
+		case errors.Is(err, shardferry.ErrNotLeader):
+			return errNoLongerLeader
+		case c.cfg.Transient(err) || errors.Is(err, shardferry.ErrOutcomeUnknown) || errors.Is(err, shardferry.ErrStaleEpoch):
+			wait, onChange = pause.NextBackOff(), nil
+			c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "trying again", slog.String("step", r.Name()), slog.Any("error", err), slog.Duration("pause", wait))
+		default:
+			c.cfg.Logger.LogAttrs(ctx, slog.LevelError, "cannot go on", slog.String("step", r.Name()), slog.Any("error", err))
+			if herr := c.hold(ctx, s, fmt.Errorf("%s: %w", r.Name(), err)); herr != nil {
+				c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "pausing failed", slog.Any("error", herr))
+			}
+			wait, onChange = pause.NextBackOff(), nil
+		}
+		if err := waitFor(ctx, onChange, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// hold stops a sync that cannot go on by itself: a commit is given up, a running
+// sync pauses. In the other states there is nothing to stop.
+func (c *Coordinator) hold(ctx context.Context, s *state.Sync, why error) error {
+	switch s.State {
+	case shardferry.StateCommitting:
+		return c.Propose(ctx, state.Abort{Leg: s.Leg.Number, Reason: why.Error()})
+	case shardferry.StateRunning:
+		return c.Propose(ctx, state.Pause{At: time.Now(), From: "coordinator", Hold: why.Error()})
+	case shardferry.StateIdle, shardferry.StatePaused, shardferry.StateCommitted, shardferry.StateReversing:
+	}
+	return nil
+}
+
+func waitFor(ctx context.Context, changed <-chan struct{}, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-changed:
+		return nil
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

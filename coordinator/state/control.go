@@ -134,3 +134,6 @@ func clonePointer[T any](p *T) *T {
 	c := *p
 	return &c
 }
+
+// Working reports whether the coordinator may prepare the destination.
+func (s *Sync) Working() bool { return s.State == shardferry.StateRunning }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,7 +35,15 @@ type Cutover struct {
 	OpenedAt  time.Time              `bson:"openedAt"`
 	Verified  Verified               `bson:"verified"`
 	Failure   string                 `bson:"failure,omitempty"` // why it was given up
-	Back      bool                   `bson:"back"`              // it is part of a rollback: the leg flows in reverse
+	Next      *Armed                 `bson:"next,omitempty"`    // the leg that follows; known before the destination takes writes
+}
+
+// Armed is the opposite leg as it was captured while both clusters were
+// blocked: from Start on, nothing that is written to the destination is missed.
+type Armed struct {
+	Start       shardferry.ClusterTime  `bson:"start"` // on the cluster that will take writes
+	Shards      []shardferry.ShardID    `bson:"shards"`
+	Collections []shardferry.Collection `bson:"collections"`
 }
 
 // Verified is the outcome of the verification inside a commit.
@@ -61,7 +70,7 @@ func (c Commit) Apply(s *Sync) error {
 	}
 	s.State = shardferry.StateCommitting
 	budget := time.Duration(s.Job.CommitBudget) * time.Millisecond
-	s.Leg.Cutover = &Cutover{Step: StepBlocking, StartedAt: c.At, Deadline: c.At.Add(budget), Back: s.Leg.Direction == Reverse}
+	s.Leg.Cutover = &Cutover{Step: StepBlocking, StartedAt: c.At, Deadline: c.At.Add(budget)}
 	s.audit(c.At, "commit", c.From)
 	return nil
 }
@@ -85,8 +94,9 @@ type Advance struct {
 	Leg      int                    `bson:"leg"`
 	To       Step                   `bson:"to"`
 	At       time.Time              `bson:"at"`
-	End      shardferry.ClusterTime `bson:"end"`      // to StepDraining
-	Verified Verified               `bson:"verified"` // to StepFinishing
+	End      shardferry.ClusterTime `bson:"end"`            // to StepDraining
+	Verified Verified               `bson:"verified"`       // to StepFinishing
+	Next     *Armed                 `bson:"next,omitempty"` // to StepOpening
 }
 
 var stepOrder = []Step{
@@ -123,7 +133,12 @@ func (c Advance) Apply(s *Sync) error {
 			return fmt.Errorf("advance: %d differences", c.Verified.Differences)
 		}
 		cut.Verified = c.Verified
-	case StepBlocking, StepArming, StepOpening, StepAborting:
+	case StepOpening:
+		if c.Next == nil || c.Next.Start.IsZero() || len(c.Next.Shards) == 0 {
+			return errors.New("advance: the way back is not armed")
+		}
+		cut.Next = c.Next
+	case StepBlocking, StepArming, StepAborting:
 	}
 	cut.Step = c.To
 	return nil
@@ -150,14 +165,10 @@ func (c Finished) Apply(s *Sync) error {
 }
 
 // Committed ends the leg: the destination takes writes. The opposite leg, which
-// starts at what was captured while both clusters were blocked, takes its place.
+// was armed while both clusters were blocked, takes its place.
 type Committed struct {
-	Leg         int                     `bson:"leg"`
-	At          time.Time               `bson:"at"`
-	Start       shardferry.ClusterTime  `bson:"start"` // on the cluster that takes writes now
-	Shards      []shardferry.ShardID    `bson:"shards"`
-	Collections []shardferry.Collection `bson:"collections"`
-	Indexes     []Index                 `bson:"indexes"` // as both clusters have them
+	Leg int       `bson:"leg"`
+	At  time.Time `bson:"at"`
 }
 
 // Apply implements Command.
@@ -179,14 +190,14 @@ func (c Committed) Apply(s *Sync) error {
 		Number:    s.Leg.Number + 1,
 		Direction: s.Leg.Direction.Opposite(),
 		Phase:     PhaseStreaming,
-		Start:     c.Start,
-		Shards:    newShards(c.Shards, c.Start),
-		Indexes:   slices.Clone(c.Indexes),
+		Start:     cut.Next.Start,
+		Shards:    newShards(cut.Next.Shards, cut.Next.Start),
 	}
-	next.Collections = slices.Clone(c.Collections)
+	next.Collections = slices.Clone(cut.Next.Collections)
 	slices.SortFunc(next.Collections, compareCollections)
+	record.Next = nil
 	s.Leg, s.Last = next, &record
-	s.State = shardferry.StateCommitted
+	s.State, s.RollingBack = shardferry.StateCommitted, false
 	return nil
 }
 
@@ -238,4 +249,17 @@ func (s *Sync) cutover(what string, leg int) (*Cutover, error) {
 		return nil, fmt.Errorf("%s: no commit of leg %d is in progress", what, leg)
 	}
 	return s.Leg.Cutover, nil
+}
+
+// Revocable reports whether the commit may still be given up by itself. From
+// the moment the indexes take their final form it is carried through: nothing
+// is left then that takes long, and the clusters are known to be equal.
+func (c *Cutover) Revocable() bool {
+	at := slices.Index(stepOrder, c.Step)
+	return at >= 0 && at < slices.Index(stepOrder, StepFinishing)
+}
+
+// Expired reports whether the commit must be given up at the given time.
+func (c *Cutover) Expired(now time.Time) bool {
+	return c.Revocable() && now.After(c.Deadline)
 }

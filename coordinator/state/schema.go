@@ -100,6 +100,7 @@ func (c Resolve) Apply(s *Sync) error {
 }
 
 func (l *Leg) changeCatalogue(c Resolve) {
+	l.Catalogue++
 	l.Indexes = slices.DeleteFunc(slices.Clone(l.Indexes), func(ix Index) bool {
 		return slices.ContainsFunc(c.Dropped, func(r IndexRef) bool {
 			return r.NS == ix.NS && (r.Name == "" || r.Name == ix.Name())

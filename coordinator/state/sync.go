@@ -93,6 +93,7 @@ type Leg struct {
 	Collections []shardferry.Collection `bson:"collections"`    // sorted by UUID
 	Tasks       []shardferry.CopyTask   `bson:"tasks"`          // sorted by ID
 	Indexes     []Index                 `bson:"indexes"`        // in the order they were met
+	Catalogue   int64                   `bson:"catalogue"`      // raised with each change of Collections
 	Barrier     *shardferry.Barrier     `bson:"barrier,omitempty"`
 	Barriers    int64                   `bson:"barriers"` // how many there have been; numbers the next
 	Cutover     *Cutover                `bson:"cutover,omitempty"`

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
-	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
 
 // maxKeptBuffer is how large a reply buffer a connection keeps for the next
@@ -176,29 +174,4 @@ func (c *conn) fault(req *command.Request) *Fault {
 		}
 	}
 	return c.srv.failCommand.take(req)
-}
-
-// A Fault is what happens to one command instead of or beside its execution.
-type Fault struct {
-	Delay       time.Duration   // wait this long first
-	DropRequest bool            // close the connection, do not run the command
-	Error       *mongoerr.Error // answer this, do not run the command
-	DropReply   bool            // run the command, close the connection instead of answering
-}
-
-// before waits out the delay and drops the request if it is to be dropped.
-func (f *Fault) before(ctx context.Context) error {
-	if f.Delay > 0 {
-		t := time.NewTimer(f.Delay)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	if f.DropRequest {
-		return fmt.Errorf("%w: request", errDropped)
-	}
-	return nil
 }

@@ -1,0 +1,43 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+)
+
+// A Fault is what happens to one command instead of or beside its execution.
+type Fault struct {
+	Hold        <-chan struct{} // nil, or wait until it is closed
+	Delay       time.Duration   // then wait this long
+	DropRequest bool            // close the connection, do not run the command
+	Error       *mongoerr.Error // answer this, do not run the command
+	DropReply   bool            // run the command, close the connection instead of answering
+}
+
+// before waits out the hold and the delay, and drops the request if it is to
+// be dropped.
+func (f *Fault) before(ctx context.Context) error {
+	if f.Hold != nil {
+		select {
+		case <-f.Hold:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if f.Delay > 0 {
+		t := time.NewTimer(f.Delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if f.DropRequest {
+		return fmt.Errorf("%w: request", errDropped)
+	}
+	return nil
+}

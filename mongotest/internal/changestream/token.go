@@ -65,7 +65,7 @@ func (t Token) Encode() (data string, typeBits []byte) {
 		vals = append(vals, value.Int32(int32(t.Fragment-1)))
 	}
 	key, typeBits := keystring.Encode(vals)
-	return strings.ToUpper(hex.EncodeToString(key)), typeBits
+	return upperHex(key), typeBits
 }
 
 // BSON returns the token as clients see it: {_data, _typeBits?}.

@@ -1,0 +1,144 @@
+package storage
+
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// codeUpdateTooLarge is the server's code for an update whose result exceeds
+// the size limit.
+const codeUpdateTooLarge mongoerr.Code = 17419
+
+// prepareInsert checks a document and returns what the server stores: with an
+// _id, which comes first, and with top-level empty timestamps filled in. The
+// result is doc itself if nothing is to be changed.
+func (tx *Tx) prepareInsert(doc bson.Raw, m Meta) (bson.Raw, error) {
+	idAt, position, fill := -1, 0, false
+	var id bson.RawValue
+	err := eachElement(doc, func(key string, v bson.RawValue) error {
+		switch {
+		case key == idField && idAt >= 0:
+			return mongoerr.New(mongoerr.BadValue, "can't have multiple _id fields in one document")
+		case key == idField:
+			idAt, id = position, v
+		case isEmptyTimestamp(v):
+			fill = !m.KeepEmptyTimestamps
+		}
+		position++
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(doc) > maxDocSize {
+		return nil, mongoerr.New(mongoerr.BadValue, "object to insert too large. size in bytes: %d, max size: %d",
+			len(doc), maxDocSize)
+	}
+	if idAt < 0 {
+		id = value.ObjectID(bson.NewObjectID())
+	} else if err := checkID(id); err != nil {
+		return nil, err
+	}
+	if idAt == 0 && !fill {
+		return doc, nil
+	}
+	return tx.rebuild(doc, id, fill), nil
+}
+
+// rebuild returns doc with the _id first and, if fill, a fresh timestamp for
+// every empty one at the top level.
+func (tx *Tx) rebuild(doc bson.Raw, id bson.RawValue, fill bool) bson.Raw {
+	dst := make([]byte, 4, len(doc)+len(id.Value)+8)
+	dst = value.Append(dst, idField, id)
+	_ = eachElement(doc, func(key string, v bson.RawValue) error {
+		if key == idField {
+			return nil
+		}
+		if fill && isEmptyTimestamp(v) {
+			v = value.Timestamp(tx.e.clock.Tick(1))
+		}
+		dst = value.Append(dst, key, v)
+		return nil
+	})
+	return finishDoc(dst)
+}
+
+func isEmptyTimestamp(v bson.RawValue) bool {
+	if v.Type != bson.TypeTimestamp {
+		return false
+	}
+	t, i, ok := v.TimestampOK()
+	return ok && t == 0 && i == 0
+}
+
+// checkID refuses the types of values that cannot be an _id.
+func checkID(id bson.RawValue) error {
+	kind := ""
+	switch id.Type {
+	case bson.TypeArray:
+		kind = "an array"
+	case bson.TypeRegex:
+		kind = "a regex"
+	case bson.TypeUndefined:
+		kind = "a undefined" // the server's grammar
+	case bson.TypeEmbeddedDocument:
+		return checkIDFields(bson.Raw(id.Value))
+	}
+	if kind == "" {
+		return nil
+	}
+	return mongoerr.New(mongoerr.BadValue, "can't use %s for _id", kind)
+}
+
+// checkIDFields refuses field names with a dollar sign, except those of a DBRef.
+func checkIDFields(id bson.Raw) error {
+	return eachElement(id, func(key string, _ bson.RawValue) error {
+		if len(key) > 0 && key[0] == '$' && key != "$ref" && key != "$id" && key != "$db" {
+			return mongoerr.New(mongoerr.DollarPrefixedFieldName,
+				"_id fields may not contain '$'-prefixed fields: %s is not valid for storage.", key)
+		}
+		return nil
+	})
+}
+
+// prepareReplace checks the new version of a document, which keeps its _id.
+func (tx *Tx) prepareReplace(old, doc bson.Raw) (bson.Raw, error) {
+	oldID, _ := value.Get(old, idField)
+	id, ok := value.Get(doc, idField)
+	if !ok {
+		doc = tx.rebuild(doc, oldID, false)
+	} else if !value.Equal(id, oldID) {
+		return nil, mongoerr.New(mongoerr.ImmutableField, "After applying the update, the (immutable) field '_id' was "+
+			"found to have been altered to _id: %s", renderValue(id))
+	}
+	if len(doc) > maxDocSize {
+		return nil, mongoerr.New(codeUpdateTooLarge, "Resulting document after update is larger than %d", maxDocSize)
+	}
+	return doc, nil
+}
+
+// validate applies the collection's validator to doc. A moderate level lets a
+// document stay invalid that was so before.
+func (tx *Tx) validate(c *Collection, old, doc bson.Raw, m Meta) error {
+	v, level, action := c.Validation()
+	if v == nil || tx.e.validate == nil || level == "off" || action == "warn" || m.BypassValidation || m.FromMigrate {
+		return nil
+	}
+	ok, info, err := tx.e.validate(v, doc)
+	if err != nil || ok {
+		return err
+	}
+	if level == "moderate" && old != nil {
+		if was, _, err := tx.e.validate(v, old); err == nil && !was {
+			return nil
+		}
+	}
+	if info == nil {
+		info = emptyDoc()
+	}
+	id, _ := value.Get(doc, idField)
+	return mongoerr.New(mongoerr.DocumentValidationFailure, "Document failed validation").
+		WithInfo("errInfo", value.D("failingDocumentId", id, "details", info))
+}

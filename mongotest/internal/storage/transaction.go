@@ -1,0 +1,158 @@
+package storage
+
+import (
+	"slices"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// A Transaction is an open multi-document transaction: a snapshot of the data
+// from Begin with its own changes on top, which nobody else sees before Commit.
+// It is safe for concurrent use; calls run one after the other.
+type Transaction struct {
+	e    *Engine
+	meta Meta
+
+	mu      sync.Mutex
+	cat     *catalog // the snapshot with the changes; copy on write
+	ops     []*oplog.Entry
+	done    bool
+	writes  map[value.UUID]map[int64]bool // records changed, by collection
+	created map[value.UUID]bool           // collections created
+
+	// Guarded by the engine's lock.
+	locks []lockKey
+	uses  map[value.UUID]bool // collections with locks
+}
+
+// Begin opens a transaction for the session m.Txn on a snapshot of the current
+// data. The caller ends it with Commit or Abort.
+func (e *Engine) Begin(m Meta) *Transaction {
+	m.Txn.Multi = true
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return &Transaction{
+		e: e, meta: m, cat: e.cat.snapshot(),
+		writes:  make(map[value.UUID]map[int64]bool),
+		created: make(map[value.UUID]bool),
+		uses:    make(map[value.UUID]bool),
+	}
+}
+
+// Do runs fn on the transaction's data. If fn returns an error, what it did in
+// this call is undone and the error returned as it is; the transaction stays
+// open until the caller aborts it, as the server does after any error. A write
+// that conflicts with another one fails with WriteConflict or
+// SnapshotUnavailable, labelled TransientTransactionError; creating what
+// others have created since fails with WriteConflict.
+func (t *Transaction) Do(fn func(*Tx) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done {
+		return t.ended()
+	}
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	tx := &Tx{e: t.e, cat: t.cat, txn: t, writable: true}
+	if err := fn(tx); err != nil {
+		tx.rollback()
+		return err
+	}
+	t.ops = append(t.ops, tx.staged...)
+	return nil
+}
+
+// View runs fn, which must not write, on the transaction's data. Unlike Do it
+// stops nobody else, and so suits long reads from a snapshot.
+func (t *Transaction) View(fn func(*Tx) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done {
+		return t.ended()
+	}
+	return fn(&Tx{e: t.e, cat: t.cat, txn: t})
+}
+
+func (t *Transaction) ended() error {
+	return mongoerr.New(mongoerr.NoSuchTransaction, "Transaction with { txnNumber: %d } has ended.", t.meta.Txn.Number).
+		WithLabel(transientLabel)
+}
+
+// Commit makes the changes visible and logs them as one applyOps entry, whose
+// timestamp it returns; zero if there were none. It fails only if the
+// transaction has ended before.
+func (t *Transaction) Commit() (bson.Timestamp, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done {
+		return bson.Timestamp{}, t.ended()
+	}
+	t.done = true
+	e := t.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer e.transactionEnded()
+	defer e.locks.release(t)
+	if len(t.ops) == 0 {
+		return bson.Timestamp{}, nil
+	}
+	e.seq++
+	for id := range t.created {
+		c := t.cat.byUUID[id]
+		c.schema = e.seq
+		e.cat.add(c)
+	}
+	for id, rids := range t.writes {
+		t.apply(id, rids)
+	}
+	return e.log.Append(applyOps(t.ops, t.meta)...), nil
+}
+
+// apply brings the records a transaction changed into the engine's data. The
+// locks have seen to it that nobody else changed them.
+func (t *Transaction) apply(id value.UUID, rids map[int64]bool) {
+	from, to := t.cat.byUUID[id], t.e.cat.byUUID[id]
+	if from == nil || from == to {
+		return
+	}
+	order := make([]int64, 0, len(rids))
+	for rid := range rids {
+		order = append(order, rid)
+	}
+	slices.Sort(order)
+	for _, rid := range order {
+		r, _ := from.records.Get(rid)
+		to.force(rid, rec{doc: r.doc, ver: t.e.seq})
+	}
+}
+
+// Abort drops the transaction. It does nothing if the transaction has ended.
+func (t *Transaction) Abort() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done {
+		return
+	}
+	t.done = true
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	t.e.locks.release(t)
+	t.e.transactionEnded()
+}
+
+// wrote reports whether the transaction has changed the record.
+func (t *Transaction) wrote(c *Collection, rid int64) bool { return t.writes[c.UUID][rid] }
+
+func (t *Transaction) noteWrite(c *Collection, rid int64) {
+	rids := t.writes[c.UUID]
+	if rids == nil {
+		rids = make(map[int64]bool)
+		t.writes[c.UUID] = rids
+	}
+	rids[rid] = true
+}

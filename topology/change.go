@@ -1,0 +1,255 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+// ErrUnsupportedChange reports a schema change of the source that cannot be
+// carried over. The sync pauses at it.
+var ErrUnsupportedChange = errors.New("this schema change is not supported: undo it on the source, or start a new sync")
+
+// A Changer applies schema changes to a destination, one at a time, while
+// nothing else writes to it.
+type Changer struct {
+	Client      *mongo.Client
+	Sharded     bool // the destination is a sharded cluster
+	Relax       bool // indexes and limits take their final form at the commit
+	Defer       bool // indexes are built later, after the copy
+	Collections []shardferry.Collection
+	Indexes     []Index
+	Limits      []Limit
+	Logger      *slog.Logger
+}
+
+// Index is an index of the destination as far as it has come.
+type Index struct {
+	NS       shardferry.Namespace
+	Spec     bson.Raw // in its final form
+	Built    bool
+	Finished bool
+}
+
+// IndexRef names an index of the destination; an empty Name means all.
+type IndexRef struct {
+	NS   shardferry.Namespace
+	Name string
+}
+
+// Outcome is what a schema change made of the catalogue.
+type Outcome struct {
+	Collections []shardferry.Collection // new or changed
+	Indexes     []Index                 // new or changed
+	Dropped     []IndexRef              // gone, the limits of the namespace with them
+	Limits      []Limit                 // new or changed
+	From, To    shardferry.Namespace    // a namespace that has another name now
+}
+
+// Apply makes the change on the destination. It may be repeated after it was
+// interrupted, as long as no later change was made.
+func (c *Changer) Apply(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	switch change.Kind {
+	case "create":
+		return c.create(ctx, change)
+	case "drop":
+		return c.drop(ctx, change)
+	case "dropDatabase":
+		return c.dropDatabase(ctx, change)
+	case "rename":
+		return c.rename(ctx, change)
+	case "createIndexes":
+		return c.createIndexes(ctx, change)
+	case "dropIndexes":
+		return c.dropIndexes(ctx, change)
+	case "modify":
+		return c.modify(ctx, change)
+	case "shardCollection":
+		return c.shardCollection(ctx, change)
+	}
+	return Outcome{}, fmt.Errorf("%s: %w", change.Kind, ErrUnsupportedChange)
+}
+
+// known returns the collection of a change, if it is still there.
+func (c *Changer) known(id shardferry.UUID) (shardferry.Collection, bool) {
+	for _, coll := range c.Collections {
+		if coll.UUID == id && !id.IsZero() {
+			return coll, !coll.Dropped
+		}
+	}
+	return shardferry.Collection{}, false
+}
+
+func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	details := describe(change)
+	if on, err := details.LookupErr("viewOn"); err == nil {
+		name, _ := on.StringValueOK()
+		if (shardferry.Namespace{DB: change.NS.DB, Coll: name}).Internal() {
+			return Outcome{}, fmt.Errorf("%s is a time-series collection: %w", change.NS, ErrUnsupportedChange)
+		}
+		return Outcome{}, createIfAbsent(ctx, c.Client, change.NS, CreateOptions(details))
+	}
+	if _, ok := c.known(change.UUID); ok {
+		return Outcome{}, nil
+	}
+	made := Collection{NS: change.NS, UUID: change.UUID, Type: TypeCollection, Options: CreateOptions(details)}
+	if problems := made.problems(); len(problems) > 0 {
+		return Outcome{}, fmt.Errorf("%s: %w", problems[0], ErrUnsupportedChange)
+	}
+	options := made.Options
+	if c.Relax {
+		options = loosen(options)
+	}
+	if err := createIfAbsent(ctx, c.Client, change.NS, options); err != nil {
+		return Outcome{}, err
+	}
+	out := Outcome{Collections: []shardferry.Collection{{
+		UUID: change.UUID, Source: change.NS, Destination: change.NS, Capped: made.Capped(),
+	}}}
+	if l, ok := made.limit(); ok && c.Relax {
+		out.Limits = []Limit{l}
+	}
+	return out, nil
+}
+
+func (c *Changer) drop(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	if change.UUID.IsZero() {
+		return Outcome{}, c.dropView(ctx, change.NS)
+	}
+	coll, ok := c.known(change.UUID)
+	if !ok {
+		return Outcome{}, nil
+	}
+	if err := dropCollection(ctx, c.Client, coll.Destination); err != nil {
+		return Outcome{}, err
+	}
+	coll.Dropped = true
+	return Outcome{
+		Collections: []shardferry.Collection{coll},
+		Dropped:     []IndexRef{{NS: coll.Destination}},
+	}, nil
+}
+
+// dropView drops a view, and only a view: a collection of the same name was
+// created by a later change that this one must not undo.
+func (c *Changer) dropView(ctx context.Context, ns shardferry.Namespace) error {
+	names, err := c.Client.Database(ns.DB).ListCollectionNames(ctx, bson.D{{"name", ns.Coll}, {"type", TypeView}})
+	if err != nil {
+		return fmt.Errorf("look for the view %s: %w", ns, err)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return dropCollection(ctx, c.Client, ns)
+}
+
+func dropCollection(ctx context.Context, client *mongo.Client, ns shardferry.Namespace) error {
+	err := client.Database(ns.DB).RunCommand(ctx, bson.D{{"drop", ns.Coll}}).Err()
+	if err != nil && !mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound) {
+		return fmt.Errorf("drop %s: %w", ns, err)
+	}
+	return nil
+}
+
+// dropDatabase drops what is left of a database: the drops of its collections
+// came before.
+func (c *Changer) dropDatabase(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	for _, coll := range c.Collections {
+		if coll.Destination.DB == change.NS.DB && !coll.Dropped {
+			return Outcome{}, nil // it was created again before the streams began
+		}
+	}
+	if err := c.Client.Database(change.NS.DB).Drop(ctx); err != nil {
+		return Outcome{}, fmt.Errorf("drop database %s: %w", change.NS.DB, err)
+	}
+	return Outcome{}, nil
+}
+
+func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	coll, ok := c.known(change.UUID)
+	if !ok || coll.Destination == change.To {
+		return Outcome{}, nil
+	}
+	out := Outcome{From: coll.Destination, To: change.To}
+	for _, other := range c.Collections {
+		if other.Destination == change.To && !other.Dropped {
+			other.Dropped = true
+			out.Collections = append(out.Collections, other)
+			out.Dropped = append(out.Dropped, IndexRef{NS: change.To})
+		}
+	}
+	err := c.Client.Database("admin").RunCommand(ctx, bson.D{
+		{"renameCollection", coll.Destination.String()},
+		{"to", change.To.String()},
+		{"dropTarget", len(out.Dropped) > 0},
+	}).Err()
+	if mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound) {
+		err = c.renamedBefore(ctx, change.To, err)
+	}
+	if err != nil {
+		return Outcome{}, fmt.Errorf("rename %s to %s: %w", coll.Destination, change.To, err)
+	}
+	coll.Source, coll.Destination = change.To, change.To
+	out.Collections = append(out.Collections, coll)
+	return out, nil
+}
+
+// renamedBefore returns nil if the new name exists: then an earlier attempt
+// renamed the collection, and only its record was lost.
+func (c *Changer) renamedBefore(ctx context.Context, to shardferry.Namespace, missing error) error {
+	names, err := c.Client.Database(to.DB).ListCollectionNames(ctx, bson.D{{"name", to.Coll}})
+	if err != nil {
+		return errors.Join(missing, err)
+	}
+	if len(names) == 0 {
+		return missing
+	}
+	return nil
+}
+
+func (c *Changer) shardCollection(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	coll, ok := c.known(change.UUID)
+	details := describe(change)
+	key, hasKey := details.Lookup("shardKey").DocumentOK()
+	if !ok || !c.Sharded || len(coll.ShardKey) > 0 {
+		return Outcome{}, nil
+	}
+	if !hasKey {
+		return Outcome{}, fmt.Errorf("shardCollection of %s carries no shardKey: %w", change.NS, ErrUnsupportedChange)
+	}
+	unique, _ := details.Lookup("unique").BooleanOK()
+	// Its data may be there already; then the key needs its index first.
+	if !isIDKey(key) {
+		name := "shardferry_shard_key"
+		for _, ix := range c.Indexes {
+			if k, ok := ix.Spec.Lookup("key").DocumentOK(); ok && ix.NS == coll.Destination && hasPrefix(k, key) {
+				name = IndexName(ix.Spec)
+			}
+		}
+		if name == "shardferry_shard_key" {
+			name = defaultIndexName(key)
+		}
+		spec := mustMarshal(bson.D{{"key", key}, {"name", name}, {"unique", unique}})
+		if err := BuildIndexes(ctx, c.Client, coll.Destination, []bson.Raw{spec}); err != nil {
+			return Outcome{}, err
+		}
+	}
+	if err := ShardCollection(ctx, c.Client, coll.Destination, key, unique, coll.Collated); err != nil {
+		return Outcome{}, err
+	}
+	coll.ShardKey = key
+	return Outcome{Collections: []shardferry.Collection{coll}}, nil
+}
+
+// describe returns the operationDescription of a change.
+func describe(change shardferry.SchemaChange) bson.Raw {
+	d, _ := change.Event.Lookup("operationDescription").DocumentOK()
+	return d
+}

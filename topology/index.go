@@ -1,0 +1,148 @@
+package topology
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+// IndexName returns the name of an index.
+func IndexName(spec bson.Raw) string {
+	name, _ := spec.Lookup("name").StringValueOK()
+	return name
+}
+
+// RelaxIndex returns the form in which an index exists on the destination until
+// the commit: not unique, because lanes apply in parallel and two documents may
+// exchange a value; never expiring; visible.
+func RelaxIndex(spec bson.Raw) bson.Raw {
+	return rewrite(spec, func(e bson.RawElement) (any, bool) {
+		switch e.Key() {
+		case "unique", "prepareUnique", "hidden", "ns", "background":
+			return nil, false
+		case "expireAfterSeconds":
+			return ttlNever, true
+		}
+		return e.Value(), true
+	})
+}
+
+// BuildIndexes builds indexes of one collection with one command. Those that
+// exist already with the same key and options are no error.
+func BuildIndexes(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, specs []bson.Raw) error {
+	if len(specs) == 0 {
+		return nil
+	}
+	err := client.Database(ns.DB).RunCommand(ctx, bson.D{
+		{"createIndexes", ns.Coll},
+		{"indexes", specs},
+		{"writeConcern", bson.D{{"w", "majority"}}},
+	}).Err()
+	if err != nil {
+		return fmt.Errorf("build %d indexes of %s: %w", len(specs), ns, err)
+	}
+	return nil
+}
+
+// FinishIndex gives an index of the destination its final form: unique, expiring
+// or hidden. It looks first and does only what is missing.
+func FinishIndex(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, spec bson.Raw) error {
+	have, err := listIndexes(ctx, client, ns)
+	if err != nil {
+		return err
+	}
+	for _, current := range have {
+		if IndexName(current) != IndexName(spec) {
+			continue
+		}
+		for _, change := range indexChanges(current, spec) {
+			if err := collMod(ctx, client, ns, append(bson.D{{"name", IndexName(spec)}}, change)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	// It went missing, or was never built: then it gets its final form at once.
+	return BuildIndexes(ctx, client, ns, []bson.Raw{spec})
+}
+
+// indexChanges lists the collMod fields that turn current into final, in the
+// order in which they must be sent.
+func indexChanges(current, final bson.Raw) []bson.E {
+	var changes []bson.E
+	flag := func(spec bson.Raw, name string) bool {
+		b, _ := spec.Lookup(name).BooleanOK()
+		return b
+	}
+	if v, err := final.LookupErr("expireAfterSeconds"); err == nil {
+		want, _ := v.AsInt64OK()
+		got, ok := current.Lookup("expireAfterSeconds").AsInt64OK()
+		if !ok || got != want {
+			changes = append(changes, bson.E{Key: "expireAfterSeconds", Value: want})
+		}
+	}
+	if flag(final, "unique") && !flag(current, "unique") {
+		if !flag(current, "prepareUnique") {
+			changes = append(changes, bson.E{Key: "prepareUnique", Value: true})
+		}
+		changes = append(changes, bson.E{Key: "unique", Value: true})
+	}
+	if flag(final, "prepareUnique") && !flag(current, "prepareUnique") && !flag(final, "unique") {
+		changes = append(changes, bson.E{Key: "prepareUnique", Value: true})
+	}
+	if flag(final, "hidden") != flag(current, "hidden") {
+		changes = append(changes, bson.E{Key: "hidden", Value: flag(final, "hidden")})
+	}
+	return changes
+}
+
+func collMod(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, index bson.D) error {
+	err := client.Database(ns.DB).RunCommand(ctx, bson.D{{"collMod", ns.Coll}, {"index", index}}).Err()
+	if mongoconn.IsCode(err, mongoconn.CodeCannotConvertIndexToUnique) {
+		return fmt.Errorf("index %v of %s cannot be made unique, because documents share a value: find and repair them on the source: %w", index[0].Value, ns, err)
+	}
+	if err != nil {
+		return fmt.Errorf("change index %v of %s: %w", index[0].Value, ns, err)
+	}
+	return nil
+}
+
+// FinishLimit shrinks a capped collection of the destination to its final size.
+func FinishLimit(ctx context.Context, client *mongo.Client, l Limit) error {
+	cmd := bson.D{{"collMod", l.NS.Coll}, {"cappedSize", l.Size}}
+	if l.Max > 0 {
+		cmd = append(cmd, bson.E{Key: "cappedMax", Value: l.Max})
+	}
+	if err := client.Database(l.NS.DB).RunCommand(ctx, cmd).Err(); err != nil {
+		return fmt.Errorf("set the size of the capped collection %s: %w", l.NS, err)
+	}
+	return nil
+}
+
+// SameIndex reports whether two specifications make the same index, whatever
+// the order and the number types of their options.
+func SameIndex(a, b bson.Raw) bool {
+	return bytes.Equal(normalIndex(a), normalIndex(b))
+}
+
+// rewrite copies a document field by field; f returns the value to write, and
+// whether to keep the field at all.
+func rewrite(doc bson.Raw, f func(bson.RawElement) (any, bool)) bson.Raw {
+	elems, err := doc.Elements()
+	if err != nil {
+		return doc
+	}
+	out := bson.D{}
+	for _, e := range elems {
+		if v, keep := f(e); keep {
+			out = append(out, bson.E{Key: e.Key(), Value: v})
+		}
+	}
+	return mustMarshal(out)
+}

@@ -29,8 +29,8 @@ type CutoverClusters interface {
 	Verify(ctx context.Context, s *state.Sync) (state.Verified, error)
 
 	// Finish gives indexes and limits of the destination their final form, and
-	// returns the indexes that have it.
-	Finish(ctx context.Context, s *state.Sync) ([]state.IndexRef, error)
+	// returns those that have got it; none are left when it returns none.
+	Finish(ctx context.Context, s *state.Sync) (state.Finished, error)
 
 	// Arm captures where the opposite leg starts. Only called while both
 	// clusters are blocked and equal.
@@ -130,8 +130,9 @@ func (r Cutover) step(ctx context.Context, s *state.Sync) (state.Command, error)
 
 func (r Cutover) finish(ctx context.Context, s *state.Sync, next state.Advance) (state.Command, error) {
 	done, err := r.Clusters.Finish(ctx, s)
-	if len(done) > 0 {
-		return state.Finished{Leg: s.Leg.Number, Indexes: done}, nil
+	if len(done.Indexes)+len(done.Limits) > 0 {
+		done.Leg = s.Leg.Number
+		return done, nil
 	}
 	if err != nil {
 		return nil, err

@@ -227,14 +227,11 @@ func (c *Changer) shardCollection(ctx context.Context, change shardferry.SchemaC
 	unique, _ := details.Lookup("unique").BooleanOK()
 	// Its data may be there already; then the key needs its index first.
 	if !isIDKey(key) {
-		name := "shardferry_shard_key"
+		name := defaultIndexName(key)
 		for _, ix := range c.Indexes {
 			if k, ok := ix.Spec.Lookup("key").DocumentOK(); ok && ix.NS == coll.Destination && hasPrefix(k, key) {
 				name = IndexName(ix.Spec)
 			}
-		}
-		if name == "shardferry_shard_key" {
-			name = defaultIndexName(key)
 		}
 		spec := mustMarshal(bson.D{{"key", key}, {"name", name}, {"unique", unique}})
 		if err := BuildIndexes(ctx, c.Client, coll.Destination, []bson.Raw{spec}); err != nil {

@@ -121,6 +121,7 @@ func (s *Sync) Clone() *Sync {
 	c.Leg.Collections = slices.Clone(s.Leg.Collections)
 	c.Leg.Tasks = slices.Clone(s.Leg.Tasks)
 	c.Leg.Indexes = slices.Clone(s.Leg.Indexes)
+	c.Leg.Limits = slices.Clone(s.Leg.Limits)
 	c.Leg.Barrier = clonePointer(s.Leg.Barrier)
 	c.Leg.Cutover = clonePointer(s.Leg.Cutover)
 	c.Last = clonePointer(s.Last)

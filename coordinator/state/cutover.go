@@ -144,10 +144,12 @@ func (c Advance) Apply(s *Sync) error {
 	return nil
 }
 
-// Finished records that indexes have their final form on the destination.
+// Finished records that indexes and capped collections have their final form
+// on the destination.
 type Finished struct {
-	Leg     int        `bson:"leg"`
-	Indexes []IndexRef `bson:"indexes"`
+	Leg     int                    `bson:"leg"`
+	Indexes []IndexRef             `bson:"indexes,omitempty"`
+	Limits  []shardferry.Namespace `bson:"limits,omitempty"`
 }
 
 // Apply implements Command. It may be repeated.
@@ -160,6 +162,10 @@ func (c Finished) Apply(s *Sync) error {
 		if slices.Contains(c.Indexes, IndexRef{NS: ix.NS, Name: ix.Name()}) {
 			ix.Finished = true
 		}
+	}
+	for i := range s.Leg.Limits {
+		l := &s.Leg.Limits[i]
+		l.Finished = l.Finished || slices.Contains(c.Limits, l.NS)
 	}
 	return nil
 }

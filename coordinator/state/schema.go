@@ -68,6 +68,7 @@ type Resolve struct {
 	Indexes     []Index                 `bson:"indexes,omitempty"`     // new or changed, by namespace and name
 	Dropped     []IndexRef              `bson:"dropped,omitempty"`     // indexes that are gone
 	Moved       []Move                  `bson:"moved,omitempty"`       // destination namespaces that have another name now
+	Limits      []Limit                 `bson:"limits,omitempty"`      // new or changed
 }
 
 // IndexRef names an index of the destination; an empty Name means all of them.
@@ -101,18 +102,8 @@ func (c Resolve) Apply(s *Sync) error {
 
 func (l *Leg) changeCatalogue(c Resolve) {
 	l.Catalogue++
-	l.Indexes = slices.DeleteFunc(slices.Clone(l.Indexes), func(ix Index) bool {
-		return slices.ContainsFunc(c.Dropped, func(r IndexRef) bool {
-			return r.NS == ix.NS && (r.Name == "" || r.Name == ix.Name())
-		})
-	})
-	for _, m := range c.Moved {
-		for i := range l.Indexes {
-			if l.Indexes[i].NS == m.From {
-				l.Indexes[i].NS = m.To
-			}
-		}
-	}
+	l.forget(c.Dropped)
+	l.move(c.Moved)
 	for _, ix := range c.Indexes {
 		at := slices.IndexFunc(l.Indexes, func(have Index) bool { return have.NS == ix.NS && have.Name() == ix.Name() })
 		if at >= 0 {
@@ -121,19 +112,55 @@ func (l *Leg) changeCatalogue(c Resolve) {
 			l.Indexes = append(l.Indexes, ix)
 		}
 	}
+	for _, limit := range c.Limits {
+		l.Limits = slices.DeleteFunc(l.Limits, func(have Limit) bool { return have.NS == limit.NS })
+		l.Limits = append(l.Limits, limit)
+	}
 	for _, coll := range c.Collections {
 		at, ok := slices.BinarySearchFunc(l.Collections, coll, compareCollections)
 		if ok {
 			l.Collections[at] = coll
 		} else {
-			l.Collections = slices.Insert(slices.Clip(l.Collections), at, coll)
+			l.Collections = slices.Insert(l.Collections, at, coll)
 		}
 		if coll.Dropped {
-			for i := range l.Tasks {
-				if l.Tasks[i].UUID == coll.UUID {
-					l.Tasks[i].Done = true
-				}
+			l.finishTasks(coll.UUID)
+		}
+	}
+}
+
+// forget removes indexes that are gone, and the limits of namespaces that are.
+func (l *Leg) forget(dropped []IndexRef) {
+	for _, r := range dropped {
+		l.Indexes = slices.DeleteFunc(l.Indexes, func(ix Index) bool {
+			return r.NS == ix.NS && (r.Name == "" || r.Name == ix.Name())
+		})
+		if r.Name == "" {
+			l.Limits = slices.DeleteFunc(l.Limits, func(have Limit) bool { return have.NS == r.NS })
+		}
+	}
+}
+
+func (l *Leg) move(moved []Move) {
+	for _, m := range moved {
+		for i := range l.Indexes {
+			if l.Indexes[i].NS == m.From {
+				l.Indexes[i].NS = m.To
 			}
+		}
+		for i := range l.Limits {
+			if l.Limits[i].NS == m.From {
+				l.Limits[i].NS = m.To
+			}
+		}
+	}
+}
+
+// finishTasks ends the copy tasks of a collection that no longer exists.
+func (l *Leg) finishTasks(id shardferry.UUID) {
+	for i := range l.Tasks {
+		if l.Tasks[i].UUID == id {
+			l.Tasks[i].Done = true
 		}
 	}
 }

@@ -37,6 +37,7 @@ type Planned struct {
 	Collections []shardferry.Collection `bson:"collections"`
 	Tasks       []shardferry.CopyTask   `bson:"tasks"`
 	Indexes     []Index                 `bson:"indexes"`
+	Limits      []Limit                 `bson:"limits"`
 	Reversible  bool                    `bson:"reversible"`
 	BlockDest   bool                    `bson:"blockDest"`
 }
@@ -60,7 +61,7 @@ func (c Planned) Apply(s *Sync) error {
 	slices.SortFunc(s.Leg.Collections, compareCollections)
 	s.Leg.Tasks = slices.Clone(c.Tasks)
 	slices.SortFunc(s.Leg.Tasks, compareTasks)
-	s.Leg.Indexes = slices.Clone(c.Indexes)
+	s.Leg.Indexes, s.Leg.Limits = slices.Clone(c.Indexes), slices.Clone(c.Limits)
 	return nil
 }
 

@@ -94,6 +94,7 @@ type Leg struct {
 	Tasks       []shardferry.CopyTask   `bson:"tasks"`          // sorted by ID
 	Indexes     []Index                 `bson:"indexes"`        // in the order they were met
 	Catalogue   int64                   `bson:"catalogue"`      // raised with each change of Collections
+	Limits      []Limit                 `bson:"limits"`         // of capped collections
 	Barrier     *shardferry.Barrier     `bson:"barrier,omitempty"`
 	Barriers    int64                   `bson:"barriers"` // how many there have been; numbers the next
 	Cutover     *Cutover                `bson:"cutover,omitempty"`
@@ -121,6 +122,15 @@ type Index struct {
 	NS       shardferry.Namespace `bson:"ns"`    // on the destination
 	Spec     bson.Raw             `bson:"spec"`  // in its final form, as listIndexes of the source shows it
 	Built    bool                 `bson:"built"` // exists, perhaps in relaxed form
+	Finished bool                 `bson:"finished"`
+}
+
+// Limit is the size to which a capped collection of the destination returns at
+// the commit.
+type Limit struct {
+	NS       shardferry.Namespace `bson:"ns"`
+	Size     int64                `bson:"size"` // bytes
+	Max      int64                `bson:"max"`  // documents, 0: no limit
 	Finished bool                 `bson:"finished"`
 }
 

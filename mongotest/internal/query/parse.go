@@ -1,0 +1,310 @@
+package query
+
+import (
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// maxFilterDepth is how deep a filter may nest (the server's
+// maximumNestingDepth of a match tree).
+const maxFilterDepth = 100
+
+// parser turns a filter into nodes.
+type parser struct {
+	o     Options
+	depth int
+}
+
+func badValue(format string, args ...any) error {
+	return mongoerr.New(mongoerr.BadValue, format, args...)
+}
+
+// filter parses a whole filter, or a member of $and, $or, $nor or $elemMatch.
+func (p *parser) filter(doc bson.Raw) (andNode, error) {
+	p.depth++
+	defer func() { p.depth-- }()
+	if p.depth > maxFilterDepth {
+		return nil, badValue("exceeded maximum query tree depth of %d", maxFilterDepth)
+	}
+	nodes := andNode{}
+	for name, v := range value.Elements(doc) {
+		n, err := p.entry(name, v)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, nil
+}
+
+func (p *parser) entry(name string, v bson.RawValue) (node, error) {
+	if strings.HasPrefix(name, "$") {
+		return p.topLevel(name, v)
+	}
+	c, err := p.fieldCond(name, v)
+	if err != nil {
+		return nil, err
+	}
+	return fieldNode{name: name, path: parsePath(name), cond: c}, nil
+}
+
+func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
+	switch name {
+	case "$and":
+		subs, err := p.filters(name, v)
+		return andNode(subs), err
+	case "$or":
+		subs, err := p.filters(name, v)
+		return orNode(subs), err
+	case "$nor":
+		subs, err := p.filters(name, v)
+		return norNode(subs), err
+	case "$comment":
+		return constNode(true), nil
+	case "$alwaysTrue", "$alwaysFalse":
+		if i, ok := value.AsInt64(v); !ok || i != 1 {
+			return nil, mongoerr.New(mongoerr.FailedToParse, "%s must be an integer value of 1", name)
+		}
+		return constNode(name == "$alwaysTrue"), nil
+	case "$expr":
+		if p.o.Expr == nil {
+			return nil, badValue("$expr is not allowed in this context")
+		}
+		return exprNode{expr: v, eval: p.o.Expr}, nil
+	case "$jsonSchema":
+		return parseSchemaNode(v)
+	case "$sampleRate":
+		f, ok := value.AsFloat64(v)
+		if !ok || f < 0 || f > 1 {
+			return nil, badValue("numeric argument to $sampleRate must be in [0, 1]")
+		}
+		return sampleNode(f), nil
+	case "$where", "$text":
+		return nil, badValue("%s is not allowed in this context", name)
+	}
+	return nil, badValue("unknown top level operator: %s. If you have a field name that starts with a '$' symbol, "+
+		"consider using $getField or $setField.", name)
+}
+
+// filters parses the array of $and, $or or $nor.
+func (p *parser) filters(name string, v bson.RawValue) ([]node, error) {
+	if v.Type != bson.TypeArray {
+		return nil, badValue("%s must be an array", name)
+	}
+	var subs []node
+	for _, e := range value.Elements(bson.Raw(v.Value)) {
+		if e.Type != bson.TypeEmbeddedDocument {
+			return nil, badValue("$or/$and/$nor entries need to be full objects")
+		}
+		sub, err := p.filter(bson.Raw(e.Value))
+		if err != nil {
+			return nil, err
+		}
+		subs = append(subs, sub)
+	}
+	if len(subs) == 0 {
+		return nil, badValue("$and/$or/$nor must be a nonempty array")
+	}
+	return subs, nil
+}
+
+// fieldCond parses what stands behind a field's name: operators, a regular
+// expression, or a value to equal.
+func (p *parser) fieldCond(name string, v bson.RawValue) (cond, error) {
+	switch {
+	case isOperators(v):
+		return p.operators(name, bson.Raw(v.Value))
+	case v.Type == bson.TypeRegex:
+		pattern, options, _ := v.RegexOK()
+		re, err := newRegex(pattern, options)
+		return leafCond{pred: re}, err
+	default:
+		return compare(opEq, v)
+	}
+}
+
+// isOperators reports whether v is a document of operators. A reference such as
+// {$ref, $id} is a value.
+func isOperators(v bson.RawValue) bool {
+	if v.Type != bson.TypeEmbeddedDocument {
+		return false
+	}
+	first := firstName(bson.Raw(v.Value))
+	return strings.HasPrefix(first, "$") && first != "$ref" && first != "$id" && first != "$db"
+}
+
+func firstName(doc bson.Raw) string {
+	for name := range value.Elements(doc) {
+		return name
+	}
+	return ""
+}
+
+func (p *parser) operators(field string, doc bson.Raw) (cond, error) {
+	p.depth++
+	defer func() { p.depth-- }()
+	if p.depth > maxFilterDepth {
+		return nil, badValue("exceeded maximum query tree depth of %d", maxFilterDepth)
+	}
+	var conds allCond
+	for op, arg := range value.Elements(doc) {
+		c, err := p.operator(field, op, arg, doc)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			conds = append(conds, c)
+		}
+	}
+	if len(conds) == 1 {
+		return conds[0], nil
+	}
+	return conds, nil
+}
+
+// operator parses one operator; doc is the document it stands in, since $regex
+// and $options belong together. A nil cond asks nothing.
+func (p *parser) operator(field, op string, arg bson.RawValue, doc bson.Raw) (cond, error) {
+	switch op {
+	case "$eq":
+		return compare(opEq, arg)
+	case "$ne":
+		if arg.Type == bson.TypeRegex {
+			return nil, badValue("Can't have regex as arg to $ne.")
+		}
+		return negated(compare(opEq, arg))
+	case "$lt":
+		return ordered(field, opLt, arg)
+	case "$lte":
+		return ordered(field, opLte, arg)
+	case "$gt":
+		return ordered(field, opGt, arg)
+	case "$gte":
+		return ordered(field, opGte, arg)
+	case "$in":
+		return parseIn(op, arg)
+	case "$nin":
+		return negated(parseIn(op, arg))
+	case "$not":
+		return p.not(field, arg)
+	case "$all":
+		return p.all(field, arg)
+	case "$elemMatch":
+		return p.elemMatch(field, arg)
+	case "$exists":
+		if value.Truthy(arg) {
+			return leafCond{pred: exists{}, whole: true}, nil
+		}
+		return notCond{leafCond{pred: exists{}, whole: true}}, nil
+	default:
+		return valueOperator(op, arg, doc)
+	}
+}
+
+// valueOperator parses the operators that look at one value only.
+func valueOperator(op string, arg bson.RawValue, doc bson.Raw) (cond, error) {
+	switch op {
+	case "$type":
+		return parseType(arg)
+	case "$size":
+		return parseSize(arg)
+	case "$mod":
+		return parseMod(arg)
+	case "$regex":
+		return parseRegex(arg, doc)
+	case "$options":
+		if _, ok := value.Get(doc, "$regex"); !ok {
+			return nil, badValue("$options needs a $regex")
+		}
+		return nil, nil
+	case "$bitsAllSet", "$bitsAllClear", "$bitsAnySet", "$bitsAnyClear":
+		pred, err := parseBits(op, arg)
+		return leafCond{pred: pred}, err
+	case "$comment":
+		return nil, nil
+	default:
+		return nil, badValue("unknown operator: %s", op)
+	}
+}
+
+func compare(op operator, arg bson.RawValue) (cond, error) {
+	if arg.Type == bson.TypeUndefined {
+		return nil, badValue("cannot compare to undefined")
+	}
+	return leafCond{pred: comparison{op: op, arg: arg}}, nil
+}
+
+func ordered(field string, op operator, arg bson.RawValue) (cond, error) {
+	if arg.Type == bson.TypeRegex {
+		return nil, badValue("Can't have RegEx as arg to predicate over field '%s'.", field)
+	}
+	return compare(op, arg)
+}
+
+func negated(c cond, err error) (cond, error) {
+	if err != nil {
+		return nil, err
+	}
+	return notCond{c}, nil
+}
+
+func (p *parser) not(field string, arg bson.RawValue) (cond, error) {
+	if arg.Type == bson.TypeRegex {
+		return negated(p.fieldCond(field, arg))
+	}
+	if arg.Type != bson.TypeEmbeddedDocument {
+		return nil, badValue("$not needs a regex or a document")
+	}
+	if value.IsEmpty(bson.Raw(arg.Value)) {
+		return nil, badValue("$not cannot be empty")
+	}
+	return negated(p.operators(field, bson.Raw(arg.Value)))
+}
+
+// all parses $all: each of its values, or each of its $elemMatch, must be found.
+func (p *parser) all(field string, arg bson.RawValue) (cond, error) {
+	if arg.Type != bson.TypeArray {
+		return nil, badValue("$all needs an array")
+	}
+	var conds allCond
+	elems := false
+	for _, e := range value.Elements(bson.Raw(arg.Value)) {
+		elem := isOperators(e) && firstName(bson.Raw(e.Value)) == "$elemMatch"
+		if len(conds) == 0 {
+			elems = elem
+		}
+		if elem != elems || (!elem && isOperators(e)) {
+			return nil, badValue("no $ expressions in $all")
+		}
+		c, err := p.fieldCond(field, e)
+		if err != nil {
+			return nil, err
+		}
+		conds = append(conds, c)
+	}
+	if len(conds) == 0 { // matches nothing
+		return leafCond{pred: inList{}}, nil
+	}
+	return conds, nil
+}
+
+func (p *parser) elemMatch(field string, arg bson.RawValue) (cond, error) {
+	if arg.Type != bson.TypeEmbeddedDocument {
+		return nil, badValue("$elemMatch needs an Object")
+	}
+	doc := bson.Raw(arg.Value)
+	if isOperators(arg) {
+		switch firstName(doc) {
+		case "$and", "$or", "$nor", "$expr", "$where", "$jsonSchema":
+		default:
+			c, err := p.operators(field, doc)
+			return leafCond{pred: elemMatchValue{c}, whole: true}, err
+		}
+	}
+	n, err := p.filter(doc)
+	return leafCond{pred: elemMatchDoc{n}, whole: true}, err
+}

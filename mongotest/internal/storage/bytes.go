@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -17,23 +16,28 @@ func emptyDoc() bson.Raw { return bson.Raw{5, 0, 0, 0, 0} }
 
 // eachElement calls fn for every element of doc until fn fails.
 func eachElement(doc bson.Raw, fn func(key string, v bson.RawValue) error) error {
-	length, rest, ok := bsoncore.ReadLength(doc)
-	if !ok || int(length) > len(doc) || length < 5 {
-		return mongoerr.New(mongoerr.InvalidBSON, "malformed document")
+	if !framed(doc) {
+		return malformed()
 	}
-	for rest = doc[4 : length-1]; len(rest) > 0; {
-		e, tail, ok := bsoncore.ReadElement(rest)
+	for rest := []byte(doc[4 : len(doc)-1]); len(rest) > 0; {
+		key, v, next, ok := value.ReadElement(rest)
 		if !ok {
-			return mongoerr.New(mongoerr.InvalidBSON, "malformed document")
+			return malformed()
 		}
-		v := e.Value()
-		if err := fn(e.Key(), bson.RawValue{Type: bson.Type(v.Type), Value: v.Data}); err != nil {
+		if err := fn(string(key), v); err != nil {
 			return err
 		}
-		rest = tail
+		rest = next
 	}
 	return nil
 }
+
+// framed reports whether a document's length is its own.
+func framed(doc bson.Raw) bool {
+	return len(doc) >= 5 && uint64(binary.LittleEndian.Uint32(doc)) == uint64(len(doc))
+}
+
+func malformed() error { return mongoerr.New(mongoerr.InvalidBSON, "malformed document") }
 
 // finishDoc ends a document whose first four bytes were left for the length.
 func finishDoc(dst []byte) bson.Raw {

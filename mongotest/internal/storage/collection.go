@@ -139,7 +139,7 @@ func (c *Collection) DocumentKey(doc bson.Raw) bson.Raw {
 		})
 	}
 	if !hasID {
-		if id := doc.Lookup(idField); id.Type != 0 {
+		if id, ok := value.Get(doc, idField); ok {
 			dst = value.Append(dst, idField, id)
 		}
 	}

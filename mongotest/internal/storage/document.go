@@ -15,20 +15,7 @@ const codeUpdateTooLarge mongoerr.Code = 17419
 // _id, which comes first, and with top-level empty timestamps filled in. The
 // result is doc itself if nothing is to be changed.
 func (tx *Tx) prepareInsert(doc bson.Raw, m Meta) (bson.Raw, error) {
-	idAt, position, fill := -1, 0, false
-	var id bson.RawValue
-	err := eachElement(doc, func(key string, v bson.RawValue) error {
-		switch {
-		case key == idField && idAt >= 0:
-			return mongoerr.New(mongoerr.BadValue, "can't have multiple _id fields in one document")
-		case key == idField:
-			idAt, id = position, v
-		case isEmptyTimestamp(v):
-			fill = !m.KeepEmptyTimestamps
-		}
-		position++
-		return nil
-	})
+	f, err := inspect(doc)
 	if err != nil {
 		return nil, err
 	}
@@ -36,15 +23,49 @@ func (tx *Tx) prepareInsert(doc bson.Raw, m Meta) (bson.Raw, error) {
 		return nil, mongoerr.New(mongoerr.BadValue, "object to insert too large. size in bytes: %d, max size: %d",
 			len(doc), maxDocSize)
 	}
-	if idAt < 0 {
-		id = value.ObjectID(bson.NewObjectID())
-	} else if err := checkID(id); err != nil {
+	if f.idAt < 0 {
+		f.id = value.ObjectID(bson.NewObjectID())
+	} else if err := checkID(f.id); err != nil {
 		return nil, err
 	}
-	if idAt == 0 && !fill {
+	fill := f.emptyTimestamp && !m.KeepEmptyTimestamps
+	if f.idAt == 0 && !fill {
 		return doc, nil
 	}
-	return tx.rebuild(doc, id, fill), nil
+	return tx.rebuild(doc, f.id, fill), nil
+}
+
+// findings are what inspect finds at a document's top level.
+type findings struct {
+	id             bson.RawValue
+	idAt           int // position of _id, -1 if there is none
+	emptyTimestamp bool
+}
+
+// inspect goes over a document once and without allocating: this is the hot
+// path of inserts.
+func inspect(doc bson.Raw) (findings, error) {
+	f := findings{idAt: -1}
+	if !framed(doc) {
+		return f, malformed()
+	}
+	position := 0
+	for rest := []byte(doc[4 : len(doc)-1]); len(rest) > 0; position++ {
+		key, v, next, ok := value.ReadElement(rest)
+		if !ok {
+			return f, malformed()
+		}
+		switch {
+		case string(key) == idField && f.idAt >= 0:
+			return f, mongoerr.New(mongoerr.BadValue, "can't have multiple _id fields in one document")
+		case string(key) == idField:
+			f.idAt, f.id = position, v
+		case isEmptyTimestamp(v):
+			f.emptyTimestamp = true
+		}
+		rest = next
+	}
+	return f, nil
 }
 
 // rebuild returns doc with the _id first and, if fill, a fresh timestamp for
@@ -73,23 +94,22 @@ func isEmptyTimestamp(v bson.RawValue) bool {
 	return ok && t == 0 && i == 0
 }
 
-// checkID refuses the types of values that cannot be an _id.
+// badIDs are the types that cannot be an _id, in the words of the server.
+var badIDs = map[bson.Type]string{
+	bson.TypeArray:     "an array",
+	bson.TypeRegex:     "a regex",
+	bson.TypeUndefined: "a undefined",
+}
+
+// checkID refuses the values that cannot be an _id.
 func checkID(id bson.RawValue) error {
-	kind := ""
-	switch id.Type {
-	case bson.TypeArray:
-		kind = "an array"
-	case bson.TypeRegex:
-		kind = "a regex"
-	case bson.TypeUndefined:
-		kind = "a undefined" // the server's grammar
-	case bson.TypeEmbeddedDocument:
+	if kind, bad := badIDs[id.Type]; bad {
+		return mongoerr.New(mongoerr.BadValue, "can't use %s for _id", kind)
+	}
+	if id.Type == bson.TypeEmbeddedDocument {
 		return checkIDFields(bson.Raw(id.Value))
 	}
-	if kind == "" {
-		return nil
-	}
-	return mongoerr.New(mongoerr.BadValue, "can't use %s for _id", kind)
+	return nil
 }
 
 // checkIDFields refuses field names with a dollar sign, except those of a DBRef.

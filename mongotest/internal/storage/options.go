@@ -248,9 +248,7 @@ func (o *options) setView(key string, v bson.RawValue) error {
 
 // check refuses combinations of options.
 func (o *options) check() error {
-	invalid := func(format string, args ...any) error {
-		return mongoerr.New(mongoerr.InvalidOptions, format, args...)
-	}
+	invalid := func(why string) error { return mongoerr.New(mongoerr.InvalidOptions, "%s", why) }
 	switch {
 	case o.viewOn != "" && (o.capped || o.clustered || o.hasValidationOpt || o.images):
 		return invalid("options not supported on views")

@@ -45,6 +45,8 @@ func renderValue(v bson.RawValue) string {
 		return renderArray(bson.Raw(v.Value))
 	case bson.TypeString:
 		return `"` + v.StringValue() + `"`
+	case bson.TypeSymbol:
+		return `"` + v.Symbol() + `"`
 	case bson.TypeInt32:
 		return strconv.Itoa(int(v.Int32()))
 	case bson.TypeInt64:
@@ -53,38 +55,38 @@ func renderValue(v bson.RawValue) string {
 		return renderDouble(v.Double())
 	case bson.TypeDecimal128:
 		return v.Decimal128().String()
-	case bson.TypeObjectID:
-		return "ObjectId('" + v.ObjectID().Hex() + "')"
 	case bson.TypeBoolean:
 		return strconv.FormatBool(v.Boolean())
-	case bson.TypeDateTime:
-		return fmt.Sprintf("new Date(%d)", v.DateTime())
-	case bson.TypeTimestamp:
-		t, i := v.Timestamp()
-		return fmt.Sprintf("Timestamp(%d, %d)", t, i)
-	case bson.TypeRegex:
-		pattern, options := v.Regex()
-		return "/" + pattern + "/" + options
-	case bson.TypeBinary:
-		return renderBinary(v)
-	}
-	return renderSingleton(v)
-}
-
-func renderSingleton(v bson.RawValue) string {
-	switch v.Type {
-	case bson.TypeMinKey:
-		return "MinKey"
-	case bson.TypeMaxKey:
-		return "MaxKey"
 	case bson.TypeNull:
 		return "null"
 	case bson.TypeUndefined:
 		return "undefined"
-	case bson.TypeSymbol:
-		return `"` + v.Symbol() + `"`
-	case bson.TypeJavaScript:
-		return v.JavaScript()
+	case bson.TypeMinKey:
+		return "MinKey"
+	case bson.TypeMaxKey:
+		return "MaxKey"
+	case bson.TypeObjectID, bson.TypeDateTime, bson.TypeTimestamp, bson.TypeRegex, bson.TypeBinary,
+		bson.TypeJavaScript, bson.TypeCodeWithScope, bson.TypeDBPointer:
+	}
+	return renderSpecial(v)
+}
+
+// renderSpecial renders the values that look like calls in the shell.
+func renderSpecial(v bson.RawValue) string {
+	if id, ok := v.ObjectIDOK(); ok {
+		return "ObjectId('" + id.Hex() + "')"
+	}
+	if ms, ok := v.DateTimeOK(); ok {
+		return fmt.Sprintf("new Date(%d)", ms)
+	}
+	if t, i, ok := v.TimestampOK(); ok {
+		return fmt.Sprintf("Timestamp(%d, %d)", t, i)
+	}
+	if pattern, options, ok := v.RegexOK(); ok {
+		return "/" + pattern + "/" + options
+	}
+	if sub, data, ok := v.BinaryOK(); ok {
+		return renderBinary(sub, data)
 	}
 	return v.String()
 }
@@ -97,8 +99,7 @@ func renderDouble(f float64) string {
 	return s + ".0"
 }
 
-func renderBinary(v bson.RawValue) string {
-	sub, data := v.Binary()
+func renderBinary(sub byte, data []byte) string {
 	if sub == 4 && len(data) == 16 {
 		return fmt.Sprintf(`UUID("%x-%x-%x-%x-%x")`, data[:4], data[4:6], data[6:8], data[8:10], data[10:])
 	}

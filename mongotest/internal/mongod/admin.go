@@ -1,0 +1,191 @@
+package mongod
+
+import (
+	"context"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+func adminCommands() map[string]*handler {
+	return map[string]*handler{
+		"appendOplogNote":                {runAppendOplogNote, isWrite},
+		"setUserWriteBlockMode":          {runSetUserWriteBlockMode, isWrite},
+		"getParameter":                   {runGetParameter, 0},
+		"setParameter":                   {runSetParameter, 0},
+		"setFeatureCompatibilityVersion": {runSetFCV, isWrite},
+		"replSetStepDown":                {runStepDown, 0},
+		"replSetGetStatus":               {runReplSetGetStatus, 0},
+		"replSetGetConfig":               {runReplSetGetConfig, 0},
+		"killOp":                         {runKillOp, 0},
+		"currentOp":                      {runCurrentOp, 0},
+		"getDefaultRWConcern":            {runGetDefaultRWConcern, 0},
+		"flushRouterConfig":              {runNothing, 0},
+		"logRotate":                      {runNothing, 0},
+		"compact":                        {runNothing, isWrite},
+		"shardingState":                  {runShardingState, 0},
+		"splitVector":                    {runSplitVector, 0},
+		"validate":                       {runValidate, 0},
+	}
+}
+
+// runNothing answers commands that have nothing to do here.
+func runNothing(context.Context, *operation) (bson.Raw, error) { return value.D(), nil }
+
+func runReplSetGetStatus(_ context.Context, op *operation) (bson.Raw, error) {
+	s := op.node.topo.state()
+	last := op.node.cfg.Log.Last()
+	optime := value.D("ts", last, "t", s.term)
+	state, name := 1, "PRIMARY"
+	if !s.primary {
+		state, name = 2, "SECONDARY"
+	}
+	return value.D(
+		"set", op.node.cfg.SetName, "myState", state, "term", s.term, "heartbeatIntervalMillis", int64(2000),
+		"majorityVoteCount", 1, "writeMajorityCount", 1, "votingMembersCount", 1, "writableVotingMembersCount", 1,
+		"optimes", value.D("lastCommittedOpTime", optime, "readConcernMajorityOpTime", optime, "appliedOpTime", optime, "durableOpTime", optime),
+		"members", []bson.Raw{value.D("_id", 0, "name", op.node.cfg.Name, "health", 1.0, "state", state, "stateStr", name,
+			"optime", optime, "configVersion", replSetVersion, "configTerm", s.term, "self", true)},
+	), nil
+}
+
+func runReplSetGetConfig(_ context.Context, op *operation) (bson.Raw, error) {
+	var members []bson.Raw
+	for i, h := range op.node.cfg.Hosts {
+		members = append(members, value.D("_id", i, "host", h, "arbiterOnly", false, "buildIndexes", true, "hidden", false,
+			"priority", 1.0, "tags", emptyDoc(), "secondaryDelaySecs", int64(0), "votes", 1))
+	}
+	return value.D("config", value.D(
+		"_id", op.node.cfg.SetName, "version", replSetVersion, "term", op.node.topo.state().term,
+		"members", members, "protocolVersion", int64(1), "writeConcernMajorityJournalDefault", true,
+	)), nil
+}
+
+func runKillOp(_ context.Context, op *operation) (bson.Raw, error) {
+	a := op.args()
+	id := a.int64("op", 0)
+	if a.err != nil {
+		return nil, a.err
+	}
+	op.node.ops.kill(id)
+	return value.D("info", "attempting to kill op"), nil
+}
+
+func runCurrentOp(_ context.Context, op *operation) (bson.Raw, error) {
+	return value.D("inprog", op.currentOps()), nil
+}
+
+func runGetDefaultRWConcern(context.Context, *operation) (bson.Raw, error) {
+	return value.D(
+		"defaultReadConcern", value.D("level", "local"),
+		"defaultWriteConcern", value.D("w", "majority", "wtimeout", 0),
+		"defaultWriteConcernSource", "implicit", "defaultReadConcernSource", "implicit",
+	), nil
+}
+
+func runShardingState(_ context.Context, op *operation) (bson.Raw, error) {
+	if op.node.cfg.ShardID == "" {
+		return value.D("enabled", false), nil
+	}
+	return value.D("enabled", true, "shardName", op.node.cfg.ShardID), nil
+}
+
+// runSplitVector returns keys that cut a collection into chunks of about
+// maxChunkSizeBytes (or maxChunkSize in MB), orphans included.
+func runSplitVector(ctx context.Context, op *operation) (bson.Raw, error) {
+	a := op.args()
+	ns := a.string("splitVector")
+	pattern := a.doc("keyPattern")
+	chunk := a.int64("maxChunkSizeBytes", a.int64("maxChunkSize", 64)<<20)
+	most := a.count("maxSplitPoints", 0)
+	w := wanted{min: nonEmpty(a.doc("min")), max: nonEmpty(a.doc("max"))}
+	if a.err != nil {
+		return nil, a.err
+	}
+	if a.bool("force", false) {
+		chunk = 0
+	}
+	w.hint = value.Doc(pattern)
+	var keys []bson.Raw
+	err := op.view(func(tx *storage.Tx) error {
+		c := tx.Collection(ns)
+		if c == nil {
+			return mongoerr.New(mongoerr.NamespaceNotFound, "ns not found")
+		}
+		if chunk == 0 {
+			chunk = max(c.Size()/2, 1) // force: one key in the middle
+			most = 1
+		}
+		recs, err := matching(ctx, tx, c, w, nil, 0)
+		if err != nil {
+			return err
+		}
+		keys = splitKeys(recs, pattern, chunk, most)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value.D("splitKeys", keys), nil
+}
+
+// splitKeys returns the key of the first document of every chunk but the first.
+func splitKeys(recs []storage.Rec, pattern bson.Raw, chunk, most int64) []bson.Raw {
+	var keys []bson.Raw
+	var size int64
+	for i, rec := range recs {
+		if i > 0 && size >= chunk && (most == 0 || int64(len(keys)) < most) {
+			key := extractKey(rec.Doc, pattern)
+			if !slices.ContainsFunc(keys, func(k bson.Raw) bool { return value.CompareDocs(k, key) == 0 }) {
+				keys = append(keys, key)
+				size = 0
+			}
+		}
+		size += int64(len(rec.Doc))
+	}
+	return keys
+}
+
+// extractKey returns the fields of pattern in doc, null where they are missing.
+func extractKey(doc, pattern bson.Raw) bson.Raw {
+	var pairs []any
+	for name := range value.Elements(pattern) {
+		v, ok := value.Lookup(doc, name)
+		if !ok {
+			v = value.Null()
+		}
+		pairs = append(pairs, name, v)
+	}
+	return value.D(pairs...)
+}
+
+// runValidate answers validate: what the storage holds is always consistent.
+func runValidate(_ context.Context, op *operation) (bson.Raw, error) {
+	coll, err := op.collName()
+	if err != nil {
+		return nil, err
+	}
+	ns := op.req.DB + "." + coll
+	var reply bson.Raw
+	err = op.view(func(tx *storage.Tx) error {
+		c := tx.Collection(ns)
+		if c == nil {
+			return mongoerr.New(mongoerr.NamespaceNotFound, "Collection '%s' does not exist to validate.", ns)
+		}
+		if c.IsView() {
+			return viewError(c)
+		}
+		var keys []any
+		for _, ix := range c.Indexes() {
+			keys = append(keys, ix.Name, ix.Len())
+		}
+		reply = value.D("ns", ns, "uuid", c.UUID.Binary(), "nInvalidDocuments", 0, "nrecords", c.Count(), "nIndexes", len(c.Indexes()),
+			"keysPerIndex", value.D(keys...), "valid", true, "repaired", false, "warnings", value.A(), "errors", value.A())
+		return nil
+	})
+	return reply, err
+}

@@ -1,0 +1,230 @@
+package mongod
+
+import (
+	"context"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// noCollection is the collection part of the cursors of {aggregate: 1}.
+const noCollection = "$cmd.aggregate"
+
+// aggregateCommand is a parsed aggregate command.
+type aggregateCommand struct {
+	coll      string // noCollection for {aggregate: 1}
+	stages    []bson.Raw
+	let       bson.Raw
+	hint      bson.RawValue
+	batchSize int64
+	natural   naturalScan
+	bypass    bool
+}
+
+// pipelineOf returns the stages of an aggregate command.
+func pipelineOf(req *command.Request) ([]bson.Raw, error) {
+	a := &args{name: req.Name, body: req.Body}
+	stages := a.docs("pipeline")
+	return stages, a.err
+}
+
+func parseAggregate(op *operation) (aggregateCommand, error) {
+	c := aggregateCommand{coll: noCollection}
+	if target := op.req.Body.Lookup("aggregate"); target.Type == bson.TypeString {
+		name, err := op.collName()
+		if err != nil {
+			return c, err
+		}
+		c.coll = name
+	} else if i, ok := value.AsInt64(target); !ok || i != 1 {
+		return c, mongoerr.New(mongoerr.FailedToParse, "Invalid command format: the 'aggregate' field must specify a collection name or 1")
+	}
+	a := op.args()
+	a.collation()
+	if !a.has("pipeline") {
+		return c, missingField("aggregate", "pipeline")
+	}
+	c.stages = a.docs("pipeline")
+	c.let, c.hint, c.natural = a.doc("let"), a.lookup("hint"), a.naturalScan()
+	c.bypass = a.bool("bypassDocumentValidation", false)
+	c.batchSize = firstBatch
+	if a.bool("explain", false) {
+		a.fail(mongoerr.CommandNotSupported, "aggregate with explain: use the explain command")
+	}
+	cur := a.doc("cursor")
+	if cur == nil {
+		a.fail(mongoerr.FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument")
+	} else {
+		sub := &args{name: "cursor", body: cur}
+		if sub.has("batchSize") {
+			c.batchSize = sub.count("batchSize", 0)
+		}
+		if a.err == nil {
+			a.err = sub.err
+		}
+	}
+	return c, a.err
+}
+
+func runAggregate(ctx context.Context, op *operation) (bson.Raw, error) {
+	a, err := parseAggregate(op)
+	if err != nil {
+		return nil, err
+	}
+	c, err := op.openAggregate(a)
+	if err != nil {
+		return nil, err
+	}
+	return op.firstReply(ctx, c, a.batchSize, false)
+}
+
+func (op *operation) openAggregate(a aggregateCommand) (*cursor, error) {
+	if len(a.stages) > 0 && a.stages[0].Lookup("$changeStream").Type != 0 {
+		return op.openStream(a)
+	}
+	return op.openPipeline(a)
+}
+
+// openPipeline makes the cursor of a pipeline that is no change stream.
+func (op *operation) openPipeline(a aggregateCommand) (*cursor, error) {
+	lang, err := op.language(a.let)
+	if err != nil {
+		return nil, err
+	}
+	feed := &docFeed{left: -1}
+	c := &cursor{ns: op.req.DB + "." + a.coll, number: noNumber, feed: feed}
+	err = op.view(func(tx *storage.Tx) error {
+		if a.coll != noCollection {
+			if err := op.checkUUID(tx, a.coll); err != nil {
+				return err
+			}
+		}
+		return op.planPipeline(tx, a, lang, feed)
+	})
+	return c, err
+}
+
+// planPipeline gives feed the results of the pipeline.
+func (op *operation) planPipeline(tx *storage.Tx, a aggregateCommand, lang *language, feed *docFeed) error {
+	base, stages, err := resolveView(tx, op.req.DB, a.coll)
+	if err != nil {
+		return err
+	}
+	stages = append(slices.Clip(stages), a.stages...)
+	src, rest, err := op.initialSource(tx, base, stages, feed, lang, a)
+	if err != nil {
+		return err
+	}
+	env := aggregate.Env{DB: op.req.DB, Vars: lang.vars, Reader: reader{op: op}, Writer: writer{op: op, bypass: a.bypass}}
+	if op.txn != nil || op.snapshot != nil {
+		env.Writer = nil
+	}
+	p, err := aggregate.CompilePipeline(rest, env)
+	if err != nil {
+		return err
+	}
+	feed.src = p.Run(src)
+	return nil
+}
+
+// initialSource makes the source of a pipeline's first stages, and returns the
+// stages that remain.
+func (op *operation) initialSource(tx *storage.Tx, coll string, stages []bson.Raw, feed *docFeed, lang *language, a aggregateCommand) (aggregate.Source, []bson.Raw, error) {
+	if len(stages) > 0 {
+		src, ok, err := op.stageSource(tx, coll, stages[0])
+		if err != nil || ok {
+			return src, stages[1:], err
+		}
+	}
+	if coll == noCollection {
+		if len(stages) > 0 && stages[0].Lookup("$documents").Type != 0 {
+			return &sliceSource{docs: []bson.Raw{emptyDoc()}}, stages, nil
+		}
+		return nil, nil, mongoerr.New(mongoerr.InvalidNamespace, "{aggregate: 1} is not valid for '%s'; a collection is required.", firstStage(stages))
+	}
+	f := findCommand{coll: coll, wanted: wanted{hint: a.hint}, natural: a.natural}
+	rest := stages
+	if len(rest) > 0 {
+		if m, ok := rest[0].Lookup("$match").DocumentOK(); ok {
+			f.wanted.filter, rest = m, rest[1:]
+		}
+	}
+	if len(rest) > 0 {
+		if s, ok := rest[0].Lookup("$sort").DocumentOK(); ok && isPlainSort(s) {
+			f.wanted.sort = s
+		}
+	}
+	if err := f.natural.check(f.wanted); err != nil {
+		return nil, nil, err
+	}
+	var err error
+	if f.wanted.matcher, err = lang.filter(f.wanted.filter); err != nil {
+		return nil, nil, err
+	}
+	c := &cursor{ns: op.req.DB + "." + coll}
+	src, sorted, err := op.findSource(tx, tx.Collection(c.ns), f, c, feed)
+	if sorted && f.wanted.sort != nil {
+		rest = rest[1:] // the scan is in the order of the $sort
+	}
+	return src, rest, err
+}
+
+func firstStage(stages []bson.Raw) string {
+	if len(stages) == 0 {
+		return ""
+	}
+	e, err := stages[0].IndexErr(0)
+	if err != nil {
+		return ""
+	}
+	return e.Key()
+}
+
+// isPlainSort reports whether an index might serve the sort.
+func isPlainSort(s bson.Raw) bool {
+	for name, v := range value.Elements(s) {
+		if _, ok := value.AsInt64(v); !ok || name == "" || name[0] == '$' {
+			return false
+		}
+	}
+	return !isEmpty(s)
+}
+
+// reader opens the other collections of a pipeline.
+type reader struct{ op *operation }
+
+// Open implements aggregate.Reader.
+func (r reader) Open(_ context.Context, db, coll string) (aggregate.Source, error) {
+	var src aggregate.Source
+	view := r.op.cursorView()
+	err := view(func(tx *storage.Tx) error {
+		base, stages, err := resolveView(tx, db, coll)
+		if err != nil {
+			return err
+		}
+		src = &sliceSource{}
+		if c := tx.Collection(db + "." + base); c != nil {
+			src = newScanSource(view, c, collectionScan(false), nil, nil)
+		}
+		if len(stages) == 0 {
+			return nil
+		}
+		lang, err := r.op.language(nil)
+		if err != nil {
+			return err
+		}
+		p, err := aggregate.CompilePipeline(stages, aggregate.Env{DB: db, Vars: lang.vars, Reader: r})
+		if err != nil {
+			return err
+		}
+		src = p.Run(src)
+		return nil
+	})
+	return src, err
+}

@@ -1,0 +1,138 @@
+package mongod
+
+import (
+	"context"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// writer stores the results of $out and $merge.
+type writer struct {
+	op     *operation
+	bypass bool
+}
+
+// Replace implements aggregate.Writer. Like the server's $out it fills a
+// temporary collection and renames it over the target.
+func (w writer) Replace(ctx context.Context, db, coll string, docs []bson.Raw) error {
+	target := db + "." + coll
+	temp := db + ".tmp.agg_out." + value.NewUUID().String()
+	m := w.meta()
+	return w.op.write(ctx, target, func(tx *storage.Tx) error {
+		options, indexes := emptyDoc(), []bson.Raw(nil)
+		if old := tx.Collection(target); old != nil {
+			if old.IsView() {
+				return viewError(old)
+			}
+			if old.Capped() {
+				return mongoerr.New(17152, "namespace '%s' is capped so it can't be used for $out", target)
+			}
+			options, indexes = old.Options, indexSpecs(old)
+		}
+		c, err := tx.Create(temp, storage.CollectionSpec{Options: options}, m)
+		if err != nil {
+			return err
+		}
+		if len(indexes) > 0 {
+			if _, err := tx.CreateIndexes(c, indexes, m); err != nil {
+				return err
+			}
+		}
+		for _, d := range docs {
+			if _, err := tx.Insert(c, d, m); err != nil {
+				return err
+			}
+		}
+		return tx.Rename(temp, target, true, m)
+	})
+}
+
+// indexSpecs returns the specs of all indexes but that on _id.
+func indexSpecs(c *storage.Collection) []bson.Raw {
+	var out []bson.Raw
+	for _, ix := range c.Indexes() {
+		if ix != c.IDIndex() {
+			out = append(out, ix.Spec)
+		}
+	}
+	return out
+}
+
+// Merge implements aggregate.Writer.
+func (w writer) Merge(ctx context.Context, db, coll string, on []string, doc bson.Raw, decide func(bson.Raw) (bson.Raw, error)) error {
+	ns := db + "." + coll
+	m := w.meta()
+	return w.op.write(ctx, ns, func(tx *storage.Tx) error {
+		c := tx.Collection(ns)
+		if c == nil {
+			var err error
+			if c, err = tx.Create(ns, storage.CollectionSpec{Options: emptyDoc()}, m); err != nil {
+				return err
+			}
+		}
+		if c.IsView() {
+			return viewError(c)
+		}
+		rec, ok, err := w.find(ctx, tx, c, on, doc)
+		if err != nil {
+			return err
+		}
+		var existing bson.Raw
+		if ok {
+			existing = rec.Doc
+		}
+		out, err := decide(existing)
+		switch {
+		case err != nil || out == nil:
+			return err
+		case ok:
+			_, err = tx.Replace(c, rec.ID, out, m)
+		default:
+			_, err = tx.Insert(c, out, m)
+		}
+		return err
+	})
+}
+
+// find returns the record that equals doc in the fields on.
+func (w writer) find(ctx context.Context, tx *storage.Tx, c *storage.Collection, on []string, doc bson.Raw) (storage.Rec, bool, error) {
+	if len(on) == 1 && on[0] == "_id" {
+		id := doc.Lookup("_id")
+		if id.Type == 0 {
+			return storage.Rec{}, false, nil
+		}
+		rec, ok := tx.FindID(c, id)
+		return rec, ok, nil
+	}
+	var pairs []any
+	for _, field := range on {
+		v, ok := value.Lookup(doc, field)
+		if !ok || v.Type == bson.TypeNull || v.Type == bson.TypeArray {
+			return storage.Rec{}, false, mongoerr.New(51132, "$merge write error: 'on' field '%s' cannot be missing, null, undefined or an array", field)
+		}
+		pairs = append(pairs, field, value.D("$eq", v))
+	}
+	lang, err := w.op.language(nil)
+	if err != nil {
+		return storage.Rec{}, false, err
+	}
+	want := wanted{filter: value.D(pairs...)}
+	if want.matcher, err = lang.filter(want.filter); err != nil {
+		return storage.Rec{}, false, err
+	}
+	recs, err := matching(ctx, tx, c, want, nil, 1)
+	if err != nil || len(recs) == 0 {
+		return storage.Rec{}, false, err
+	}
+	return recs[0], true, nil
+}
+
+func (w writer) meta() storage.Meta {
+	m := w.op.meta(0)
+	m.BypassValidation = w.bypass
+	return m
+}

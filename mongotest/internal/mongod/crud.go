@@ -1,0 +1,19 @@
+package mongod
+
+func crudCommands() map[string]*handler {
+	return map[string]*handler{
+		"find":          {runFind, txnOK | snapshotOK},
+		"getMore":       {runGetMore, txnOK | awaits},
+		"killCursors":   {runKillCursors, txnOK},
+		"count":         {runCount, 0},
+		"distinct":      {runDistinct, txnOK | snapshotOK},
+		"aggregate":     {runAggregate, isWrite | txnOK | snapshotOK},
+		"explain":       {runExplain, 0},
+		"insert":        {runInsert, isWrite | retryable | txnOK},
+		"update":        {runUpdate, isWrite | retryable | txnOK},
+		"delete":        {runDelete, isWrite | retryable | txnOK},
+		"findAndModify": {runFindAndModify, isWrite | retryable | txnOK},
+		"findandmodify": {runFindAndModify, isWrite | retryable | txnOK},
+		"bulkWrite":     {runBulkWrite, isWrite | retryable | txnOK},
+	}
+}

@@ -1,0 +1,206 @@
+package mongod
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+func diagnosticCommands() map[string]*handler {
+	return map[string]*handler{
+		"ping":             {runNothing, 0},
+		"buildInfo":        {runBuildInfo, 0},
+		"buildinfo":        {runBuildInfo, 0},
+		"serverStatus":     {runServerStatus, 0},
+		"collStats":        {runCollStats, 0},
+		"collstats":        {runCollStats, 0},
+		"dbStats":          {runDBStats, 0},
+		"dbstats":          {runDBStats, 0},
+		"dbHash":           {runDBHash, 0},
+		"dbhash":           {runDBHash, 0},
+		"connectionStatus": {runConnectionStatus, 0},
+		"whatsmyuri":       {runWhatsMyURI, 0},
+		"hostInfo":         {runHostInfo, 0},
+		"getLog":           {runGetLog, 0},
+		"getCmdLineOpts":   {runGetCmdLineOpts, 0},
+		"listCommands":     {runListCommands, 0},
+		"top":              {runTop, 0},
+	}
+}
+
+func runBuildInfo(_ context.Context, op *operation) (bson.Raw, error) {
+	v := op.node.version
+	return value.D(
+		"version", op.node.cfg.Version, "gitVersion", strings.Repeat("0", 40), "modules", value.A(), "allocator", "system",
+		"javascriptEngine", "none", "sysInfo", "deprecated",
+		"versionArray", value.A(int32(v[0]), int32(v[1]), int32(v[2]), int32(0)),
+		"openssl", value.D("running", "disabled", "compiled", "disabled"), "buildEnvironment", emptyDoc(),
+		"bits", 64, "debug", false, "maxBsonObjectSize", maxBSONObjectSize, "storageEngines", value.A("wiredTiger"),
+	), nil
+}
+
+func runServerStatus(_ context.Context, op *operation) (bson.Raw, error) {
+	n := op.node
+	s := n.topo.state()
+	blockMode := 1 // disabled; 2 is enabled
+	if n.block.isOn() {
+		blockMode = 2
+	}
+	pairs := []any{
+		"host", n.cfg.Name, "version", n.cfg.Version, "process", "mongod", "pid", int64(1), "localTime", time.Now(),
+		"connections", value.D("current", 1, "available", 100_000, "totalCreated", 1, "active", len(n.ops.list())),
+		"metrics", value.D("cursor", value.D("open", value.D("total", int64(n.cursors.len()), "pinned", int64(0), "noTimeout", int64(0)), "timedOut", int64(0))),
+		"logicalSessionRecordCache", value.D("activeSessionsCount", len(n.sessions.list())),
+		"storageEngine", value.D("name", "wiredTiger", "supportsCommittedReads", true, "persistent", true),
+		"repl", value.D("setName", n.cfg.SetName, "setVersion", replSetVersion, "isWritablePrimary", s.primary, "secondary", !s.primary,
+			"hosts", n.cfg.Hosts, "me", n.cfg.Name, "electionId", s.electionID(), "lastWrite", n.lastWrite(s.term),
+			"rbid", 1, "userWriteBlockMode", blockMode),
+	}
+	if op.args().bool("oplog", false) {
+		term := n.cfg.Log.Term()
+		pairs = append(pairs, "oplog", value.D(
+			"earliestOptime", value.D("ts", n.cfg.Log.First(), "t", term), "latestOptime", value.D("ts", n.cfg.Log.Last(), "t", term)))
+	}
+	return value.D(pairs...), nil
+}
+
+func runCollStats(_ context.Context, op *operation) (bson.Raw, error) {
+	coll, err := op.collName()
+	if err != nil {
+		return nil, err
+	}
+	ns := op.req.DB + "." + coll
+	scale := scaleOf(op.req.Body)
+	var reply bson.Raw
+	err = op.view(func(tx *storage.Tx) error {
+		c := tx.Collection(ns)
+		if c != nil && c.IsView() {
+			return viewError(c)
+		}
+		stats := storageStats(c, scale)
+		reply = value.D("ns", ns)
+		for name, v := range value.Elements(stats) {
+			reply = appendFields(reply, name, v)
+		}
+		return nil
+	})
+	return reply, err
+}
+
+func runDBStats(_ context.Context, op *operation) (bson.Raw, error) {
+	scale := scaleOf(op.req.Body)
+	var colls, views, indexes, objects, data, indexSize int64
+	err := op.view(func(tx *storage.Tx) error {
+		for _, c := range tx.Collections(op.req.DB) {
+			if c.IsView() {
+				views++
+				continue
+			}
+			colls++
+			objects += c.Count()
+			data += c.Size()
+			for _, ix := range c.Indexes() {
+				indexes++
+				indexSize += ix.Size()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	average := 0.0
+	if objects > 0 {
+		average = float64(data) / float64(objects)
+	}
+	s := float64(scale)
+	return value.D("db", op.req.DB, "collections", colls, "views", views, "objects", objects, "avgObjSize", average,
+		"dataSize", float64(data)/s, "storageSize", float64(data)/s, "indexes", indexes, "indexSize", float64(indexSize)/s,
+		"totalSize", float64(data+indexSize)/s, "scaleFactor", scale, "fsUsedSize", 0.0, "fsTotalSize", 0.0), nil
+}
+
+// runDBHash returns the MD5 of every collection's documents in the order of
+// _id, and of the whole database.
+func runDBHash(_ context.Context, op *operation) (bson.Raw, error) {
+	only := op.args().values("collections")
+	var pairs []any
+	all := md5.New()
+	err := op.view(func(tx *storage.Tx) error {
+		for _, c := range tx.Collections(op.req.DB) {
+			if c.IsView() || strings.HasPrefix(c.Name(), "system.") || !named(only, c.Name()) {
+				continue
+			}
+			h := md5.New()
+			for _, rec := range tx.Scan(c, storage.ScanSpec{Index: c.IDIndex().Name}) {
+				h.Write(rec.Doc)
+			}
+			sum := hex.EncodeToString(h.Sum(nil))
+			all.Write([]byte(sum))
+			pairs = append(pairs, c.Name(), sum)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value.D("host", op.node.cfg.Name, "collections", value.D(pairs...), "md5", hex.EncodeToString(all.Sum(nil)), "timeMillis", 0), nil
+}
+
+// named reports whether name is in the list; an empty list has every name.
+func named(list []bson.RawValue, name string) bool {
+	return len(list) == 0 || slices.ContainsFunc(list, func(v bson.RawValue) bool {
+		s, _ := v.StringValueOK()
+		return s == name
+	})
+}
+
+func runWhatsMyURI(_ context.Context, op *operation) (bson.Raw, error) {
+	return value.D("you", op.req.Client.Addr), nil
+}
+
+func runHostInfo(_ context.Context, op *operation) (bson.Raw, error) {
+	return value.D(
+		"system", value.D("currentTime", time.Now(), "hostname", op.node.cfg.Name, "cpuAddrSize", 64, "memSizeMB", int64(1024), "numCores", 1, "cpuArch", "x86_64", "numaEnabled", false),
+		"os", value.D("type", "Linux", "name", "simulated", "version", "1"), "extra", emptyDoc(),
+	), nil
+}
+
+func runGetLog(_ context.Context, op *operation) (bson.Raw, error) {
+	a := op.args()
+	switch name := a.string("getLog"); {
+	case a.err != nil:
+		return nil, a.err
+	case name == "*":
+		return value.D("names", value.A("global", "startupWarnings")), nil
+	case name == "global" || name == "startupWarnings":
+		return value.D("totalLinesWritten", 0, "log", value.A()), nil
+	default:
+		return nil, mongoerr.New(mongoerr.OperationFailed, "no RamLog named: %s", name)
+	}
+}
+
+func runGetCmdLineOpts(_ context.Context, op *operation) (bson.Raw, error) {
+	return value.D("argv", value.A("mongod"), "parsed", value.D("replication", value.D("replSet", op.node.cfg.SetName))), nil
+}
+
+func runListCommands(_ context.Context, op *operation) (bson.Raw, error) {
+	var pairs []any
+	for _, name := range slices.Sorted(maps.Keys(op.node.table)) {
+		pairs = append(pairs, name, value.D("help", "", "requiresAuth", name != "hello", "secondaryOk", false, "adminOnly", false))
+	}
+	return value.D("commands", value.D(pairs...)), nil
+}
+
+func runTop(context.Context, *operation) (bson.Raw, error) {
+	return value.D("totals", value.D("note", "all times in microseconds")), nil
+}

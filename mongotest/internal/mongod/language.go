@@ -1,0 +1,85 @@
+package mongod
+
+import (
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
+	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// A language compiles the filters and projections of one command, with its
+// variables. It is not safe for concurrent use.
+type language struct {
+	let   bson.Raw // evaluated
+	vars  aggregate.Vars
+	exprs map[string]*aggregate.Expr
+}
+
+// language returns the language of op's command, with its let variables.
+func (op *operation) language(let bson.Raw) (*language, error) {
+	now, ts := time.Now(), op.node.cfg.Clock.Now()
+	l := &language{vars: aggregate.NewVars(nil, now, ts), exprs: map[string]*aggregate.Expr{}}
+	if isEmpty(let) {
+		return l, nil
+	}
+	var pairs []any
+	for name, v := range value.Elements(let) {
+		e, err := aggregate.CompileExpr(v)
+		if err != nil {
+			return nil, err
+		}
+		got, missing, err := e.Eval(emptyDoc(), l.vars)
+		if err != nil {
+			return nil, err
+		}
+		if !missing {
+			pairs = append(pairs, name, got)
+		}
+	}
+	l.let = value.D(pairs...)
+	l.vars = aggregate.NewVars(l.let, now, ts)
+	return l, nil
+}
+
+func (l *language) options() query.Options {
+	return query.Options{Let: l.let, Expr: aggregate.ExprHook(l.vars), Value: l.eval}
+}
+
+// eval is query.Options.Value: an aggregation expression in a projection.
+func (l *language) eval(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error) {
+	key := string(byte(expr.Type)) + string(expr.Value)
+	e, ok := l.exprs[key]
+	if !ok {
+		var err error
+		if e, err = aggregate.CompileExpr(expr); err != nil {
+			return bson.RawValue{}, err
+		}
+		l.exprs[key] = e
+	}
+	v, missing, err := e.Eval(doc, l.vars)
+	if missing {
+		return bson.RawValue{}, err
+	}
+	return v, err
+}
+
+// filter compiles a filter; nil means everything.
+func (l *language) filter(f bson.Raw) (*query.Matcher, error) {
+	if f == nil {
+		f = emptyDoc()
+	}
+	return query.Compile(f, l.options())
+}
+
+// projection compiles a projection for documents that m matches; nil for none.
+func (l *language) projection(spec bson.Raw, m *query.Matcher) (*query.Projection, error) {
+	if isEmpty(spec) {
+		return nil, nil
+	}
+	o := l.options()
+	o.Matcher = m
+	return query.CompileProjection(spec, o)
+}

@@ -1,0 +1,172 @@
+package mongod
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+)
+
+// A Node is one simulated mongod: the only member of its replica set, primary
+// but during StepDown. It is safe for concurrent use.
+type Node struct {
+	cfg     Config
+	version version
+	table   map[string]*handler
+
+	params    *parameters
+	topo      *topology
+	ops       *opTable
+	cursors   *cursorTable
+	sessions  *sessionTable
+	snapshots *snapshotTable
+	block     *writeBlock
+	reelect   chan electionOrder // from replSetStepDown to Run
+
+	mu     sync.RWMutex
+	faults Faults
+}
+
+// Faults are hooks a test puts around every command. An error of Before fails
+// the command without running it; an error of After replaces its reply, so the
+// command has been carried out but its client does not know. Either may be nil.
+// They are called from many goroutines at once.
+type Faults struct {
+	Before, After func(req *command.Request) error
+}
+
+// New returns a node. It starts nothing: Run does the background work.
+func New(c Config) *Node {
+	c = c.withDefaults()
+	n := &Node{
+		cfg:       c,
+		version:   parseVersion(c.Version),
+		topo:      newTopology(c.Log.Term()),
+		ops:       newOpTable(),
+		snapshots: newSnapshotTable(),
+		block:     newWriteBlock(),
+		reelect:   make(chan electionOrder, 1),
+	}
+	n.params = newParameters(c, n.version)
+	n.cursors = newCursorTable()
+	n.sessions = newSessionTable()
+	n.table = commandTable()
+	return n
+}
+
+// Engine returns the replica set's storage.
+func (n *Node) Engine() *storage.Engine { return n.cfg.Engine }
+
+// Log returns the replica set's oplog.
+func (n *Node) Log() *oplog.Log { return n.cfg.Log }
+
+// Clock returns the replica set's logical clock.
+func (n *Node) Clock() *oplog.Clock { return n.cfg.Clock }
+
+// Config returns the node's configuration with defaults filled in.
+func (n *Node) Config() Config { return n.cfg }
+
+// SetFaults replaces the fault hooks. Commands that run keep the old ones.
+func (n *Node) SetFaults(f Faults) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.faults = f
+}
+
+// CursorCount returns the number of open cursors.
+func (n *Node) CursorCount() int { return n.cursors.len() }
+
+// TruncateOplog drops the oplog entries older than before, as a rollover does.
+func (n *Node) TruncateOplog(before bson.Timestamp) { n.cfg.Log.Truncate(before) }
+
+// SetShardKey tells the node the shard key of ns from now on, nil for none:
+// documentKeys are made of it. It fails if ns does not exist.
+func (n *Node) SetShardKey(ns string, key bson.Raw) error {
+	return n.cfg.Engine.Update(func(tx *storage.Tx) error {
+		c := tx.Collection(ns)
+		if c == nil {
+			return mongoerr.New(mongoerr.NamespaceNotFound, "ns does not exist: %s", ns)
+		}
+		return tx.SetShardKey(c, key)
+	})
+}
+
+// Handle answers one command. See command.Handler.
+func (n *Node) Handle(ctx context.Context, req *command.Request) (*command.Response, error) {
+	body, err := n.answer(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &command.Response{Body: body, OperationTime: n.cfg.Log.Last(), ClusterTime: n.cfg.Clock.Now()}, nil
+}
+
+func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, error) {
+	h, ok := n.table[req.Name]
+	if !ok {
+		return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", req.Name)
+	}
+	op, err := n.newOperation(h, req)
+	if err != nil {
+		return nil, n.label(req, err)
+	}
+	ctx, end, err := n.begin(ctx, op)
+	if err != nil {
+		return nil, n.label(req, err)
+	}
+	defer end()
+	body, err := n.run(ctx, op)
+	if err != nil {
+		return nil, n.label(req, interrupted(ctx, err))
+	}
+	return body, nil
+}
+
+// run carries the command out between the fault hooks.
+func (n *Node) run(ctx context.Context, op *operation) (bson.Raw, error) {
+	n.mu.RLock()
+	faults := n.faults
+	n.mu.RUnlock()
+	if faults.Before != nil {
+		if err := faults.Before(op.req); err != nil {
+			return nil, err
+		}
+	}
+	body, err := n.execute(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	if faults.After != nil {
+		if err := faults.After(op.req); err != nil {
+			return nil, err
+		}
+	}
+	concernError, err := op.waitForWriteConcern()
+	if err != nil {
+		return nil, err
+	}
+	return appendConcernError(body, concernError), nil
+}
+
+// interrupted returns why ctx ended if err is only the trace of that, so that
+// the client sees the server's code instead of "context canceled".
+func interrupted(ctx context.Context, err error) error {
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	cause := context.Cause(ctx)
+	var e *mongoerr.Error
+	switch {
+	case errors.As(cause, &e):
+		return e
+	case cause == nil:
+		return err
+	default:
+		return mongoerr.New(mongoerr.ClientDisconnect, "operation was interrupted: %v", cause)
+	}
+}

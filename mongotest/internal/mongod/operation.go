@@ -1,0 +1,226 @@
+package mongod
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+)
+
+// An operation is one command while it runs.
+type operation struct {
+	node     *Node
+	handler  *handler
+	req      *command.Request
+	running  *running
+	session  *session     // nil without lsid
+	number   int64        // txnNumber, noNumber without
+	start    bool         // startTransaction
+	inTxn    bool         // autocommit: false
+	txn      *transaction // the open transaction the command belongs to
+	concern  readConcern
+	snapshot *storage.Transaction // the snapshot it reads, nil for the latest data
+}
+
+// newOperation reads the generic arguments of the command.
+func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error) {
+	op := &operation{node: n, handler: h, req: req, number: noNumber}
+	a := op.args()
+	lsid := a.doc("lsid")
+	if v := a.lookup("txnNumber"); v.Type != 0 {
+		op.number = a.int64("txnNumber", 0)
+		if a.err == nil && op.number < 0 {
+			return nil, mongoerr.New(mongoerr.InvalidOptions, "Transaction number cannot be negative")
+		}
+	}
+	op.start = a.bool("startTransaction", false)
+	op.inTxn = !a.bool("autocommit", true)
+	op.concern = a.readConcern()
+	if a.err != nil {
+		return nil, a.err
+	}
+	if op.number != noNumber && lsid == nil {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "Transaction number requires a session ID to also be specified")
+	}
+	if op.start && !op.inTxn {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "'startTransaction' field requires 'autocommit' field to also be specified")
+	}
+	if op.inTxn && op.number == noNumber {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "'autocommit' field requires a transaction number to also be specified")
+	}
+	if err := op.checkNumberAllowed(); err != nil {
+		return nil, err
+	}
+	if lsid != nil {
+		s, err := n.sessions.use(lsid, req.Client)
+		if err != nil {
+			return nil, err
+		}
+		op.session = s
+	}
+	return op, nil
+}
+
+// checkNumberAllowed refuses transaction numbers and transactions on commands
+// that can have none.
+func (op *operation) checkNumberAllowed() error {
+	switch {
+	case op.inTxn && !op.handler.has(txnOK):
+		return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Cannot run '%s' in a multi-document transaction.", op.req.Name)
+	case op.number != noNumber && !op.inTxn && !op.handler.has(retryable):
+		return mongoerr.New(mongoerr.NotARetryableWriteCommand,
+			"txnNumber may only be provided for multi-document transactions and retryable write commands. autocommit:false was not provided, and %s is not a retryable write command.", op.req.Name)
+	}
+	return nil
+}
+
+// begin makes op a running operation: it can be interrupted from now on, until
+// the returned function is called, which must be.
+func (n *Node) begin(ctx context.Context, op *operation) (context.Context, func(), error) {
+	ctx, op.running = n.ops.begin(ctx, op)
+	end := func() { n.ops.end(op.running) }
+	if err := n.gossip(op.req); err != nil {
+		end()
+		return nil, nil, err
+	}
+	if !op.handler.has(always) && !n.topo.isPrimary() {
+		end()
+		return nil, nil, notPrimary()
+	}
+	limit := op.args().int64("maxTimeMS", 0)
+	if limit <= 0 || op.handler.has(awaits) {
+		return ctx, end, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(limit)*time.Millisecond, maxTimeExpired())
+	return ctx, func() { cancel(); end() }, nil
+}
+
+func maxTimeExpired() error {
+	return mongoerr.New(mongoerr.MaxTimeMSExpired, "operation exceeded time limit")
+}
+
+// execute runs the handler inside its session, transaction and read concern.
+func (n *Node) execute(ctx context.Context, op *operation) (bson.Raw, error) {
+	if op.number == noNumber {
+		if err := op.awaitReadConcern(ctx); err != nil {
+			return nil, err
+		}
+		return op.handler.run(ctx, op)
+	}
+	if err := op.session.checkOut(ctx); err != nil {
+		return nil, err
+	}
+	defer op.session.checkIn()
+	if !op.inTxn {
+		if err := op.session.startNumber(op); err != nil {
+			return nil, err
+		}
+		return op.handler.run(ctx, op)
+	}
+	return op.executeInTxn(ctx)
+}
+
+// view runs fn on the data op reads: a transaction's, a snapshot's or the
+// latest. fn must not block, and must not keep the Tx.
+func (op *operation) view(fn func(*storage.Tx) error) error {
+	switch {
+	case op.txn != nil:
+		return op.txn.inner.View(fn)
+	case op.snapshot != nil:
+		return op.snapshot.View(fn)
+	default:
+		return op.node.cfg.Engine.View(fn)
+	}
+}
+
+// write runs fn, which may change ns, atomically: in op's transaction or as one
+// of its own. It fails with UserWritesBlocked if the write block stands. Outside
+// of transactions fn is repeated after a conflict with one, so it must start
+// anew each time and return the conflict.
+func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return interrupted(ctx, err)
+	}
+	if err := op.checkWritable(ns); err != nil {
+		return err
+	}
+	if err := op.node.block.enter(op.exemptFromBlock(ns)); err != nil {
+		return err
+	}
+	defer op.node.block.leave(op.exemptFromBlock(ns))
+	if op.txn != nil {
+		op.txn.wrote = true
+		return op.txn.inner.Do(fn)
+	}
+	err := op.node.cfg.Engine.UpdateWait(ctx, fn)
+	return interrupted(ctx, err)
+}
+
+// checkWritable refuses writes to namespaces that only the server writes.
+func (op *operation) checkWritable(ns string) error {
+	db, _ := oplog.SplitNS(ns)
+	switch {
+	case ns == oplogNS:
+		return mongoerr.New(mongoerr.InvalidNamespace, "cannot write to %s", ns)
+	case op.txn != nil && (db == "local" || db == "config" || db == "admin"):
+		return mongoerr.New(mongoerr.OperationNotSupportedInTransaction,
+			"Cannot run command against the '%s' database in a transaction.", db)
+	}
+	return nil
+}
+
+// exemptFromBlock reports whether op may write ns while user writes are blocked.
+func (op *operation) exemptFromBlock(ns string) bool {
+	db, _ := oplog.SplitNS(ns)
+	fromCluster := op.req.Routed != nil && op.req.Routed.FromMigrate
+	return op.req.Client.BypassWriteBlock || isInternalDB(db) || fromCluster
+}
+
+// isInternalDB reports whether db belongs to the server rather than to users.
+func isInternalDB(db string) bool { return db == "admin" || db == "config" || db == "local" }
+
+// meta is what the storage layer notes about a write: the migration mark and,
+// for a retryable write, its session and statement.
+func (op *operation) meta(stmtID int32) storage.Meta {
+	m := storage.Meta{Now: time.Now()}
+	m.FromMigrate = op.req.Routed != nil && op.req.Routed.FromMigrate
+	if op.session != nil && op.number != noNumber && op.txn == nil {
+		m.Txn = oplog.TxnInfo{LSID: op.session.lsid, Number: op.number, StmtID: stmtID}
+	}
+	return m
+}
+
+// owned returns the filter of the documents this shard owns, nil for all.
+func (op *operation) owned() func(bson.Raw) bool {
+	if op.req.Routed == nil {
+		return nil
+	}
+	return op.req.Routed.Owned
+}
+
+// gossip moves the node's clock to the $clusterTime of the request.
+func (n *Node) gossip(req *command.Request) error {
+	ct, ok := req.Body.Lookup("$clusterTime").DocumentOK()
+	if !ok {
+		return nil
+	}
+	t, i, ok := ct.Lookup("clusterTime").TimestampOK()
+	if !ok {
+		return nil
+	}
+	const maxDrift = 365 * 24 * time.Hour // maxAcceptableLogicalClockDriftSecs
+	if int64(t) > time.Now().Add(maxDrift).Unix() {
+		return mongoerr.New(205, "New cluster time, %d, is too far from this node's wall clock time, %d.", t, time.Now().Unix())
+	}
+	n.cfg.Clock.Advance(bson.Timestamp{T: t, I: i})
+	return nil
+}
+
+// errStop ends a scan early; it never leaves the package.
+var errStop = errors.New("stop")

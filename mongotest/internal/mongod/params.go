@@ -1,0 +1,204 @@
+package mongod
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// The parameters the node itself looks at.
+const (
+	paramNoopSecs     = "periodicNoopIntervalSecs"
+	paramWriteNoops   = "writePeriodicNoops"
+	paramTTLSecs      = "ttlMonitorSleepSecs"
+	paramTTL          = "ttlMonitorEnabled"
+	paramCursorMillis = "cursorTimeoutMillis"
+	paramTxnSecs      = "transactionLifetimeLimitSeconds"
+	paramHistorySecs  = "minSnapshotHistoryWindowInSeconds"
+	paramFCV          = "featureCompatibilityVersion"
+)
+
+// parameters are the values of getParameter and setParameter.
+type parameters struct {
+	changes *broadcast
+
+	mu     sync.Mutex
+	values map[string]bson.RawValue
+}
+
+func newParameters(c Config, v version) *parameters {
+	p := &parameters{changes: newBroadcast(), values: map[string]bson.RawValue{
+		paramNoopSecs:                            value.Int32(int32(max(c.NoopInterval, time.Second) / time.Second)),
+		paramWriteNoops:                          value.Bool(c.NoopInterval > 0),
+		paramTTLSecs:                             value.Int32(int32(max(c.TTLInterval, time.Second) / time.Second)),
+		paramTTL:                                 value.Bool(c.TTLInterval > 0),
+		paramCursorMillis:                        value.Int64(600_000),
+		paramTxnSecs:                             value.Int32(60),
+		paramHistorySecs:                         value.Int32(300),
+		paramFCV:                                 value.Doc(value.D("version", v.fcv())),
+		"authenticationMechanisms":               value.A("SCRAM-SHA-1", "SCRAM-SHA-256"),
+		"enableTestCommands":                     value.Bool(true),
+		"logLevel":                               value.Int32(0),
+		"quiet":                                  value.Bool(false),
+		"notablescan":                            value.Bool(false),
+		"orphanCleanupDelaySecs":                 value.Int32(900),
+		"rangeDeleterBatchSize":                  value.Int32(0x7fffffff),
+		"rangeDeleterBatchDelayMS":               value.Int32(20),
+		"maxTransactionLockRequestTimeoutMillis": value.Int32(5),
+		"localLogicalSessionTimeoutMinutes":      value.Int32(sessionTimeoutMins),
+		"internalQueryMaxBlockingSortMemoryUsageBytes": value.Int32(100 << 20),
+		"waitForSecondaryBeforeNoopWriteMS":            value.Int32(10),
+		"disableLogicalSessionCacheRefresh":            value.Bool(false),
+		"requireApiVersion":                            value.Bool(false),
+	}}
+	return p
+}
+
+func (p *parameters) get(name string) (bson.RawValue, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, ok := p.values[name]
+	return v, ok
+}
+
+func (p *parameters) all() map[string]bson.RawValue {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.values)
+}
+
+// set changes a parameter to a value of the same kind and returns the old one.
+func (p *parameters) set(name string, v bson.RawValue) (bson.RawValue, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old, ok := p.values[name]
+	if !ok {
+		return old, mongoerr.New(mongoerr.InvalidOptions, "Unrecognized parameter [%s] in setParameter", name)
+	}
+	i, isNumber := value.AsInt64(v)
+	switch {
+	case name == paramFCV || old.Type == bson.TypeArray:
+		return old, mongoerr.New(mongoerr.IllegalOperation, "not allowed to change [%s] at runtime", name)
+	case old.Type == bson.TypeBoolean:
+		v = value.Bool(value.Truthy(v))
+	case !isNumber:
+		return old, mongoerr.New(mongoerr.BadValue, "parameter %s must be a number, not %s", name, typeName(v.Type))
+	case old.Type == bson.TypeInt32:
+		v = value.Int32(int32(i))
+	default:
+		v = value.Int64(i)
+	}
+	p.values[name] = v
+	p.changes.fire()
+	return old, nil
+}
+
+func (p *parameters) setFCV(fcv string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.values[paramFCV] = value.Doc(value.D("version", fcv))
+}
+
+func (p *parameters) number(name string) int64 {
+	v, _ := p.get(name)
+	i, _ := value.AsInt64(v)
+	return i
+}
+
+func (p *parameters) seconds(name string) time.Duration {
+	return time.Duration(p.number(name)) * time.Second
+}
+
+func (p *parameters) enabled(name string) bool {
+	v, _ := p.get(name)
+	return value.Truthy(v)
+}
+
+// genericArgs are the fields every command may have beside its own.
+var genericArgs = []string{
+	"$db", "lsid", "txnNumber", "$clusterTime", "$readPreference", "$configTime", "$topologyTime", "$audit", "$client",
+	"comment", "maxTimeMS", "maxTimeMSOpOnly", "readConcern", "writeConcern", "apiVersion", "apiStrict", "apiDeprecationErrors",
+	"autocommit", "startTransaction", "stmtId", "stmtIds", "databaseVersion", "shardVersion", "operationSessionInfo", "$audit",
+	"help", "rawData", "mayBypassWriteBlocking", "collectionUUID",
+}
+
+func isGeneric(name string) bool { return slices.Contains(genericArgs, name) }
+
+// runGetParameter is getParameter: 1 | "*" | {showDetails, allParameters}.
+func runGetParameter(_ context.Context, op *operation) (bson.Raw, error) {
+	first := op.req.Body.Lookup(op.req.Name)
+	all := op.args().bool("allParameters", false)
+	if s, ok := first.StringValueOK(); ok && s == "*" {
+		all = true
+	}
+	if d, ok := first.DocumentOK(); ok && value.Truthy(d.Lookup("allParameters")) {
+		all = true
+	}
+	var pairs []any
+	values := op.node.params.all()
+	if all {
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			pairs = append(pairs, name, values[name])
+		}
+		return value.D(pairs...), nil
+	}
+	for name := range value.Elements(op.req.Body) {
+		if v, ok := values[name]; ok && name != op.req.Name {
+			pairs = append(pairs, name, v)
+		}
+	}
+	if len(pairs) == 0 {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "no option found to get")
+	}
+	return value.D(pairs...), nil
+}
+
+func runSetParameter(_ context.Context, op *operation) (bson.Raw, error) {
+	var was bson.RawValue
+	n := 0
+	for name, v := range value.Elements(op.req.Body) {
+		if name == op.req.Name || isGeneric(name) {
+			continue
+		}
+		old, err := op.node.params.set(name, v)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			was = old
+		}
+		n++
+	}
+	if n == 0 {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "no option found to set, use help:true to see options ")
+	}
+	return value.D("was", was), nil
+}
+
+// runSetFCV is setFeatureCompatibilityVersion; only the answer of getParameter
+// changes with it.
+func runSetFCV(_ context.Context, op *operation) (bson.Raw, error) {
+	a := op.args()
+	fcv := a.string(op.req.Name)
+	confirm := a.bool("confirm", false)
+	if a.err != nil {
+		return nil, a.err
+	}
+	if !confirm && op.node.version[0] >= 7 {
+		return nil, mongoerr.New(7369100, "Once you have changed the FCV, you cannot go back without support. Please re-run this command with 'confirm: true'.")
+	}
+	switch v := op.node.version; fcv {
+	case v.fcv(), version{v[0] - 1, 0}.fcv():
+		op.node.params.setFCV(fcv)
+		return value.D(), nil
+	default:
+		return nil, mongoerr.New(mongoerr.BadValue, "Invalid feature compatibility version value '%s'", fcv)
+	}
+}

@@ -1,0 +1,137 @@
+package mongod
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// sweepInterval is how often idle cursors, sessions and transactions are
+// looked for.
+const sweepInterval = time.Second
+
+// ttlBatch bounds the documents that one TTL pass deletes under one lock.
+const ttlBatch = 1000
+
+// Run does the background work of the node until ctx ends: the no-op writer,
+// the TTL monitor, the expiry of idle cursors, sessions and transactions, and
+// the elections that replSetStepDown leaves behind. Call it once.
+func (n *Node) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, f := range []func(context.Context){n.writeNoops, n.expireDocuments, n.sweep, n.holdElections} {
+		wg.Go(func() { f(ctx) })
+	}
+	wg.Wait()
+}
+
+// every calls f after each interval, which is asked for anew when a parameter
+// changes.
+func (n *Node) every(ctx context.Context, interval func() time.Duration, f func()) {
+	current := interval()
+	ticker := time.NewTicker(current)
+	defer ticker.Stop()
+	for {
+		changed := n.params.changes.next()
+		if d := interval(); d != current {
+			current = d
+			ticker.Reset(d)
+		}
+		select {
+		case <-ticker.C:
+			f()
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// writeNoops writes a no-op entry whenever the log has not moved for a whole
+// interval (server-facts 2.2).
+func (n *Node) writeNoops(ctx context.Context) {
+	var before bson.Timestamp
+	n.every(ctx, func() time.Duration { return max(n.params.seconds(paramNoopSecs), time.Second) }, func() {
+		last := n.cfg.Log.Last()
+		if last.Equal(before) && n.params.enabled(paramWriteNoops) && n.topo.isPrimary() {
+			last = n.cfg.Log.Noop(value.D("msg", "periodic noop"))
+		}
+		before = last
+	})
+}
+
+// expireDocuments is the TTL monitor. The user write block suspends it.
+func (n *Node) expireDocuments(ctx context.Context) {
+	n.every(ctx, func() time.Duration { return max(n.params.seconds(paramTTLSecs), time.Second) }, func() {
+		if !n.params.enabled(paramTTL) || !n.topo.isPrimary() {
+			return
+		}
+		for {
+			deleted, err := n.expireSome()
+			if err != nil {
+				n.cfg.Logger.WarnContext(ctx, "ttl pass failed", "error", err)
+			}
+			if err != nil || deleted < ttlBatch {
+				return
+			}
+		}
+	})
+}
+
+func (n *Node) expireSome() (deleted int, err error) {
+	if err := n.block.enter(false); err != nil {
+		return 0, nil //nolint:nilerr // while user writes are blocked the monitor sleeps
+	}
+	defer n.block.leave(false)
+	err = n.cfg.Engine.Update(func(tx *storage.Tx) error {
+		deleted, err = tx.DeleteExpired(time.Now(), ttlBatch)
+		return err
+	})
+	return deleted, err
+}
+
+// sweep ends what nobody has used for too long.
+func (n *Node) sweep(ctx context.Context) {
+	n.every(ctx, func() time.Duration { return sweepInterval }, func() {
+		now := time.Now()
+		idle := time.Duration(n.params.number(paramCursorMillis)) * time.Millisecond
+		n.cursors.killWhere(func(c *cursor) bool { return c.idleBefore(now.Add(-idle)) })
+		n.snapshots.expire(now.Add(-n.params.seconds(paramHistorySecs)))
+		for _, s := range n.sessions.list() {
+			n.sweepSession(s, now)
+		}
+	})
+}
+
+// sweepSession aborts a transaction that has lived too long and removes an
+// idle session. A session in use is left for the next time.
+func (n *Node) sweepSession(s *session, now time.Time) {
+	if !s.tryCheckOut() {
+		return
+	}
+	defer s.checkIn()
+	if t := s.txn; t != nil && t.state == txnOpen && now.Sub(t.started) >= n.params.seconds(paramTxnSecs) {
+		s.abort(n)
+	}
+	if now.Sub(s.idleSince()) >= sessionTimeoutMins*time.Minute {
+		s.abort(n)
+		n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key })
+		n.sessions.remove(s)
+	}
+}
+
+// holdElections makes the node primary again after each replSetStepDown.
+func (n *Node) holdElections(ctx context.Context) {
+	for {
+		select {
+		case order := <-n.reelect:
+			n.awaitElection(ctx, order.after)
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package mongod
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// electionOrder asks Run to make the node primary again.
+type electionOrder struct{ after time.Duration }
+
+// StepDown makes the node a secondary for d, or until ctx ends, and then the
+// primary of a higher term: an election that the same node wins. Meanwhile
+// every command but hello fails, running operations are interrupted, cursors
+// and open transactions are gone. It fails if the node is no primary.
+func (n *Node) StepDown(ctx context.Context, d time.Duration) error {
+	if err := n.demote(ctx, nil); err != nil {
+		return err
+	}
+	n.awaitElection(ctx, d)
+	return nil
+}
+
+// demote makes the node a secondary and ends everything that a stepdown ends.
+// The operation that asks for it goes on.
+func (n *Node) demote(ctx context.Context, asking *running) error {
+	if !n.topo.demote() {
+		return notPrimary()
+	}
+	cause := mongoerr.New(mongoerr.InterruptedDueToReplStateChange, "operation was interrupted because the node stepped down")
+	err := n.ops.interrupt(ctx, cause, func(r *running) bool {
+		return r != asking && !r.op.handler.has(always)
+	})
+	n.cursors.killWhere(func(*cursor) bool { return true })
+	for _, s := range n.sessions.list() {
+		if s.tryCheckOut() { // all their operations have ended, unless ctx has
+			s.abort(n)
+			s.checkIn()
+		}
+	}
+	return err
+}
+
+// awaitElection makes the node primary again once d has passed or ctx ended.
+func (n *Node) awaitElection(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	n.cfg.Log.SetTerm(n.topo.promote())
+	n.cfg.Log.Noop(value.D("msg", "new primary"))
+}
+
+// runStepDown answers at once; Run holds the election when the time is over.
+func runStepDown(ctx context.Context, op *operation) (bson.Raw, error) {
+	a := op.args()
+	seconds := a.count("replSetStepDown", 60)
+	if a.err != nil {
+		return nil, a.err
+	}
+	if err := op.node.demote(ctx, op.running); err != nil {
+		return nil, err
+	}
+	select {
+	case op.node.reelect <- electionOrder{after: time.Duration(seconds) * time.Second}:
+		return value.D(), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

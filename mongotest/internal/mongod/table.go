@@ -1,0 +1,49 @@
+package mongod
+
+import (
+	"context"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// A handler is one row of the command table.
+type handler struct {
+	run   func(ctx context.Context, op *operation) (bson.Raw, error)
+	flags flags
+}
+
+// flags say how a command may be used.
+type flags uint
+
+const (
+	isWrite    flags = 1 << iota // takes a write concern
+	retryable                    // may have a txnNumber without a transaction
+	txnOK                        // may run in a transaction
+	endsTxn                      // commits or aborts a transaction
+	snapshotOK                   // may have readConcern snapshot outside transactions
+	always                       // runs on a node that is no primary
+	awaits                       // its maxTimeMS is not a limit but a waiting time
+)
+
+func (h *handler) has(f flags) bool { return h.flags&f != 0 }
+
+// commandTable returns the commands by name.
+func commandTable() map[string]*handler {
+	t := map[string]*handler{}
+	for _, family := range []map[string]*handler{
+		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(),
+	} {
+		for name, h := range family {
+			t[name] = h
+		}
+	}
+	return t
+}
+
+func helloCommands() map[string]*handler {
+	return map[string]*handler{
+		"hello":    {runHello, always | awaits},
+		"isMaster": {runHello, always | awaits},
+		"ismaster": {runHello, always | awaits},
+	}
+}

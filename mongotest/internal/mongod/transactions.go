@@ -1,0 +1,171 @@
+package mongod
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// A transaction is the multi-document transaction of a session. Whoever has
+// the session checked out owns it.
+type transaction struct {
+	number  int64
+	state   txnState
+	inner   *storage.Transaction
+	started time.Time
+	wrote   bool
+}
+
+type txnState int
+
+const (
+	txnOpen txnState = iota
+	txnCommitted
+	txnAborted
+)
+
+const labelTransient = "TransientTransactionError"
+
+// executeInTxn runs the handler as a statement of its session's transaction,
+// which a failure aborts. The session is checked out.
+func (op *operation) executeInTxn(ctx context.Context) (bson.Raw, error) {
+	if op.handler.has(endsTxn) {
+		if err := op.joinEnded(); err != nil {
+			return nil, err
+		}
+		return op.handler.run(ctx, op)
+	}
+	if err := op.joinTxn(ctx); err != nil {
+		return nil, err
+	}
+	body, err := op.handler.run(ctx, op)
+	if err != nil || hasWriteErrors(body) {
+		op.session.abort(op.node)
+	}
+	return body, err
+}
+
+func hasWriteErrors(body bson.Raw) bool {
+	return body.Lookup("writeErrors").Type != 0
+}
+
+// joinTxn makes the session's open transaction op's, after starting it if op
+// is its first statement.
+func (op *operation) joinTxn(ctx context.Context) error {
+	s := op.session
+	if op.start {
+		if s.txn != nil && op.number == s.number {
+			return mongoerr.New(mongoerr.ConflictingOperationInProgress, "Transaction %d has already been started on this session", op.number)
+		}
+		if err := s.startNumber(op); err != nil {
+			return err
+		}
+		if err := op.awaitReadConcern(ctx); err != nil {
+			return err
+		}
+		return op.openTxn()
+	}
+	if op.number < s.number {
+		return tooOld(op.number, s.number)
+	}
+	if s.txn == nil || s.txn.number != op.number {
+		return noSuchTransaction("Given transaction number %d does not match any in-progress transactions. The active transaction number is %d", op.number, s.number)
+	}
+	switch s.txn.state {
+	case txnCommitted:
+		return mongoerr.New(mongoerr.TransactionCommitted, "Transaction with { txnNumber: %d } has been committed.", op.number)
+	case txnAborted:
+		return noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
+	}
+	op.txn = s.txn
+	return nil
+}
+
+// openTxn starts the transaction on the data of this moment.
+func (op *operation) openTxn() error {
+	s := op.session
+	if len(s.results) > 0 {
+		return mongoerr.New(mongoerr.InvalidOptions, "Cannot start a transaction at txnNumber %d, which retryable writes have used", op.number)
+	}
+	inner := op.node.cfg.Engine.Begin(storage.Meta{
+		Now: time.Now(),
+		Txn: oplog.TxnInfo{LSID: s.lsid, Number: op.number, Multi: true},
+	})
+	s.txn = &transaction{number: op.number, inner: inner, started: time.Now()}
+	op.txn = s.txn
+	return nil
+}
+
+func noSuchTransaction(format string, params ...any) error {
+	return mongoerr.New(mongoerr.NoSuchTransaction, format, params...).WithLabel(labelTransient)
+}
+
+// joinEnded finds the transaction that a commit or an abort means: it may have
+// ended already. It is left in the session, for the handler to look at.
+func (op *operation) joinEnded() error {
+	s := op.session
+	if op.number < s.number {
+		return tooOld(op.number, s.number)
+	}
+	if s.txn == nil || s.txn.number != op.number {
+		return noSuchTransaction("Given transaction number %d does not match any in-progress transactions. The active transaction number is %d", op.number, s.number)
+	}
+	return nil
+}
+
+// abort ends the session's transaction if it is open. The caller has the
+// session checked out.
+func (s *session) abort(n *Node) {
+	if s.txn == nil || s.txn.state != txnOpen {
+		return
+	}
+	s.txn.inner.Abort()
+	s.txn.state = txnAborted
+	n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key && c.number == s.txn.number })
+}
+
+func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
+	if !op.inTxn {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "commitTransaction must be run within a transaction")
+	}
+	t := op.session.txn
+	switch t.state {
+	case txnCommitted:
+		return value.D(), nil
+	case txnAborted:
+		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
+	}
+	if t.wrote {
+		if err := op.node.block.enter(op.req.Client.BypassWriteBlock); err != nil {
+			op.session.abort(op.node)
+			return nil, err
+		}
+		defer op.node.block.leave(op.req.Client.BypassWriteBlock)
+	}
+	if _, err := t.inner.Commit(); err != nil {
+		op.session.abort(op.node)
+		return nil, err
+	}
+	t.state = txnCommitted
+	return value.D(), nil
+}
+
+func runAbortTransaction(_ context.Context, op *operation) (bson.Raw, error) {
+	if !op.inTxn {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "abortTransaction must be run within a transaction")
+	}
+	switch op.session.txn.state {
+	case txnCommitted:
+		return nil, mongoerr.New(mongoerr.TransactionCommitted, "Transaction with { txnNumber: %d } has been committed.", op.number)
+	case txnAborted:
+		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
+	}
+	op.session.abort(op.node)
+	return value.D(), nil
+}

@@ -1,0 +1,106 @@
+package mongod
+
+import (
+	"context"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// writeBlock is the user write block: once set returns, no write of an
+// unprivileged client that it should stop is on its way.
+type writeBlock struct {
+	mu      sync.Mutex
+	on      bool
+	writing int
+	drained chan struct{} // closed when writing falls to zero; nil while nobody waits
+}
+
+func newWriteBlock() *writeBlock { return &writeBlock{} }
+
+// enter admits a write, or refuses it with UserWritesBlocked. Exempt writes
+// are always admitted. After success leave must follow, with the same exempt.
+func (b *writeBlock) enter(exempt bool) error {
+	if exempt {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.on {
+		return mongoerr.New(mongoerr.UserWritesBlocked, "User writes blocked")
+	}
+	b.writing++
+	return nil
+}
+
+func (b *writeBlock) leave(exempt bool) {
+	if exempt {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.writing--
+	if b.writing == 0 && b.drained != nil {
+		close(b.drained)
+		b.drained = nil
+	}
+}
+
+// set turns the block on or off. Turning it on waits for the writes in flight;
+// if ctx ends first, the block stands all the same.
+func (b *writeBlock) set(ctx context.Context, on bool) error {
+	drained := b.switchTo(on)
+	if drained == nil {
+		return nil
+	}
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// switchTo sets the block and returns what to wait for, nil for nothing.
+func (b *writeBlock) switchTo(on bool) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.on = on
+	if !on || b.writing == 0 {
+		return nil
+	}
+	if b.drained == nil {
+		b.drained = make(chan struct{})
+	}
+	return b.drained
+}
+
+func (b *writeBlock) isOn() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.on
+}
+
+// runSetUserWriteBlockMode is setUserWriteBlockMode: {global: bool}.
+func runSetUserWriteBlockMode(ctx context.Context, op *operation) (bson.Raw, error) {
+	a := op.args()
+	if !a.has("global") {
+		return nil, missingField(op.req.Name, "global")
+	}
+	on := a.bool("global", false)
+	if a.err != nil {
+		return nil, a.err
+	}
+	if err := op.node.block.set(ctx, on); err != nil {
+		return nil, err
+	}
+	return value.D(), nil
+}
+
+// missingField is the server's error for a required field of a command.
+func missingField(cmd, field string) error {
+	return mongoerr.New(mongoerr.IDLFailedToParse, "BSON field '%s.%s' is missing but a required field", cmd, field)
+}

@@ -1,0 +1,140 @@
+package query
+
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// Projection is a compiled projection of find and findAndModify. It may be used
+// from many goroutines at once, as far as the hooks of its Options allow it.
+type Projection struct {
+	o        Options
+	empty    bool // gives documents back as they are
+	keep     bool // the tree names what stays; otherwise what goes
+	tree     *fieldTree
+	position path // of "a.$" without the "$", nil if there is none
+	slices   []slicedField
+	elems    []elemField
+	computed []computedField
+}
+
+type (
+	slicedField struct {
+		path        path
+		skip, limit int // skip < 0 counts from the end
+	}
+
+	elemField struct {
+		name string
+		pred positioned
+	}
+
+	computedField struct {
+		path path
+		expr bson.RawValue
+	}
+)
+
+// Apply returns what the projection leaves of doc. arrayIdx is the position that
+// "a.$" stands for, from MatchArrayIndex; if it is negative, the Matcher of the
+// Options is asked.
+func (p *Projection) Apply(doc bson.Raw, arrayIdx int) (bson.Raw, error) {
+	if p.empty {
+		return doc, nil
+	}
+	out := doc
+	if p.position != nil {
+		var err error
+		if out, err = p.pick(doc, arrayIdx); err != nil {
+			return nil, err
+		}
+	}
+	out = p.tree.project(out, p.keep)
+	for _, s := range p.slices {
+		out = s.apply(out)
+	}
+	for _, e := range p.elems {
+		out = e.apply(out, doc)
+	}
+	for _, c := range p.computed {
+		v, err := p.o.Value(c.expr, doc)
+		if err != nil {
+			return nil, err
+		}
+		if v.Type != 0 {
+			out = setField(out, c.path, v)
+		}
+	}
+	return out, nil
+}
+
+// pick cuts the first array on the positional path down to its matched element.
+func (p *Projection) pick(doc bson.Raw, idx int) (bson.Raw, error) {
+	if idx < 0 && p.o.Matcher != nil {
+		_, idx = p.o.Matcher.MatchArrayIndex(doc)
+	}
+	if idx < 0 {
+		return nil, mongoerr.New(51246, "Executor error during find command :: caused by :: "+
+			"positional operator '.$' couldn't find a matching element in the array")
+	}
+	missing := false
+	out := editField(doc, p.position, func(v bson.RawValue) bson.RawValue {
+		if v.Type != bson.TypeArray {
+			return v
+		}
+		e, ok := value.Get(bson.Raw(v.Value), value.IndexName(idx))
+		if !ok {
+			missing = true
+			return v
+		}
+		return value.ArrayOf(e)
+	})
+	if missing {
+		return nil, mongoerr.New(51247, "Executor error during find command :: caused by :: "+
+			"positional operator '.$' element mismatch")
+	}
+	return out, nil
+}
+
+// apply appends the field with the first element that matches, if one does.
+func (e elemField) apply(out, doc bson.Raw) bson.Raw {
+	out = without(out, e.name)
+	v, ok := value.Get(doc, e.name)
+	if !ok {
+		return out
+	}
+	i := e.pred.position(v)
+	if i < 0 {
+		return out
+	}
+	elem, _ := value.Get(bson.Raw(v.Value), value.IndexName(i))
+	return setField(out, parsePath(e.name), value.ArrayOf(elem))
+}
+
+func (s slicedField) apply(doc bson.Raw) bson.Raw {
+	return sliceAt(doc, s.path, s)
+}
+
+// cut returns the part of an array that is asked for.
+func (s slicedField) cut(array bson.RawValue) bson.RawValue {
+	n := arrayLen(array)
+	skip := min(s.skip, n)
+	if skip < 0 {
+		skip = max(0, n+skip)
+	}
+	end := n
+	if s.limit < n-skip {
+		end = skip + s.limit
+	}
+	var vals []bson.RawValue
+	i := 0
+	for _, e := range value.Elements(bson.Raw(array.Value)) {
+		if i >= skip && i < end {
+			vals = append(vals, e)
+		}
+		i++
+	}
+	return value.ArrayOf(vals...)
+}

@@ -1,12 +1,19 @@
 package mongos
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // A Shard is one replica set of the cluster as config.shards lists it.
@@ -30,26 +37,250 @@ type Catalog struct {
 	cfg       CatalogConfig
 	clusterID bson.ObjectID
 	locks     *nsLocks
+	moved     *movedKeys
+	cursors   *rangeUse
 
 	mu          sync.RWMutex
-	databases   map[string]*database
+	databases   map[string]database
 	collections map[string]*table
+	zones       map[string][]string    // shard id to its zones
+	ranges      map[string][]zoneRange // namespace to its zone ranges, ascending
+	views       map[string]view        // by namespace
+}
+
+// A database is one row of config.databases.
+type database struct {
+	name      string
+	primary   string
+	uuid      value.UUID
+	timestamp bson.Timestamp
 }
 
 // NewCatalog returns the catalog of a cluster that holds no data yet. It does
 // no I/O: call Init before a router serves.
-func NewCatalog(cfg CatalogConfig) *Catalog {
-	return &Catalog{
-		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(),
-		databases: map[string]*database{}, collections: map[string]*table{},
+func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
+	if len(cfg.Shards) == 0 || cfg.Clock == nil || cfg.Transport == nil {
+		return nil, errors.New("mongos: a catalog needs shards, a clock and a transport")
 	}
+	if cfg.Version == "" {
+		cfg.Version = defaultVersion
+	}
+	return &Catalog{
+		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(),
+		databases: map[string]database{}, collections: map[string]*table{},
+		zones: map[string][]string{}, ranges: map[string][]zoneRange{}, views: map[string]view{},
+	}, nil
 }
 
 // Init writes the documents every cluster starts with: its shards, its version
 // and its settings. It may be repeated.
-func (c *Catalog) Init(_ context.Context) error { return nil }
+func (c *Catalog) Init(ctx context.Context) error {
+	w := c.writes()
+	for _, s := range c.cfg.Shards {
+		w.put("shards", bson.E{Key: "_id", Value: s.ID}, c.shardDoc(s, nil))
+	}
+	v := bson.D{{"_id", int32(1)}, {"clusterId", c.clusterID}}
+	if strings.HasPrefix(c.cfg.Version, "6.") {
+		v = append(v, bson.E{Key: "minCompatibleVersion", Value: int32(5)}, bson.E{Key: "currentVersion", Value: int32(6)})
+	}
+	w.put("version", bson.E{Key: "_id", Value: int32(1)}, v)
+	w.put("settings", bson.E{Key: "_id", Value: "balancer"}, bson.D{{"_id", "balancer"}, {"mode", "off"}, {"stopped", true}})
+	return w.send(ctx)
+}
 
-type (
-	database struct{}
-	table    struct{}
-)
+func (c *Catalog) shardDoc(s Shard, zones []string) bson.D {
+	d := bson.D{{"_id", s.ID}, {"host", s.Host}, {"state", int32(1)}, {"topologyTime", bson.Timestamp{T: 1, I: 1}}, {"replSetConfigVersion", int64(1)}}
+	if len(zones) > 0 {
+		d = append(d, bson.E{Key: "tags", Value: zones})
+	}
+	return d
+}
+
+// shardIDs returns the ids of all shards in the order they were added.
+func (c *Catalog) shardIDs() []string {
+	ids := make([]string, len(c.cfg.Shards))
+	for i, s := range c.cfg.Shards {
+		ids[i] = s.ID
+	}
+	return ids
+}
+
+func (c *Catalog) shard(id string) (Shard, error) {
+	for _, s := range c.cfg.Shards {
+		if s.ID == id || s.Host == id {
+			return s, nil
+		}
+	}
+	return Shard{}, mongoerr.New(mongoerr.ShardNotFound, "Shard %s not found", id)
+}
+
+// table returns the routing of a sharded collection, nil if ns is not sharded.
+func (c *Catalog) table(ns string) *table {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.collections[ns]
+}
+
+// primary returns the primary shard of a database.
+func (c *Catalog) primary(db string) (string, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	d, ok := c.databases[db]
+	return d.primary, ok
+}
+
+// tables returns the sharded collections of a database, all of them for "".
+func (c *Catalog) tables(db string) []*table {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var ts []*table
+	for ns, t := range c.collections {
+		if d, _, _ := strings.Cut(ns, "."); db == "" || d == db {
+			ts = append(ts, t)
+		}
+	}
+	slices.SortFunc(ts, func(a, b *table) int { return cmp.Compare(a.ns, b.ns) })
+	return ts
+}
+
+// ensureDatabase returns the primary shard of db and gives it one if it is new:
+// the wanted one, or that with the fewest databases.
+func (c *Catalog) ensureDatabase(ctx context.Context, db, wanted string) (string, error) {
+	if p, ok := c.primary(db); ok {
+		return p, nil
+	}
+	unlock, err := c.locks.exclusive(ctx, "config.databases")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if p, ok := c.primary(db); ok {
+		return p, nil
+	}
+	if wanted == "" {
+		wanted = c.emptiest()
+	}
+	if err := c.checkCase(db); err != nil {
+		return "", err
+	}
+	d := database{name: db, primary: wanted, uuid: value.NewUUID(), timestamp: c.cfg.Clock.Tick(1)}
+	w := c.writes()
+	w.put("databases", bson.E{Key: "_id", Value: db}, bson.D{
+		{"_id", db}, {"primary", wanted},
+		{"version", bson.D{{"uuid", d.uuid.Binary()}, {"timestamp", d.timestamp}, {"lastMod", int32(1)}}},
+	})
+	if err := w.send(ctx); err != nil {
+		return "", err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.databases[db] = d
+	return wanted, nil
+}
+
+func (c *Catalog) checkCase(db string) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for name := range c.databases {
+		if strings.EqualFold(name, db) {
+			return mongoerr.New(mongoerr.DatabaseDifferCase, "db already exists with different case already have: [%s] trying to create [%s]", name, db)
+		}
+	}
+	return nil
+}
+
+func (c *Catalog) emptiest() string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	n := map[string]int{}
+	for _, d := range c.databases {
+		n[d.primary]++
+	}
+	return slices.MinFunc(c.shardIDs(), func(a, b string) int { return cmp.Compare(n[a], n[b]) })
+}
+
+// store makes t the routing of its namespace, having written its collection
+// row and the difference between its chunks and those it had before.
+func (c *Catalog) store(ctx context.Context, t *table) error {
+	old := c.table(t.ns)
+	w := c.writes()
+	before := map[bson.ObjectID]bson.Timestamp{}
+	if old != nil {
+		for i := range old.chunks {
+			before[old.chunks[i].id] = old.chunks[i].version
+		}
+	}
+	for i := range t.chunks {
+		ch := &t.chunks[i]
+		if v, ok := before[ch.id]; !ok || v != ch.version {
+			w.put("chunks", bson.E{Key: "_id", Value: ch.id}, chunkDoc(t, ch))
+		}
+		delete(before, ch.id)
+	}
+	for id := range before {
+		w.remove("chunks", bson.D{{"_id", id}}, false)
+	}
+	w.put("collections", bson.E{Key: "_id", Value: t.ns}, collectionDoc(t))
+	if err := w.send(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.collections[t.ns] = t
+	return nil
+}
+
+// forget removes a sharded collection, its chunks and its zone ranges.
+func (c *Catalog) forget(ctx context.Context, t *table) error {
+	w := c.writes()
+	w.remove("collections", bson.D{{"_id", t.ns}}, false)
+	w.remove("chunks", bson.D{{"uuid", t.uuid.Binary()}}, true)
+	w.remove("tags", bson.D{{"ns", t.ns}}, true)
+	if err := w.send(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.collections, t.ns)
+	delete(c.ranges, t.ns)
+	return nil
+}
+
+// rename moves the rows of a sharded collection to another name.
+func (c *Catalog) rename(ctx context.Context, t *table, to string) error {
+	n := *t
+	n.ns, n.epoch, n.timestamp, n.lastmod = to, bson.NewObjectID(), c.cfg.Clock.Tick(1), time.Now()
+	w := c.writes()
+	w.remove("collections", bson.D{{"_id", t.ns}}, false)
+	w.put("collections", bson.E{Key: "_id", Value: to}, collectionDoc(&n))
+	w.remove("tags", bson.D{{"ns", t.ns}}, true)
+	zones := c.zoneRanges(t.ns)
+	for _, z := range zones {
+		w.insert("tags", z.doc(to))
+	}
+	if err := w.send(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.collections, t.ns)
+	delete(c.ranges, t.ns)
+	c.collections[to] = &n
+	if len(zones) > 0 {
+		c.ranges[to] = zones
+	}
+	return nil
+}
+
+// forgetDatabase removes the row of a database.
+func (c *Catalog) forgetDatabase(ctx context.Context, db string) error {
+	w := c.writes()
+	w.remove("databases", bson.D{{"_id", db}}, false)
+	if err := w.send(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.databases, db)
+	return nil
+}

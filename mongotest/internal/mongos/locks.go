@@ -33,35 +33,43 @@ func (l *nsLocks) get(name string) *semaphore.Weighted {
 	return s
 }
 
-// shared takes ns for a statement: nobody moves its chunks meanwhile.
-func (l *nsLocks) shared(ctx context.Context, ns string) (func(), error) {
-	return l.take(ctx, ns, 1)
-}
+// A lockMode is how much of a lock one holder takes.
+type lockMode int64
+
+const (
+	lockShared    lockMode = 1           // a statement: nobody moves the chunks meanwhile
+	lockExclusive lockMode = lockReaders // a change of where documents are
+)
 
 // exclusive takes ns for a change of where its documents are.
 func (l *nsLocks) exclusive(ctx context.Context, ns string) (func(), error) {
-	return l.take(ctx, ns, lockReaders)
+	return l.take(ctx, ns, lockExclusive)
 }
 
-func (l *nsLocks) take(ctx context.Context, ns string, n int64) (func(), error) {
+func (l *nsLocks) take(ctx context.Context, ns string, mode lockMode) (func(), error) {
 	db, _, _ := strings.Cut(ns, ".")
-	d := l.get(db)
-	if err := d.Acquire(ctx, 1); err != nil {
+	d, err := l.one(ctx, db, lockShared)
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.one(ctx, ns, mode)
+	if err != nil {
+		d()
+		return nil, err
+	}
+	return func() { c(); d() }, nil
+}
+
+// one takes a single lock, by the name of a database or of a namespace.
+func (l *nsLocks) one(ctx context.Context, name string, mode lockMode) (func(), error) {
+	s := l.get(name)
+	if err := s.Acquire(ctx, int64(mode)); err != nil {
 		return nil, interrupted(ctx, err)
 	}
-	c := l.get(ns)
-	if err := c.Acquire(ctx, n); err != nil {
-		d.Release(1)
-		return nil, interrupted(ctx, err)
-	}
-	return func() { c.Release(n); d.Release(1) }, nil
+	return func() { s.Release(int64(mode)) }, nil
 }
 
 // database takes a whole database, for dropDatabase and for renames.
 func (l *nsLocks) database(ctx context.Context, db string) (func(), error) {
-	d := l.get(db)
-	if err := d.Acquire(ctx, lockReaders); err != nil {
-		return nil, interrupted(ctx, err)
-	}
-	return func() { d.Release(lockReaders) }, nil
+	return l.one(ctx, db, lockExclusive)
 }

@@ -2,12 +2,16 @@ package mongos
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // A Router is one mongos. It implements command.Handler.
@@ -18,16 +22,170 @@ type Router struct {
 	started   time.Time
 	cursors   *cursorTable
 	sessions  *sessionTable
+	commands  map[string]commandFunc
 }
 
-// Handle implements command.Handler.
+// A commandFunc carries out one command and returns its reply without ok.
+type commandFunc func(ctx context.Context, o *op) (bson.Raw, error)
+
+// Handle implements command.Handler. With an error it may return a response
+// too, whose times belong on the error reply.
 func (r *Router) Handle(ctx context.Context, req *command.Request) (*command.Response, error) {
-	return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", req.Name)
+	f, ok := r.commands[req.Name]
+	if !ok {
+		return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", req.Name)
+	}
+	r.gossip(req.Body)
+	o := &op{r: r, req: req}
+	if ms := getInt(req.Body, "maxTimeMS", 0); ms > 0 && req.Name != "getMore" && req.Name != "hello" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		defer cancel()
+	}
+	var err error
+	if o.txn, err = r.sessions.enter(req.Body, req.Name); err != nil {
+		return nil, err
+	}
+	if o.txn != nil && !allowedInTxn(req.Name) {
+		return nil, mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Cannot run '%s' in a multi-document transaction.", req.Name)
+	}
+	body, err := f(ctx, o)
+	if err != nil && ctx.Err() != nil && !isServerError(err) {
+		err = interrupted(ctx, err)
+	}
+	if o.txn != nil {
+		body, err = o.settle(ctx, body, err)
+	}
+	if err != nil {
+		return o.response(nil), err
+	}
+	return o.response(body), nil
 }
 
-// Run closes idle cursors and tells the catalog that this mongos lives, until
-// ctx ends.
+func isServerError(err error) bool {
+	var e *mongoerr.Error
+	return errors.As(err, &e)
+}
+
+// gossip advances the router's clock to the client's cluster time.
+func (r *Router) gossip(body bson.Raw) {
+	v, _ := value.Get(getDoc(body, "$clusterTime"), "clusterTime")
+	if t, i, ok := v.TimestampOK(); ok && int64(t) < time.Now().Add(365*24*time.Hour).Unix() {
+		r.cfg.Clock.Advance(bson.Timestamp{T: t, I: i})
+	}
+}
+
+// settle finishes a statement of a transaction: any failure aborts it on all
+// shards, and every reply says where its outcome can be asked for.
+func (o *op) settle(ctx context.Context, body bson.Raw, err error) (bson.Raw, error) {
+	if o.req.Name == "commitTransaction" || o.req.Name == "abortTransaction" {
+		return body, err
+	}
+	if err != nil || has(body, "writeErrors") {
+		abortErr := o.abort(context.WithoutCancel(ctx))
+		if err == nil {
+			err = abortErr
+		}
+	}
+	if err != nil {
+		return nil, transient(err)
+	}
+	return set(body, bson.E{Key: "recoveryToken", Value: o.txn.recoveryToken()}), nil
+}
+
+// transient labels an error after which the whole transaction may be tried
+// again.
+func transient(err error) error {
+	const label = "TransientTransactionError"
+	var e *mongoerr.Error
+	if !errors.As(err, &e) || slices.Contains(e.Labels, label) {
+		return err
+	}
+	again := []mongoerr.Code{
+		mongoerr.WriteConflict, mongoerr.LockTimeout, mongoerr.PreparedTransactionInProgress, mongoerr.StaleDbVersion,
+		mongoerr.SnapshotTooOld, mongoerr.SnapshotUnavailable, mongoerr.NoSuchTransaction, mongoerr.MigrationConflict,
+	}
+	if slices.Contains(again, e.Code) || retriable(err) {
+		return e.WithLabel(label)
+	}
+	return err
+}
+
+// Run closes idle cursors, forgets idle sessions and tells config.mongos that
+// this mongos lives, until ctx ends. It returns nil then.
 func (r *Router) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case now := <-tick.C:
+				r.expire(ctx, now.Add(-r.cfg.CursorIdle))
+				r.sessions.expire(now.Add(-sessionIdle))
+			}
+		}
+	})
+	g.Go(func() error {
+		tick := time.NewTicker(30 * time.Second)
+		defer tick.Stop()
+		for {
+			if err := r.ping(ctx); err != nil && ctx.Err() == nil {
+				r.cfg.Logger.WarnContext(ctx, "config.mongos not written", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// ping writes this router's row of config.mongos.
+func (r *Router) ping(ctx context.Context) error {
+	now := time.Now()
+	w := r.catalog.writes()
+	w.put("mongos", bson.E{Key: "_id", Value: r.cfg.Name}, bson.D{
+		{"_id", r.cfg.Name},
+		{"advisoryHostFQDNs", bson.A{}},
+		{"created", bson.NewDateTimeFromTime(r.started)},
+		{"mongoVersion", r.cfg.Version},
+		{"ping", bson.NewDateTimeFromTime(now)},
+		{"up", int64(now.Sub(r.started).Seconds())},
+		{"waiting", true},
+	})
+	return w.send(ctx)
+}
+
+// child is a command that this router runs on behalf of o, in its session and
+// transaction.
+func (o *op) child(db string, cmd bson.D) *op {
+	return &op{r: o.r, txn: o.txn, req: &command.Request{
+		Name: cmd[0].Key, DB: db, Client: o.req.Client, Body: rawDoc(append(cmd, o.inherited()...)),
+	}}
+}
+
+// inherited are the client's fields that a child command keeps. The txnNumber
+// of a retryable write is not among them: it stands for the client's own
+// statements.
+func (o *op) inherited() bson.D {
+	var d bson.D
+	for _, name := range []string{"lsid", "comment", "writeConcern"} {
+		if v, ok := value.Get(o.req.Body, name); ok {
+			d = append(d, bson.E{Key: name, Value: v})
+		}
+	}
+	return d
+}
+
+// run carries out a command of this router on behalf of o.
+func (o *op) run(ctx context.Context, db string, cmd bson.D) (bson.Raw, error) {
+	c := o.child(db, cmd)
+	body, err := o.r.commands[c.req.Name](ctx, c)
+	o.note(&command.Response{OperationTime: c.time})
+	return body, err
 }

@@ -1,5 +1,222 @@
 package mongos
 
-type sessionTable struct{}
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
 
-func newSessionTable() *sessionTable { return &sessionTable{} }
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// sessionIdle is localLogicalSessionTimeoutMinutes.
+const sessionIdle = 30 * time.Minute
+
+type txnState int
+
+const (
+	txnOpen txnState = iota
+	txnCommitted
+	txnAborted
+)
+
+// A txn is the newest transaction of one session on this router. The shards it
+// touched are its participants; each began it with its first statement there.
+type txn struct {
+	lsid        bson.RawValue
+	number      bson.RawValue
+	readConcern bson.RawValue // of the first statement, for each shard's first; type 0 if none
+
+	mu           sync.Mutex
+	state        txnState
+	participants []string
+	used         time.Time
+	locks        map[string]func() // held until the end, by name
+}
+
+// join returns the transaction fields for a command to shard, which becomes a
+// participant if it was none.
+func (t *txn) join(shard string) (bson.D, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := bson.D{{"lsid", t.lsid}, {"txnNumber", t.number}, {"autocommit", false}}
+	if t.state != txnOpen || slices.Contains(t.participants, shard) {
+		return d, nil
+	}
+	t.participants = append(t.participants, shard)
+	d = append(d, bson.E{Key: "startTransaction", Value: true})
+	if t.readConcern.Type != 0 {
+		d = append(d, bson.E{Key: "readConcern", Value: t.readConcern})
+	}
+	return d, nil
+}
+
+// recoveryToken tells any router which shard knows the outcome.
+func (t *txn) recoveryToken() bson.D {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.participants) == 0 {
+		return bson.D{}
+	}
+	return bson.D{{"recoveryShardId", t.participants[0]}}
+}
+
+func (t *txn) get() (txnState, []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state, slices.Clone(t.participants)
+}
+
+func (t *txn) end(s txnState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.state = s
+}
+
+// A sessionTable holds the newest transaction of each session.
+type sessionTable struct {
+	mu   sync.Mutex
+	txns map[string]*txn
+}
+
+func newSessionTable() *sessionTable { return &sessionTable{txns: map[string]*txn{}} }
+
+// sessionID is the part of lsid that identifies a session.
+func sessionID(lsid bson.Raw) string {
+	id, _ := value.Get(lsid, "id")
+	return string(id.Value)
+}
+
+// enter returns the transaction that a command with autocommit: false is part
+// of, nil if the command is in none.
+func (s *sessionTable) enter(body bson.Raw, name string) (*txn, error) {
+	if !has(body, "autocommit") {
+		return nil, nil //nolint:nilnil // no transaction is an answer here, not a failure
+	}
+	lsid, _ := value.Get(body, "lsid")
+	number, ok := value.Get(body, "txnNumber")
+	if lsid.Type != bson.TypeEmbeddedDocument || !ok {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "Transaction number and session are needed with autocommit")
+	}
+	if getBool(body, "autocommit", true) {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "autocommit may only be false")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := sessionID(lsid.Document())
+	t := s.txns[key]
+	have, want := int64(-1), number.AsInt64()
+	if t != nil {
+		have = t.number.AsInt64()
+	}
+	switch {
+	case have > want:
+		return nil, mongoerr.New(mongoerr.TransactionTooOld, "txnNumber %d is less than last txnNumber %d seen in session", want, have)
+	case getBool(body, "startTransaction", false):
+		if have == want {
+			return nil, mongoerr.New(mongoerr.ConflictingOperationInProgress, "txnNumber %d for session already started", want)
+		}
+		rc, _ := value.Get(body, "readConcern")
+		t = &txn{lsid: lsid, number: number, readConcern: rc, used: time.Now()}
+		s.txns[key] = t
+		return t, nil
+	case have == want:
+		return t, nil
+	case name == "commitTransaction" || name == "abortTransaction":
+		return &txn{lsid: lsid, number: number}, nil // begun through another router: decided by the recovery token
+	default:
+		return nil, mongoerr.New(mongoerr.NoSuchTransaction, "cannot continue txnId %d for session with txnId %d", want, have).
+			WithLabel("TransientTransactionError")
+	}
+}
+
+// forget drops the sessions of these ids and returns their open transactions.
+func (s *sessionTable) forget(ids []string) []*txn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var open []*txn
+	for _, id := range ids {
+		if t := s.txns[id]; t != nil {
+			if st, _ := t.get(); st == txnOpen {
+				open = append(open, t)
+			}
+			delete(s.txns, id)
+		}
+	}
+	return open
+}
+
+// expire drops what no client asked for since before.
+func (s *sessionTable) expire(before time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, t := range s.txns {
+		if t.used.Before(before) {
+			delete(s.txns, id)
+		}
+	}
+}
+
+// all returns the ids of every session known.
+func (s *sessionTable) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []string
+	for id := range s.txns {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// commit ends the client's transaction on every participant, one after the
+// other; each logs it at its own time. Statements that succeeded cannot fail
+// to commit here, so there is no prepare phase.
+func (o *op) commit(ctx context.Context) (bson.Raw, error) {
+	state, shards := o.txn.get()
+	if state == txnAborted {
+		return nil, mongoerr.New(mongoerr.NoSuchTransaction, "Transaction %s has been aborted", o.txn.number).
+			WithLabel("TransientTransactionError")
+	}
+	if len(shards) == 0 {
+		if id := getString(getDoc(o.req.Body, "recoveryToken"), "recoveryShardId"); id != "" {
+			shards = []string{id}
+		}
+	}
+	o.txn.end(txnCommitted)
+	defer o.txn.unlock()
+	for _, s := range shards {
+		if _, err := o.send(ctx, s, o.ending("commitTransaction")); err != nil {
+			return nil, err
+		}
+	}
+	return rawDoc(bson.D{{"recoveryToken", o.txn.recoveryToken()}}), nil
+}
+
+// abort ends the client's transaction everywhere. A shard that does not know
+// it any more has aborted it.
+func (o *op) abort(ctx context.Context) error {
+	state, shards := o.txn.get()
+	if state == txnCommitted {
+		return mongoerr.New(mongoerr.TransactionCommitted, "Transaction %s has been committed", o.txn.number)
+	}
+	o.txn.end(txnAborted)
+	defer o.txn.unlock()
+	for _, s := range shards {
+		_, err := o.send(ctx, s, o.ending("abortTransaction"))
+		if err != nil && !mongoerr.Is(err, mongoerr.NoSuchTransaction) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *op) ending(name string) call {
+	body := bson.D{{name, int32(1)}}
+	if wc, ok := value.Get(o.req.Body, "writeConcern"); ok && name == o.req.Name {
+		body = append(body, bson.E{Key: "writeConcern", Value: wc})
+	}
+	return call{name: name, db: "admin", body: rawDoc(body)}
+}

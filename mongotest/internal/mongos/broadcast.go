@@ -1,0 +1,267 @@
+package mongos
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// members are the hosts of a shard's replica set.
+func (s Shard) members() []string {
+	_, hosts, ok := strings.Cut(s.Host, "/")
+	if !ok {
+		hosts = s.Host
+	}
+	return strings.Split(hosts, ",")
+}
+
+// everywhere sends the client's command to all shards and answers with all
+// their replies. If one fails the command fails, though others carried it out.
+func everywhere(ctx context.Context, o *op) (bson.Raw, error) {
+	shards := o.r.catalog.shardIDs()
+	replies := make([]bson.Raw, len(shards))
+	errs := make([]error, len(shards))
+	err := o.each(ctx, shards, func(ctx context.Context, i int, shard string) error {
+		c := o.forward()
+		c.safe = true
+		resp, err := o.send(ctx, shard, c)
+		if resp != nil {
+			replies[i] = resp.Body
+		}
+		errs[i] = err
+		return nil // the others are asked in any case
+	})
+	raw := bson.D{}
+	for i, s := range shards {
+		var entry any = replies[i]
+		if errs[i] != nil {
+			e := mongoerr.From(errs[i])
+			entry = bson.D{{"ok", 0.0}, {"errmsg", e.Message}, {"code", int32(e.Code)}, {"codeName", mongoerr.CodeName(e.Code)}}
+			err = firstOf(err, errs[i])
+		} else {
+			entry = edit(replies[i], nil, bson.E{Key: "ok", Value: 1.0})
+		}
+		raw = append(raw, bson.E{Key: o.r.catalog.host(s), Value: entry})
+	}
+	if err != nil {
+		if e := mongoerr.From(err); e.Code != mongoerr.InternalError {
+			return nil, e.WithInfo("raw", raw)
+		}
+		return nil, err
+	}
+	return rawDoc(bson.D{{"raw", raw}}), nil
+}
+
+// setUserWriteBlockMode blocks user writes on every shard. It waits for the
+// schema changes under way, as the server drains them.
+func setUserWriteBlockMode(ctx context.Context, o *op) (bson.Raw, error) {
+	if _, err := everywhere(ctx, o); err != nil {
+		return nil, err
+	}
+	return rawDoc(bson.D{}), nil
+}
+
+// listDatabases joins the databases of all shards and of the config server.
+func listDatabases(ctx context.Context, o *op) (bson.Raw, error) {
+	shards := o.r.catalog.shardIDs()
+	if !slices.Contains(shards, ConfigShard) {
+		shards = append(shards, ConfigShard)
+	}
+	base := o.forward("filter", "nameOnly")
+	base.safe = true
+	resps, err := o.sendAll(ctx, shards, func(string) call { return base })
+	if err != nil {
+		return nil, err
+	}
+	nameOnly := getBool(o.req.Body, "nameOnly", false)
+	m, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: o.exprHook()})
+	if err != nil {
+		return nil, err
+	}
+	list := bson.A{}
+	var total int64
+	for _, d := range joinDatabases(shards, resps, nameOnly) {
+		ok, err := m.Match(d)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			list = append(list, d)
+			total += getInt(d, "sizeOnDisk", 0)
+		}
+	}
+	if nameOnly {
+		return rawDoc(bson.D{{"databases", list}}), nil
+	}
+	return rawDoc(bson.D{{"databases", list}, {"totalSize", total}, {"totalSizeMb", total >> 20}}), nil
+}
+
+// A dbInfo adds up what the shards say of one database.
+type dbInfo struct {
+	name   string
+	size   int64
+	shards bson.D
+}
+
+func joinDatabases(shards []string, resps []*command.Response, nameOnly bool) []bson.Raw {
+	byName := map[string]*dbInfo{}
+	for i, resp := range resps {
+		for _, d := range getDocs(resp.Body, "databases") {
+			name := getString(d, "name")
+			internal := internalDB(name)
+			if name == "local" || internal != (shards[i] == ConfigShard) && (internal || !slices.Contains(shards[:i], ConfigShard) && shards[i] == ConfigShard) {
+				continue
+			}
+			info := byName[name]
+			if info == nil {
+				info = &dbInfo{name: name}
+				byName[name] = info
+			}
+			size := getInt(d, "sizeOnDisk", 0)
+			info.size += size
+			info.shards = append(info.shards, bson.E{Key: shards[i], Value: size})
+		}
+	}
+	var docs []bson.Raw
+	for _, info := range byName {
+		d := bson.D{{"name", info.name}}
+		if !nameOnly {
+			d = append(d, bson.E{Key: "sizeOnDisk", Value: info.size}, bson.E{Key: "empty", Value: false}, bson.E{Key: "shards", Value: info.shards})
+		}
+		docs = append(docs, rawDoc(d))
+	}
+	slices.SortFunc(docs, func(a, b bson.Raw) int { return cmp.Compare(getString(a, "name"), getString(b, "name")) })
+	return docs
+}
+
+// listCollections answers from the primary shard of the database.
+func listCollections(ctx context.Context, o *op) (bson.Raw, error) {
+	ns := o.req.DB + ".$cmd.listCollections"
+	primary, ok := o.r.primaryOf(o.req.DB)
+	if !ok {
+		return emptyCursor(ns), nil
+	}
+	return o.passOn(ctx, primary, ns)
+}
+
+// passOn opens the client's cursor command on one shard.
+func (o *op) passOn(ctx context.Context, shard, ns string) (bson.Raw, error) {
+	c := o.forward()
+	c.safe = true
+	m, err := o.open(ctx, shard, c)
+	if err != nil {
+		return nil, err
+	}
+	return o.start(ctx, ns, &passFeed{m: m}, -1, false, nil)
+}
+
+// listIndexes answers from the shard that owns the lowest chunk.
+func listIndexes(ctx context.Context, o *op) (bson.Raw, error) {
+	coll, err := collectionName(o.req)
+	if err != nil {
+		return nil, err
+	}
+	ns := o.req.DB + "." + coll
+	if t := o.r.catalog.table(ns); t != nil {
+		return o.passOn(ctx, t.chunks[0].shard, ns)
+	}
+	primary, ok := o.r.primaryOf(o.req.DB)
+	if !ok {
+		return nil, mongoerr.New(mongoerr.NamespaceNotFound, "ns does not exist: %s", ns)
+	}
+	return o.passOn(ctx, primary, ns)
+}
+
+// summed are the fields of collStats and dbStats that add up over shards.
+var summed = []string{
+	"count", "size", "storageSize", "totalIndexSize", "totalSize", "freeStorageSize", "numOrphanDocs",
+	"objects", "dataSize", "indexSize", "indexFreeStorageSize",
+}
+
+// stats adds up the figures that the shards give about a collection or a
+// database.
+func stats(ctx context.Context, o *op) (bson.Raw, error) {
+	shards := o.r.catalog.shardIDs()
+	sharded := o.req.Name == "dbStats" || o.req.Name == "dbstats"
+	if internalDB(o.req.DB) {
+		shards = []string{ConfigShard}
+	}
+	primary, ok := o.r.primaryOf(o.req.DB)
+	if !sharded {
+		if t := o.r.catalog.table(o.req.NS()); t != nil {
+			shards, sharded = t.shards(), true
+		} else if ok {
+			shards = []string{primary}
+		}
+	}
+	resps, err := o.sendAll(ctx, shards, func(string) call { return o.forward() })
+	if err != nil {
+		return nil, err
+	}
+	sums := map[string]int64{}
+	parts := bson.D{}
+	for i, resp := range resps {
+		parts = append(parts, bson.E{Key: shards[i], Value: resp.Body})
+		for _, f := range summed {
+			sums[f] += getInt(resp.Body, f, 0)
+		}
+	}
+	reply := bson.D{{"sharded", sharded}, {"shards", parts}}
+	if !sharded {
+		reply = append(reply, bson.E{Key: "primary", Value: primary})
+	}
+	for name, v := range value.Elements(resps[0].Body) {
+		if slices.Contains(summed, name) {
+			reply = append(reply, bson.E{Key: name, Value: sums[name]})
+		} else {
+			reply = append(reply, bson.E{Key: name, Value: v})
+		}
+	}
+	return rawDoc(reply), nil
+}
+
+// onConfig runs a command where the cluster keeps its users, roles and
+// settings: on the config server.
+func onConfig(ctx context.Context, o *op) (bson.Raw, error) {
+	resp, err := o.send(ctx, ConfigShard, o.forward())
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// explain asks the first shard that would run the command.
+func explain(ctx context.Context, o *op) (bson.Raw, error) {
+	inner := getDoc(o.req.Body, "explain")
+	e, err := inner.IndexErr(0)
+	if err != nil {
+		return nil, mongoerr.New(mongoerr.FailedToParse, "explain needs a command")
+	}
+	coll, _ := e.Value().StringValueOK()
+	filter := getDoc(inner, "filter")
+	if filter == nil {
+		filter = getDoc(inner, "query")
+	}
+	rt, err := o.r.route(o.req.DB+"."+coll, filter)
+	if err != nil {
+		return nil, err
+	}
+	if len(rt.shards) == 0 {
+		return rawDoc(bson.D{{"queryPlanner", bson.D{{"mongosPlannerVersion", int32(1)}, {"winningPlan", bson.D{{"stage", "EOF"}}}}}}), nil
+	}
+	c := o.forward()
+	c.routed = rt.routed(rt.shards[0])
+	resp, err := o.send(ctx, rt.shards[0], c)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}

@@ -1,0 +1,67 @@
+package mongos
+
+import "slices"
+
+// commandTable returns all commands of a mongos by their names.
+func commandTable() map[string]commandFunc {
+	t := map[string]commandFunc{
+		"find": find, "getMore": getMore, "killCursors": killCursors, "aggregate": runAggregate,
+		"count": count, "distinct": distinct, "explain": explain,
+		"insert": runWrite, "update": runWrite, "delete": runWrite, "findAndModify": findAndModify, "findandmodify": findAndModify,
+
+		"create": create, "drop": drop, "dropDatabase": dropDatabase, "renameCollection": renameCollection,
+		"createIndexes": indexDDL, "dropIndexes": indexDDL, "deleteIndexes": indexDDL, "collMod": indexDDL,
+		"listDatabases": listDatabases, "listCollections": listCollections, "listIndexes": listIndexes,
+		"collStats": stats, "collstats": stats, "dataSize": stats, "dbStats": stats, "dbstats": stats,
+
+		"enableSharding": enableSharding, "enablesharding": enableSharding,
+		"shardCollection": shardCollection, "shardcollection": shardCollection,
+		"split": split, "mergeChunks": mergeChunks, "moveChunk": moveChunk, "movechunk": moveChunk, "moveRange": moveRange,
+		"addShardToZone": addShardToZone, "removeShardFromZone": removeShardFromZone, "updateZoneKeyRange": updateZoneKeyRange,
+		"balancerStart": balancerMode("full"), "balancerStop": balancerMode("off"), "balancerStatus": balancerStatus,
+		"balancerCollectionStatus": balancerCollectionStatus, "setAllowMigrations": setAllowMigrations,
+		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion,
+		"flushRouterConfig": flushRouterConfig, "isdbgrid": isdbgrid,
+
+		"appendOplogNote": everywhere, "setUserWriteBlockMode": setUserWriteBlockMode, "fsync": everywhere, "fsyncUnlock": everywhere,
+		"commitTransaction": commitTransaction, "abortTransaction": abortTransaction,
+		"startSession": startSession, "endSessions": endSessions, "killSessions": endSessions, "killAllSessions": endSessions,
+		"refreshSessions": refreshSessions,
+
+		"hello": hello, "isMaster": hello, "ismaster": hello, "ping": ok, "buildInfo": buildInfo, "buildinfo": buildInfo,
+		"serverStatus": serverStatus, "getParameter": getParameter, "whatsmyuri": whatsmyuri, "hostInfo": hostInfo,
+		"getCmdLineOpts": getCmdLineOpts, "getLog": getLog, "listCommands": listCommands, "connPoolSync": ok,
+	}
+	for _, name := range configCommands {
+		t[name] = onConfig
+	}
+	for _, name := range refusedCommands {
+		t[name] = refused
+	}
+	return t
+}
+
+// configCommands run on the config server, which keeps users and roles.
+var configCommands = []string{
+	"createUser", "updateUser", "dropUser", "dropAllUsersFromDatabase", "usersInfo", "grantRolesToUser", "revokeRolesFromUser",
+	"createRole", "updateRole", "dropRole", "dropAllRolesFromDatabase", "rolesInfo", "grantRolesToRole", "revokeRolesFromRole",
+	"grantPrivilegesToRole", "revokePrivilegesFromRole", "setFeatureCompatibilityVersion", "getDefaultRWConcern", "setDefaultRWConcern",
+}
+
+// refusedCommands exist on a server but not in the simulated cluster.
+var refusedCommands = []string{
+	"movePrimary", "moveprimary", "reshardCollection", "abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
+	"refineCollectionShardKey", "moveCollection", "unshardCollection", "abortMoveCollection", "abortUnshardCollection",
+	"addShard", "removeShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
+	"mergeAllChunksOnShard", "clearJumboFlag", "configureCollectionBalancing", "cleanupOrphaned", "checkMetadataConsistency",
+	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "validate", "mapReduce", "mapreduce",
+	"bulkWrite", "reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "currentOp", "killOp", "filemd5",
+}
+
+// txnCommands may run in a transaction.
+var txnCommands = []string{
+	"find", "getMore", "killCursors", "aggregate", "count", "distinct", "insert", "update", "delete", "findAndModify", "findandmodify",
+	"create", "createIndexes", "commitTransaction", "abortTransaction",
+}
+
+func allowedInTxn(name string) bool { return slices.Contains(txnCommands, name) }

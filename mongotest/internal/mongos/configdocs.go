@@ -1,0 +1,133 @@
+package mongos
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+)
+
+// internalClient is the connection of the cluster's own commands.
+func internalClient() *command.Client {
+	return &command.Client{AppName: "mongos", User: "local.__system", BypassWriteBlock: true}
+}
+
+// A configWrite is one write to a collection of the config database.
+type configWrite struct {
+	name string // insert, update or delete
+	coll string
+	doc  bson.D
+}
+
+// configWrites collects the documents one catalog change is made of.
+type configWrites struct {
+	catalog *Catalog
+	ops     []configWrite
+}
+
+func (c *Catalog) writes() *configWrites { return &configWrites{catalog: c} }
+
+// put replaces the document with this id, or inserts it.
+func (w *configWrites) put(coll string, id bson.E, doc bson.D) {
+	w.ops = append(w.ops, configWrite{"update", coll, bson.D{{"q", bson.D{id}}, {"u", doc}, {"upsert", true}, {"multi", false}}})
+}
+
+func (w *configWrites) insert(coll string, doc bson.D) {
+	w.ops = append(w.ops, configWrite{"insert", coll, doc})
+}
+
+func (w *configWrites) remove(coll string, q bson.D, many bool) {
+	limit := int32(1)
+	if many {
+		limit = 0
+	}
+	w.ops = append(w.ops, configWrite{"delete", coll, bson.D{{"q", q}, {"limit", limit}}})
+}
+
+var sequenceOf = map[string]string{"insert": "documents", "update": "updates", "delete": "deletes"}
+
+// send writes everything in order, neighbours of one kind in one command.
+func (w *configWrites) send(ctx context.Context) error {
+	for i := 0; i < len(w.ops); {
+		first := w.ops[i]
+		var docs []bson.Raw
+		for ; i < len(w.ops) && w.ops[i].name == first.name && w.ops[i].coll == first.coll && len(docs) < 1000; i++ {
+			d, err := bson.Marshal(w.ops[i].doc)
+			if err != nil {
+				return fmt.Errorf("config.%s: %w", first.coll, err)
+			}
+			docs = append(docs, d)
+		}
+		resp, err := w.catalog.cfg.Transport(ctx, ConfigShard, &command.Request{
+			Name: first.name, DB: "config", Client: internalClient(),
+			Body:      rawDoc(bson.D{{first.name, first.coll}, {"ordered", true}}),
+			Sequences: []command.Sequence{{ID: sequenceOf[first.name], Docs: docs}},
+		})
+		if err != nil {
+			return fmt.Errorf("config.%s: %w", first.coll, err)
+		}
+		if errs, ok := resp.Body.Lookup("writeErrors").ArrayOK(); ok {
+			return mongoerr.New(mongoerr.OperationFailed, "config.%s: %s", first.coll, bson.Raw(errs))
+		}
+	}
+	return nil
+}
+
+// log adds a document to config.changelog.
+func (w *configWrites) log(what, ns string, details bson.D) {
+	now := time.Now()
+	w.insert("changelog", bson.D{
+		{"_id", fmt.Sprintf("config-%s-%s", now.UTC().Format("2006-01-02T15:04:05.000-07:00"), bson.NewObjectID().Hex())},
+		{"server", "config"},
+		{"shard", ConfigShard},
+		{"clientAddr", ""},
+		{"time", bson.NewDateTimeFromTime(now)},
+		{"what", what},
+		{"ns", ns},
+		{"details", details},
+	})
+}
+
+func collectionDoc(t *table) bson.D {
+	d := bson.D{
+		{"_id", t.ns},
+		{"lastmodEpoch", t.epoch},
+		{"lastmod", bson.NewDateTimeFromTime(t.lastmod)},
+		{"timestamp", t.timestamp},
+		{"uuid", t.uuid.Binary()},
+		{"key", t.key.raw},
+		{"unique", t.unique},
+		{"noBalance", false},
+	}
+	if t.noMigrations {
+		d = append(d, bson.E{Key: "allowMigrations", Value: false})
+	}
+	return d
+}
+
+func chunkDoc(t *table, c *chunk) bson.D {
+	return bson.D{
+		{"_id", c.id},
+		{"uuid", t.uuid.Binary()},
+		{"min", c.min},
+		{"max", c.max},
+		{"shard", c.shard},
+		{"lastmod", c.version},
+		{"onCurrentShardSince", c.history[0].ValidAfter},
+		{"history", c.history},
+	}
+}
+
+// rawDoc marshals a document of plain values. Such a document always can be,
+// so a failure is a broken promise of this package.
+func rawDoc(d bson.D) bson.Raw {
+	b, err := bson.Marshal(d)
+	if err != nil {
+		panic(fmt.Sprintf("mongos: marshal %v: %v", d, err))
+	}
+	return b
+}

@@ -1,0 +1,265 @@
+package mongos
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// others returns the shards but the primary one.
+func (c *Catalog) others(primary string) []string {
+	return slices.DeleteFunc(c.shardIDs(), func(id string) bool { return id == primary })
+}
+
+// copies makes the calls of a DDL command to the shards where it only repeats
+// what the primary shard does: logged with fromMigrate, so in no change stream.
+func copies(c call) call {
+	c.routed = &command.Routed{FromMigrate: true}
+	return c
+}
+
+// absent ignores that there was nothing to do on a shard.
+func absent(err error) error {
+	if mongoerr.Is(err, mongoerr.NamespaceNotFound) {
+		return nil
+	}
+	return err
+}
+
+func create(ctx context.Context, o *op) (bson.Raw, error) {
+	coll, err := collectionName(o.req)
+	if err != nil {
+		return nil, err
+	}
+	primary, err := o.writablePrimary(ctx, o.req.DB)
+	if err != nil {
+		return nil, err
+	}
+	ns := o.req.DB + "." + coll
+	unlock, err := o.exclusive(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	resp, err := o.send(ctx, primary, o.forward())
+	if err != nil {
+		return nil, err
+	}
+	if on := getString(o.req.Body, "viewOn"); on != "" {
+		o.r.catalog.setView(ns, view{on: o.req.DB + "." + on, pipeline: getDocs(o.req.Body, "pipeline")})
+	}
+	return resp.Body, nil
+}
+
+// checkUUID enforces the collectionUUID of a command on a sharded collection.
+func (o *op) checkUUID(t *table) error {
+	v, ok := value.Get(o.req.Body, "collectionUUID")
+	if !ok {
+		return nil
+	}
+	want, ok := value.ParseUUID(v)
+	if ok && want == t.uuid {
+		return nil
+	}
+	e := mongoerr.New(mongoerr.CollectionUUIDMismatch, "Collection UUID does not match that specified")
+	_, expected, _ := splitNS(t.ns)
+	var actual any
+	for _, other := range o.r.catalog.tables(o.req.DB) {
+		if other.uuid == want {
+			_, name, _ := splitNS(other.ns)
+			actual = name
+		}
+	}
+	return e.WithInfo("db", o.req.DB).WithInfo("collectionUUID", v).WithInfo("expectedCollection", expected).WithInfo("actualCollection", actual)
+}
+
+// drop removes a collection. Of a sharded one the primary shard's copy goes
+// last, so that its drop event is later than every other shard's.
+func drop(ctx context.Context, o *op) (bson.Raw, error) {
+	coll, err := collectionName(o.req)
+	if err != nil {
+		return nil, err
+	}
+	ns := o.req.DB + "." + coll
+	primary, ok := o.r.primaryOf(o.req.DB)
+	if !ok {
+		if strings.HasPrefix(o.r.cfg.Version, "6.") {
+			return nil, mongoerr.New(mongoerr.NamespaceNotFound, "ns not found")
+		}
+		return rawDoc(bson.D{}), nil
+	}
+	unlock, err := o.exclusive(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	t := o.r.catalog.table(ns)
+	if t != nil {
+		if err := o.checkUUID(t); err != nil {
+			return nil, err
+		}
+		if err := o.dropElsewhere(ctx, primary, ns); err != nil {
+			return nil, err
+		}
+	}
+	resp, err := o.send(ctx, primary, o.forward())
+	if err != nil {
+		return nil, err
+	}
+	o.r.catalog.dropViews(func(v string) bool { return v == ns })
+	if t != nil {
+		if err := o.r.catalog.forget(ctx, t); err != nil {
+			return nil, err
+		}
+		o.changelog(ctx, "dropCollection", ns, bson.D{})
+	}
+	return resp.Body, nil
+}
+
+// dropElsewhere drops what the shards besides the primary one have of ns.
+func (o *op) dropElsewhere(ctx context.Context, primary, ns string) error {
+	db, coll, _ := splitNS(ns)
+	others := o.r.catalog.others(primary)
+	return o.each(ctx, others, func(ctx context.Context, _ int, shard string) error {
+		_, err := o.send(ctx, shard, copies(call{name: "drop", db: db, body: rawDoc(bson.D{{"drop", coll}})}))
+		return absent(err)
+	})
+}
+
+// changelog adds an entry to config.changelog. It is a record for people: that
+// it could not be written does not undo what it tells of.
+func (o *op) changelog(ctx context.Context, what, ns string, details bson.D) {
+	w := o.r.catalog.writes()
+	w.log(what, ns, details)
+	if err := w.send(ctx); err != nil {
+		o.r.cfg.Logger.WarnContext(ctx, "config.changelog not written", "error", err)
+	}
+}
+
+func dropDatabase(ctx context.Context, o *op) (bson.Raw, error) {
+	db := o.req.DB
+	if internalDB(db) {
+		return nil, mongoerr.New(mongoerr.IllegalOperation, "Cannot drop the %s database", db)
+	}
+	unlock, err := o.r.catalog.locks.database(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	primary, ok := o.r.catalog.primary(db)
+	if !ok {
+		return rawDoc(bson.D{}), nil
+	}
+	err = o.each(ctx, o.r.catalog.others(primary), func(ctx context.Context, _ int, shard string) error {
+		_, err := o.send(ctx, shard, copies(call{name: "dropDatabase", db: db, body: rawDoc(bson.D{{"dropDatabase", int32(1)}})}))
+		return absent(err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.send(ctx, primary, o.forward()); err != nil {
+		return nil, err
+	}
+	for _, t := range o.r.catalog.tables(db) {
+		if err := o.r.catalog.forget(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	o.r.catalog.dropViews(func(v string) bool { return strings.HasPrefix(v, db+".") })
+	if err := o.r.catalog.forgetDatabase(ctx, db); err != nil {
+		return nil, err
+	}
+	o.changelog(ctx, "dropDatabase", db, bson.D{})
+	return rawDoc(bson.D{{"dropped", db}}), nil
+}
+
+// indexDDL carries out createIndexes, dropIndexes and collMod: on the primary
+// shard and on every shard that owns chunks, each with an event of its own.
+func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
+	coll, err := collectionName(o.req)
+	if err != nil {
+		return nil, err
+	}
+	var primary string
+	if o.req.Name == "createIndexes" {
+		primary, err = o.writablePrimary(ctx, o.req.DB)
+		if err != nil {
+			return nil, err
+		}
+	} else if p, ok := o.r.primaryOf(o.req.DB); ok {
+		primary = p
+	} else {
+		return nil, mongoerr.New(mongoerr.NamespaceNotFound, "ns not found %s.%s", o.req.DB, coll)
+	}
+	ns := o.req.DB + "." + coll
+	unlock, err := o.exclusive(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	t := o.r.catalog.table(ns)
+	if t != nil {
+		if err := o.checkUUID(t); err != nil {
+			return nil, err
+		}
+		if err := t.checkIndexes(getDocs(o.req.Body, "indexes")); err != nil {
+			return nil, err
+		}
+	}
+	resp, err := o.send(ctx, primary, o.forward())
+	if err != nil {
+		return nil, err
+	}
+	if on := getString(o.req.Body, "viewOn"); on != "" {
+		o.r.catalog.setView(ns, view{on: o.req.DB + "." + on, pipeline: getDocs(o.req.Body, "pipeline")})
+	}
+	if t == nil {
+		return resp.Body, nil
+	}
+	raw := bson.D{{o.r.catalog.host(primary), resp.Body}}
+	shards := slices.DeleteFunc(t.shards(), func(s string) bool { return s == primary })
+	resps, err := o.sendAll(ctx, shards, func(string) call { return o.forward() })
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range shards {
+		raw = append(raw, bson.E{Key: o.r.catalog.host(s), Value: resps[i].Body})
+	}
+	return edit(resp.Body, nil, bson.E{Key: "raw", Value: raw}), nil
+}
+
+func (c *Catalog) host(id string) string {
+	if s, err := c.shard(id); err == nil {
+		return s.Host
+	}
+	return id
+}
+
+// checkIndexes refuses unique indexes that a shard could not enforce alone.
+func (t *table) checkIndexes(specs []bson.Raw) error {
+	for _, s := range specs {
+		if !getBool(s, "unique", false) && !getBool(s, "prepareUnique", false) {
+			continue
+		}
+		key := getDoc(s, "key")
+		if keysOf(key) == "_id" || strings.HasPrefix(keysOf(key)+"\x00", keysOf(t.key.raw)+"\x00") && t.key.hashedField() < 0 {
+			continue
+		}
+		return mongoerr.New(mongoerr.CannotCreateIndex, "cannot create unique index over %s with shard key pattern %s", key, t.key.raw)
+	}
+	return nil
+}
+
+func keysOf(doc bson.Raw) string {
+	var names []string
+	for name := range value.Elements(doc) {
+		names = append(names, name)
+	}
+	return strings.Join(names, "\x00")
+}

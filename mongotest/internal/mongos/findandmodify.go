@@ -1,0 +1,181 @@
+package mongos
+
+import (
+	"context"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// findAndModify goes to the one shard that has the document. When its filter
+// leaves several shards, or the update may move the document, the router looks
+// for it first, with the collection to itself.
+func findAndModify(ctx context.Context, o *op) (bson.Raw, error) {
+	coll, err := collectionName(o.req)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.writablePrimary(ctx, o.req.DB); err != nil {
+		return nil, err
+	}
+	ns := o.req.DB + "." + coll
+	reply, done, err := o.modifyShared(ctx, ns)
+	if done || err != nil {
+		return reply, err
+	}
+	unlock, err := o.exclusive(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if reply, ok := o.r.catalog.moved.get(o.moveKey(0)); ok {
+		return reply, nil
+	}
+	return o.modifyAlone(ctx, ns)
+}
+
+func (o *op) modifyCall(rt route, shard string) call {
+	c := o.forward()
+	c.safe = has(o.req.Body, "txnNumber")
+	c.routed = rt.routed(shard)
+	return c
+}
+
+// modifyShared runs the command if it is certain which shard it belongs to.
+func (o *op) modifyShared(ctx context.Context, ns string) (bson.Raw, bool, error) {
+	unlock, err := o.shared(ctx, ns)
+	if err != nil {
+		return nil, false, err
+	}
+	defer unlock()
+	q := getDoc(o.req.Body, "query")
+	rt, err := o.r.route(ns, q)
+	if err != nil {
+		return nil, false, err
+	}
+	if rt.table != nil {
+		if !rt.exact && !fixesID(q) && !o.r.freeTargeting() {
+			return nil, false, mongoerr.New(mongoerr.ShardKeyNotFound, "Query for sharded findAndModify must contain the shard key")
+		}
+		u, _ := value.Get(o.req.Body, "update")
+		upsert := getBool(o.req.Body, "upsert", false)
+		moves := u.Type != 0 && rt.table.key.touchedBy(u) && !rt.table.staysPut(u, target{rt.shards, rt.exact})
+		if len(rt.shards) != 1 || upsert && !rt.exact || moves {
+			return nil, false, nil
+		}
+	}
+	resp, err := o.send(ctx, rt.shards[0], o.modifyCall(rt, rt.shards[0]))
+	if err != nil {
+		return nil, false, err
+	}
+	return resp.Body, true, nil
+}
+
+func (o *op) modifyAlone(ctx context.Context, ns string) (bson.Raw, error) {
+	body := o.req.Body
+	q := getDoc(body, "query")
+	rt, err := o.r.route(ns, q)
+	if err != nil {
+		return nil, err
+	}
+	if rt.table == nil {
+		return o.modifyOn(ctx, rt, rt.shards[0], nil)
+	}
+	doc, from, err := o.findOne(ctx, rt, rt.shards, q, getDoc(body, "sort"))
+	if err != nil {
+		return nil, err
+	}
+	u, _ := value.Get(body, "update")
+	if doc == nil {
+		shard := rt.shards[0]
+		if getBool(body, "upsert", false) {
+			return o.modifyUpsert(ctx, rt, u)
+		}
+		return o.modifyOn(ctx, rt, shard, nil)
+	}
+	if u.Type == 0 {
+		return o.modifyOn(ctx, rt, from, doc)
+	}
+	idx, err := o.arrayIndex(q, doc)
+	if err != nil {
+		return nil, err
+	}
+	post, err := o.apply(u, q, getDocs(body, "arrayFilters"), doc, idx)
+	if err != nil {
+		return nil, err
+	}
+	post = withSameID(doc, post)
+	to, err := rt.table.shardOf(post)
+	if err != nil {
+		return nil, err
+	}
+	if to == from {
+		return o.modifyOn(ctx, rt, from, doc)
+	}
+	if err := o.moveDocument(ctx, rt, doc, post, from, to); err != nil {
+		return nil, err
+	}
+	reply, err := o.modifyReply(doc, post)
+	if err == nil {
+		o.r.catalog.moved.add(o.moveKey(0), reply)
+	}
+	return reply, err
+}
+
+// modifyOn runs the command on one shard, narrowed to doc unless that is nil.
+func (o *op) modifyOn(ctx context.Context, rt route, shard string, doc bson.Raw) (bson.Raw, error) {
+	c := o.modifyCall(rt, shard)
+	if doc != nil {
+		id, _ := value.Get(doc, "_id")
+		q := getDoc(c.body, "query")
+		if q == nil {
+			q = rawDoc(bson.D{})
+		}
+		c.body = set(c.body, bson.E{Key: "query", Value: bson.D{{"$and", bson.A{q, bson.D{{"_id", bson.D{{"$eq", id}}}}}}}})
+	}
+	resp, err := o.send(ctx, shard, c)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+func (o *op) modifyUpsert(ctx context.Context, rt route, u bson.RawValue) (bson.Raw, error) {
+	q := getDoc(o.req.Body, "query")
+	doc, err := o.apply(u, q, getDocs(o.req.Body, "arrayFilters"), nil, -1)
+	if err != nil {
+		return nil, err
+	}
+	shard, err := rt.table.shardOf(doc)
+	if err != nil {
+		return nil, err
+	}
+	if rt.table.key.hasID() && !fixesID(q) {
+		return o.modifyOn(ctx, rt, shard, doc)
+	}
+	return o.modifyOn(ctx, rt, shard, nil)
+}
+
+// modifyReply is the answer for a document the router moved itself.
+func (o *op) modifyReply(doc, post bson.Raw) (bson.Raw, error) {
+	shown := doc
+	if getBool(o.req.Body, "new", false) {
+		shown = post
+	}
+	if spec := getDoc(o.req.Body, "fields"); !value.IsEmpty(spec) {
+		p, err := query.CompileProjection(spec, query.Options{Expr: o.exprHook(), Value: o.valueHook()})
+		if err != nil {
+			return nil, err
+		}
+		if shown, err = p.Apply(shown, -1); err != nil {
+			return nil, err
+		}
+	}
+	return rawDoc(bson.D{
+		{"lastErrorObject", bson.D{{"n", int32(1)}, {"updatedExisting", true}}},
+		{"value", shown},
+	}), nil
+}

@@ -1,0 +1,242 @@
+package mongos
+
+import (
+	"context"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// alone runs an update that may change a shard key with the collection to
+// itself: what it reads stays so until it has written.
+func (w *writeOp) alone(ctx context.Context, s statement) ([]statement, error) {
+	unlock, err := w.exclusive(ctx, w.ns)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	w.rt = route{ns: w.ns, table: w.r.catalog.table(w.ns)}
+	if w.rt.table == nil {
+		return w.some(ctx, []statement{s})
+	}
+	if w.r.catalog.moved.has(w.moveKey(s.stmt)) {
+		w.result.n, w.result.modified = w.result.n+1, w.result.modified+1
+		w.result.retried = append(w.result.retried, s.stmt)
+		return nil, nil
+	}
+	p := w.plan(s)
+	if !p.alone {
+		if p.single() {
+			return nil, w.batch(ctx, p.shards[0], []statement{s})
+		}
+		return nil, w.spread(ctx, p)
+	}
+	if err := w.changeKey(ctx, p); err != nil {
+		return nil, w.failed([]statement{s}, err)
+	}
+	return nil, nil
+}
+
+// changeKey updates one document whose shard key may change. In place on its
+// shard if that owns the new key too, else by deleting and inserting it.
+func (w *writeOp) changeKey(ctx context.Context, p plan) error {
+	q := getDoc(p.doc, "q")
+	doc, from, err := w.findOne(ctx, w.rt, p.shards, q, nil)
+	if err != nil {
+		return err
+	}
+	if doc == nil {
+		p.alone, p.spread = false, true
+		return w.spread(ctx, p)
+	}
+	idx, err := w.arrayIndex(q, doc)
+	if err != nil {
+		return err
+	}
+	post, err := w.applied(p.doc, doc, idx)
+	if err != nil {
+		return err
+	}
+	post = withSameID(doc, post)
+	to, err := w.rt.table.shardOf(post)
+	if err != nil {
+		return err
+	}
+	if to == from {
+		s := p.statement
+		s.doc = withID(set(s.doc, bson.E{Key: "upsert", Value: false}), doc)
+		return w.batch(ctx, from, []statement{s})
+	}
+	if err := w.moveDocument(ctx, w.rt, doc, post, from, to); err != nil {
+		return err
+	}
+	w.r.catalog.moved.add(w.moveKey(p.stmt), nil)
+	w.result.n, w.result.modified = w.result.n+1, w.result.modified+1
+	return nil
+}
+
+// withSameID gives a replacement without _id that of the document it replaces.
+func withSameID(doc, post bson.Raw) bson.Raw {
+	id, ok := value.Get(doc, "_id")
+	if !ok || has(post, "_id") {
+		return post
+	}
+	return rawDoc(append(bson.D{{"_id", id}}, elementsOf(post)...))
+}
+
+func elementsOf(doc bson.Raw) bson.D {
+	var d bson.D
+	for name, v := range value.Elements(doc) {
+		d = append(d, bson.E{Key: name, Value: v})
+	}
+	return d
+}
+
+func (o *op) arrayIndex(q, doc bson.Raw) (int, error) {
+	m, err := query.Compile(q, query.Options{Expr: o.exprHook()})
+	if err != nil {
+		return -1, err
+	}
+	if ok, idx := m.MatchArrayIndex(doc); ok {
+		return idx, nil
+	}
+	return -1, nil
+}
+
+// findOne returns the first document that matches on these shards, in the
+// order of sort, and the shard that has it; nil if there is none.
+func (o *op) findOne(ctx context.Context, rt route, shards []string, q, sort bson.Raw) (bson.Raw, string, error) {
+	_, coll, _ := splitNS(rt.ns)
+	if q == nil {
+		q = rawDoc(bson.D{})
+	}
+	cmd := bson.D{{"find", coll}, {"filter", q}, {"limit", int64(1)}, {"singleBatch", true}}
+	if !value.IsEmpty(sort) {
+		cmd = append(cmd, bson.E{Key: "sort", Value: sort})
+	}
+	for _, name := range []string{"let", "collation"} {
+		if v, ok := value.Get(o.req.Body, name); ok {
+			cmd = append(cmd, bson.E{Key: name, Value: v})
+		}
+	}
+	base := o.read(o.req.DB, cmd)
+	resps, err := o.sendAll(ctx, shards, func(shard string) call {
+		c := base
+		c.routed = rt.routed(shard)
+		return c
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	less := func(bson.Raw, bson.Raw) int { return 0 }
+	if !value.IsEmpty(sort) {
+		s, err := query.CompileSort(sort)
+		if err != nil {
+			return nil, "", err
+		}
+		less = s.Compare
+	}
+	var best bson.Raw
+	var at string
+	for i, resp := range resps {
+		docs := getDocs(getDoc(resp.Body, "cursor"), "firstBatch")
+		if len(docs) > 0 && (best == nil || less(docs[0], best) < 0) {
+			best, at = docs[0], shards[i]
+		}
+	}
+	return best, at, nil
+}
+
+// moveDocument deletes doc on one shard and inserts post on another, in the
+// client's transaction or in one of the router's own.
+func (o *op) moveDocument(ctx context.Context, rt route, doc, post bson.Raw, from, to string) error {
+	in := o
+	if o.txn == nil {
+		if !has(o.req.Body, "txnNumber") {
+			return mongoerr.New(mongoerr.IllegalOperation, "Must run update to shard key field in a multi-statement transaction or with retryWrites: true.")
+		}
+		in = &op{r: o.r, txn: o.internalTxn(), req: &command.Request{
+			Name: o.req.Name, DB: o.req.DB, Client: o.req.Client, Body: rawDoc(bson.D{{"internal", true}}),
+		}}
+	}
+	err := in.replaceAcross(ctx, rt, doc, post, from, to)
+	if o.txn != nil {
+		return err
+	}
+	if err == nil {
+		_, err = in.commit(ctx)
+	} else {
+		err = firstOf(err, in.abort(context.WithoutCancel(ctx)))
+	}
+	o.note(&command.Response{OperationTime: in.time})
+	return err
+}
+
+func firstOf(err, second error) error {
+	if err != nil {
+		return err
+	}
+	return second
+}
+
+func (o *op) replaceAcross(ctx context.Context, rt route, doc, post bson.Raw, from, to string) error {
+	_, coll, _ := splitNS(rt.ns)
+	id, _ := value.Get(doc, "_id")
+	send := func(shard, name string, body bson.Raw) error {
+		resp, err := o.send(ctx, shard, call{
+			name: name, db: o.req.DB, body: rawDoc(bson.D{{name, coll}, {"ordered", true}}), routed: rt.routed(shard),
+			seqs: []command.Sequence{{ID: sequenceOf[name], Docs: []bson.Raw{body}}},
+		})
+		if err != nil {
+			return err
+		}
+		if errs := getDocs(resp.Body, "writeErrors"); len(errs) > 0 {
+			return writeError(errs[0])
+		}
+		if getInt(resp.Body, "n", 0) != 1 {
+			return mongoerr.New(mongoerr.WriteConflict, "the document %s changed while its shard key was updated", id)
+		}
+		return nil
+	}
+	if err := send(from, "delete", rawDoc(bson.D{{"q", bson.D{{"_id", bson.D{{"$eq", id}}}}}, {"limit", int32(1)}})); err != nil {
+		return err
+	}
+	return send(to, "insert", post)
+}
+
+// writeError is an element of writeErrors as an error.
+func writeError(d bson.Raw) error {
+	e := mongoerr.New(mongoerr.Code(getInt(d, "code", int64(mongoerr.InternalError))), "%s", getString(d, "errmsg"))
+	for name, v := range value.Elements(d) {
+		if name != "index" && name != "code" && name != "errmsg" && name != "codeName" {
+			e = e.WithInfo(name, v)
+		}
+	}
+	return e
+}
+
+// internalTxn is a transaction of the router's own, in a child session of the
+// client's: its lsid also holds the retryable write it is part of.
+func (o *op) internalTxn() *txn {
+	var id, uid, number bson.RawValue
+	lsid := getDoc(o.req.Body, "lsid")
+	id, _ = value.Get(lsid, "id")
+	uid, _ = value.Get(lsid, "uid")
+	number, _ = value.Get(o.req.Body, "txnNumber")
+	if id.Type == 0 {
+		id = value.Of(value.NewUUID().Binary())
+	}
+	d := bson.D{{"id", id}}
+	if uid.Type != 0 {
+		d = append(d, bson.E{Key: "uid", Value: uid})
+	}
+	if number.Type != 0 {
+		d = append(d, bson.E{Key: "txnNumber", Value: number})
+	}
+	d = append(d, bson.E{Key: "txnUUID", Value: value.NewUUID().Binary()})
+	return &txn{lsid: value.Doc(rawDoc(d)), number: value.Int64(0)}
+}

@@ -1,0 +1,196 @@
+package mongos
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// maxAttempts is how often a router sends a command that may be repeated.
+const maxAttempts = 3
+
+// An op is one client command under way.
+type op struct {
+	r   *Router
+	req *command.Request
+	txn *txn // nil outside a transaction
+
+	mu   sync.Mutex
+	time bson.Timestamp // the highest operationTime of the shards contacted
+}
+
+// note keeps the times of a shard's reply.
+func (o *op) note(resp *command.Response) {
+	if resp == nil {
+		return
+	}
+	o.r.cfg.Clock.Advance(resp.ClusterTime)
+	o.r.cfg.Clock.Advance(resp.OperationTime)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if resp.OperationTime.Compare(o.time) > 0 {
+		o.time = resp.OperationTime
+	}
+}
+
+func (o *op) response(body bson.Raw) *command.Response {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.time
+	if t.IsZero() {
+		t = o.r.cfg.Clock.Now()
+	}
+	return &command.Response{Body: body, OperationTime: t, ClusterTime: o.r.cfg.Clock.Now()}
+}
+
+// A call is one command for one shard.
+type call struct {
+	name   string
+	db     string
+	body   bson.Raw // without the fields the router sets for each shard
+	seqs   []command.Sequence
+	routed *command.Routed
+	safe   bool // may be sent again when its outcome is unknown
+}
+
+// forward makes a call of the client's own command.
+func (o *op) forward(drop ...string) call {
+	return call{
+		name: o.req.Name, db: o.req.DB, seqs: o.req.Sequences,
+		body: edit(o.req.Body, append(drop, o.dropped()...)),
+	}
+}
+
+// dropped are the fields of the client's command that shards do not get as is.
+func (o *op) dropped() []string {
+	if o.txn == nil {
+		return routerFields
+	}
+	return append([]string{"readConcern", "lsid", "txnNumber", "autocommit"}, routerFields...)
+}
+
+// generic are the client's fields that a command of the router's own making
+// carries too.
+func (o *op) generic() bson.D {
+	var d bson.D
+	for _, name := range []string{"lsid", "txnNumber", "maxTimeMS", "comment", "readConcern", "apiVersion"} {
+		if o.txn != nil && (name == "lsid" || name == "txnNumber" || name == "readConcern") {
+			continue
+		}
+		if v, ok := value.Get(o.req.Body, name); ok {
+			d = append(d, bson.E{Key: name, Value: v})
+		}
+	}
+	return d
+}
+
+// read makes a call of a reading command of the router's own making.
+func (o *op) read(db string, cmd bson.D) call {
+	var g bson.D
+	for _, e := range o.generic() {
+		if e.Key != "txnNumber" && !slices.ContainsFunc(cmd, func(c bson.E) bool { return c.Key == e.Key }) {
+			g = append(g, e)
+		}
+	}
+	return call{name: cmd[0].Key, db: db, body: rawDoc(append(cmd, g...)), safe: true}
+}
+
+// send runs a call on a shard. A call that may be repeated is, when the shard
+// was not to be reached or stepped down.
+func (o *op) send(ctx context.Context, shard string, c call) (*command.Response, error) {
+	for attempt := 1; ; attempt++ {
+		body, err := o.seal(shard, c)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := o.r.cfg.Transport(ctx, shard, &command.Request{
+			Name: c.name, DB: c.db, Body: body, Sequences: c.seqs, Client: o.req.Client, Routed: routed(c.routed),
+		})
+		o.note(resp)
+		if err == nil {
+			return resp, nil
+		}
+		if !c.safe || o.txn != nil || attempt == maxAttempts || ctx.Err() != nil || !retriable(err) {
+			return nil, err
+		}
+	}
+}
+
+// routed never is nil: that a command comes from a mongos is itself a fact.
+func routed(r *command.Routed) *command.Routed {
+	if r == nil {
+		return &command.Routed{}
+	}
+	return r
+}
+
+// seal adds what every command to a shard carries: the cluster time, and the
+// fields of the transaction.
+func (o *op) seal(shard string, c call) (bson.Raw, error) {
+	var add bson.D
+	if o.txn != nil {
+		var err error
+		if add, err = o.txn.join(shard); err != nil {
+			return nil, err
+		}
+	}
+	add = append(add, bson.E{Key: "$clusterTime", Value: bson.D{{"clusterTime", o.r.cfg.Clock.Now()}}})
+	return edit(c.body, nil, add...), nil
+}
+
+// each runs f for every shard, at the same time outside transactions, and
+// returns the first error in the order of shards.
+func (o *op) each(ctx context.Context, shards []string, f func(ctx context.Context, i int, shard string) error) error {
+	if len(shards) == 1 || o.txn != nil {
+		for i, s := range shards {
+			if err := f(ctx, i, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	errs := make([]error, len(shards))
+	g := errgroup.Group{}
+	for i, s := range shards {
+		g.Go(func() error {
+			errs[i] = f(ctx, i, s)
+			return errs[i]
+		})
+	}
+	if g.Wait() == nil {
+		return nil
+	}
+	return errs[slices.IndexFunc(errs, func(err error) bool { return err != nil })]
+}
+
+// sendAll runs a call on several shards.
+func (o *op) sendAll(ctx context.Context, shards []string, c func(shard string) call) ([]*command.Response, error) {
+	resps := make([]*command.Response, len(shards))
+	err := o.each(ctx, shards, func(ctx context.Context, i int, shard string) error {
+		var err error
+		resps[i], err = o.send(ctx, shard, c(shard))
+		return err
+	})
+	return resps, err
+}
+
+var retriableCodes = []mongoerr.Code{
+	mongoerr.HostUnreachable, mongoerr.HostNotFound, mongoerr.NetworkTimeout, mongoerr.SocketException,
+	mongoerr.ShutdownInProgress, mongoerr.PrimarySteppedDown, mongoerr.NotWritablePrimary,
+	mongoerr.InterruptedAtShutdown, mongoerr.InterruptedDueToReplStateChange,
+	mongoerr.NotPrimaryNoSecondaryOk, mongoerr.NotPrimaryOrSecondary, mongoerr.NetworkInterfaceExceededTimeLimit,
+}
+
+// retriable reports whether sending again may help.
+func retriable(err error) bool {
+	var e *mongoerr.Error
+	return errors.As(err, &e) && slices.Contains(retriableCodes, e.Code)
+}

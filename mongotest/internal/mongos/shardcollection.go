@@ -1,0 +1,356 @@
+package mongos
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+func enableSharding(ctx context.Context, o *op) (bson.Raw, error) {
+	db := getString(o.req.Body, o.req.Name)
+	if db == "" || internalDB(db) {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "cannot enable sharding on the database '%s'", db)
+	}
+	wanted := getString(o.req.Body, "primaryShard")
+	if wanted != "" {
+		s, err := o.r.catalog.shard(wanted)
+		if err != nil {
+			return nil, err
+		}
+		wanted = s.ID
+	}
+	p, err := o.r.catalog.ensureDatabase(ctx, db, wanted)
+	if err == nil && wanted != "" && p != wanted {
+		err = mongoerr.New(mongoerr.NamespaceExists, "database %s already has the primary shard %s", db, p)
+	}
+	return rawDoc(bson.D{}), err
+}
+
+// A sharding is a shardCollection under way.
+type sharding struct {
+	*op
+	ns, db, coll string
+	key          keyPattern
+	unique       bool
+	primary      string
+	uuid         value.UUID
+	empty        bool
+}
+
+// shardCollection makes a collection sharded: a supporting index, chunks, the
+// collection on the other shards that get some, and the event on the primary
+// shard (server-facts 5.2).
+func shardCollection(ctx context.Context, o *op) (bson.Raw, error) {
+	s, err := o.newSharding()
+	if err != nil {
+		return nil, err
+	}
+	if s.primary, err = o.r.catalog.ensureDatabase(ctx, s.db, ""); err != nil {
+		return nil, err
+	}
+	unlock, err := o.exclusive(ctx, s.ns)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if t := o.r.catalog.table(s.ns); t != nil {
+		if value.CompareDocs(t.key.raw, s.key.raw) == 0 && t.unique == s.unique {
+			return rawDoc(bson.D{{"collectionsharded", s.ns}}), nil
+		}
+		return nil, mongoerr.New(mongoerr.AlreadyInitialized, "sharding already enabled for collection %s", s.ns)
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
+	}
+	t, err := s.layout()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.publish(ctx, t); err != nil {
+		return nil, err
+	}
+	return rawDoc(bson.D{{"collectionsharded", s.ns}}), nil
+}
+
+func (o *op) newSharding() (*sharding, error) {
+	db, coll, err := fullName(o.req)
+	if err != nil {
+		return nil, err
+	}
+	if internalDB(db) || strings.HasPrefix(coll, "system.") {
+		return nil, mongoerr.New(mongoerr.IllegalOperation, "can't shard %s.%s", db, coll)
+	}
+	body := o.req.Body
+	for _, f := range []string{"timeseries"} {
+		if has(body, f) {
+			return nil, mongoerr.New(mongoerr.CommandNotSupported, "shardCollection with %s is not supported by the simulated cluster", f)
+		}
+	}
+	key, err := parseKeyPattern(getDoc(body, "key"))
+	if err != nil {
+		return nil, err
+	}
+	s := &sharding{op: o, ns: db + "." + coll, db: db, coll: coll, key: key, unique: getBool(body, "unique", false)}
+	if s.unique && key.hashedField() >= 0 {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "Hashed shard keys cannot be declared unique. It's possible to ensure uniqueness on the hashed field by declaring an additional (non-hashed) unique index on the field.")
+	}
+	return s, nil
+}
+
+// prepare makes sure that the primary shard has the collection and an index
+// that supports the key.
+func (s *sharding) prepare(ctx context.Context) error {
+	infos, err := s.collections(ctx, s.primary, s.ns)
+	if err != nil {
+		return err
+	}
+	if len(infos) > 0 && getString(infos[0], "type") == "view" {
+		return mongoerr.New(mongoerr.CommandNotSupportedOnView, "Namespace %s is a view", s.ns)
+	}
+	if len(infos) > 0 && getBool(getDoc(infos[0], "options"), "capped", false) {
+		return mongoerr.New(mongoerr.InvalidOptions, "can't shard a capped collection")
+	}
+	if len(infos) == 0 {
+		if _, err := s.send(ctx, s.primary, call{name: "create", db: s.db, body: rawDoc(bson.D{{"create", s.coll}})}); err != nil {
+			return err
+		}
+		if infos, err = s.collections(ctx, s.primary, s.ns); err != nil {
+			return err
+		}
+	}
+	if len(infos) == 0 {
+		return mongoerr.New(mongoerr.NamespaceNotFound, "%s disappeared while it was sharded", s.ns)
+	}
+	v, _ := value.Get(getDoc(infos[0], "info"), "uuid")
+	s.uuid, _ = value.ParseUUID(v)
+	doc, _, err := s.findOne(ctx, route{ns: s.ns}, []string{s.primary}, nil, nil)
+	if err != nil {
+		return err
+	}
+	s.empty = doc == nil
+	return s.supportingIndex(ctx)
+}
+
+// findOne of the op runs in the database of its command, which here is admin.
+func (s *sharding) findOne(ctx context.Context, rt route, shards []string, q, sort bson.Raw) (bson.Raw, string, error) {
+	in := &op{r: s.r, req: &command.Request{Name: s.req.Name, DB: s.db, Body: s.req.Body, Client: s.req.Client}}
+	return in.findOne(ctx, rt, shards, q, sort)
+}
+
+func (s *sharding) supportingIndex(ctx context.Context) error {
+	specs, err := s.indexes(ctx, s.primary, s.ns)
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, spec := range specs {
+		key := getDoc(spec, "key")
+		found = found || supports(key, s.key) && !getBool(spec, "sparse", false) && !has(spec, "partialFilterExpression")
+		if err := (&table{key: s.key}).checkIndexes([]bson.Raw{spec}); err != nil {
+			return mongoerr.New(mongoerr.InvalidOptions, "can't shard collection '%s' with unique index on %s and proposed shard key %s. Uniqueness can't be maintained unless shard key is a prefix", s.ns, key, s.key.raw)
+		}
+	}
+	switch {
+	case found && !s.unique:
+		return nil
+	case !found && !s.empty:
+		return mongoerr.New(mongoerr.InvalidOptions, "Please create an index that starts with the proposed shard key before sharding the collection")
+	}
+	spec := bson.D{{"key", s.key.raw}, {"name", indexName(s.key.raw)}}
+	if s.unique {
+		spec = append(spec, bson.E{Key: "unique", Value: true})
+	}
+	_, err = s.send(ctx, s.primary, call{name: "createIndexes", db: s.db, body: rawDoc(bson.D{{"createIndexes", s.coll}, {"indexes", bson.A{spec}}})})
+	return err
+}
+
+// indexes returns the index specifications a shard has for ns.
+func (o *op) indexes(ctx context.Context, shard, ns string) ([]bson.Raw, error) {
+	db, coll, _ := splitNS(ns)
+	resp, err := o.send(ctx, shard, call{name: "listIndexes", db: db, safe: true, body: rawDoc(bson.D{{"listIndexes", coll}})})
+	if err != nil {
+		return nil, err
+	}
+	return getDocs(getDoc(resp.Body, "cursor"), "firstBatch"), nil
+}
+
+// supports reports whether an index starts with the shard key.
+func supports(index bson.Raw, key keyPattern) bool {
+	elems, err := index.Elements()
+	if err != nil || len(elems) < len(key.fields) {
+		return false
+	}
+	for i, f := range key.fields {
+		s, _ := elems[i].Value().StringValueOK()
+		if elems[i].Key() != f.path || (s == "hashed") != f.hashed || s != "" && s != "hashed" {
+			return false
+		}
+	}
+	return true
+}
+
+// indexName is the name the server gives an index.
+func indexName(key bson.Raw) string {
+	var parts []string
+	for name, v := range value.Elements(key) {
+		if s, ok := v.StringValueOK(); ok {
+			parts = append(parts, name+"_"+s)
+		} else {
+			parts = append(parts, name+"_1")
+		}
+	}
+	return strings.Join(parts, "_")
+}
+
+// layout is the first routing of the collection.
+func (s *sharding) layout() (*table, error) {
+	now := s.r.cfg.Clock.Tick(1)
+	t := &table{
+		ns: s.ns, uuid: s.uuid, key: s.key, unique: s.unique,
+		epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now(),
+	}
+	bounds, owners := s.splitPoints()
+	for i := range len(bounds) - 1 {
+		c, err := newChunk(s.key, bounds[i], bounds[i+1], owners(i, bounds[i]), bson.Timestamp{T: 1, I: uint32(i)}, now)
+		if err != nil {
+			return nil, err
+		}
+		t.chunks = append(t.chunks, c)
+	}
+	return t, nil
+}
+
+// splitPoints returns the bounds of the first chunks and who owns each: an
+// empty collection is divided by its zones, or evenly if its key starts hashed
+// (server-facts 5.2), else all belongs to the primary shard.
+func (s *sharding) splitPoints() ([]bson.Raw, func(i int, lower bson.Raw) string) {
+	lowest, highest := s.key.all(value.MinKey()), s.key.all(value.MaxKey())
+	toPrimary := func(int, bson.Raw) string { return s.primary }
+	zones := s.r.catalog.zoneRanges(s.ns)
+	switch {
+	case !s.empty:
+		return []bson.Raw{lowest, highest}, toPrimary
+	case len(zones) > 0:
+		bounds := []bson.Raw{lowest, highest}
+		for _, z := range zones {
+			bounds = append(bounds, z.min, z.max)
+		}
+		return s.sorted(bounds), func(_ int, lower bson.Raw) string { return s.r.catalog.zoneShard(s.ns, s.key, lower, s.primary) }
+	case s.key.hashedField() != 0:
+		return []bson.Raw{lowest, highest}, toPrimary
+	}
+	shards := s.r.catalog.shardIDs()
+	perShard := int64(1)
+	if v := s.r.cfg.Version; strings.HasPrefix(v, "6.") || strings.HasPrefix(v, "7.0") || strings.HasPrefix(v, "7.1") {
+		perShard = 2
+	}
+	n := getInt(s.req.Body, "numInitialChunks", perShard*int64(len(shards)))
+	bounds := []bson.Raw{lowest}
+	for _, p := range hashedPoints(n) {
+		vals := slices.Repeat([]bson.RawValue{value.MinKey()}, len(s.key.fields))
+		vals[0] = value.Int64(p)
+		bounds = append(bounds, s.key.document(vals))
+	}
+	bounds = append(bounds, highest)
+	each := (len(bounds) - 1 + len(shards) - 1) / len(shards)
+	return bounds, func(i int, _ bson.Raw) string { return shards[i/each] }
+}
+
+// hashedPoints divides the hash space into n parts as the server does.
+func hashedPoints(n int64) []int64 {
+	if n < 2 {
+		return nil
+	}
+	interval := math.MaxInt64 / n * 2
+	var points []int64
+	current := int64(0)
+	if n%2 == 0 {
+		points = append(points, current)
+		current += interval
+	} else {
+		current += interval / 2
+	}
+	for range (n - 1) / 2 {
+		points = append(points, current, -current)
+		current += interval
+	}
+	slices.Sort(points)
+	return points
+}
+
+func (s *sharding) sorted(bounds []bson.Raw) []bson.Raw {
+	place := func(b bson.Raw) []byte {
+		_, pos, err := s.key.bound(b)
+		if err != nil {
+			return nil
+		}
+		return pos
+	}
+	slices.SortFunc(bounds, func(a, b bson.Raw) int { return bytes.Compare(place(a), place(b)) })
+	return slices.CompactFunc(bounds, func(a, b bson.Raw) bool { return bytes.Equal(place(a), place(b)) })
+}
+
+// publish makes the shards know their part, then the routers.
+func (s *sharding) publish(ctx context.Context, t *table) error {
+	for _, shard := range t.shards() {
+		if shard != s.primary {
+			if err := s.provide(ctx, t, s.primary, shard); err != nil {
+				return err
+			}
+		}
+	}
+	s.changelog(ctx, "shardCollection.start", s.ns, bson.D{{"shardKey", s.key.raw}, {"primary", s.primary}, {"numChunks", int32(len(t.chunks))}})
+	body := edit(s.req.Body, append([]string{"writeConcern"}, s.dropped()...))
+	_, err := s.send(ctx, s.primary, call{name: "shardCollection", db: "admin", body: body, routed: &command.Routed{ShardKey: s.key.raw, UUID: s.uuid}})
+	if err != nil {
+		return err
+	}
+	if err := s.r.catalog.store(ctx, t); err != nil {
+		return err
+	}
+	s.changelog(ctx, "shardCollection.end", s.ns, bson.D{{"version", t.version()}})
+	return nil
+}
+
+// provide makes the collection on a shard that has none yet: same UUID, same
+// options, same indexes, logged as copies.
+func (o *op) provide(ctx context.Context, t *table, from, to string) error {
+	db, coll, _ := splitNS(t.ns)
+	have, err := o.collections(ctx, to, t.ns)
+	if err != nil {
+		return err
+	}
+	infos, err := o.collections(ctx, from, t.ns)
+	if err != nil {
+		return err
+	}
+	if len(have) == 0 {
+		cmd := bson.D{{"create", coll}}
+		if len(infos) > 0 {
+			cmd = append(cmd, elementsOf(getDoc(infos[0], "options"))...)
+		}
+		_, err = o.send(ctx, to, call{name: "create", db: db, body: rawDoc(cmd), routed: &command.Routed{FromMigrate: true, UUID: t.uuid, ShardKey: t.key.raw}})
+		if err != nil {
+			return err
+		}
+	}
+	specs, err := o.indexes(ctx, from, t.ns)
+	if err != nil {
+		return err
+	}
+	specs = slices.DeleteFunc(specs, func(s bson.Raw) bool { return getString(s, "name") == "_id_" })
+	if len(specs) == 0 {
+		return nil
+	}
+	_, err = o.send(ctx, to, copies(call{name: "createIndexes", db: db, body: rawDoc(bson.D{{"createIndexes", coll}, {"indexes", arrayOf(specs)}})}))
+	return err
+}

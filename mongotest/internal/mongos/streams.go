@@ -1,0 +1,141 @@
+package mongos
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/changestream"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// defaultAwait is how long a getMore without maxTimeMS waits for events.
+const defaultAwait = time.Second
+
+// changeStream opens a stream on every shard and merges them. The shards run
+// only the $changeStream stage; the user's stages run behind the merge.
+func (o *op) changeStream(ctx context.Context, stages []bson.Raw) (bson.Raw, error) {
+	if o.txn != nil {
+		return nil, mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "$changeStream may not be used in a transaction")
+	}
+	coll := getString(o.req.Body, "aggregate")
+	spec, err := changestream.ParseSpec(stages[0], o.req.DB, coll)
+	if err != nil {
+		return nil, err
+	}
+	if spec.ShowMigrationEvents {
+		return nil, mongoerr.New(31123, "Change streams from mongos may not show migration events")
+	}
+	ns := o.req.DB + ".$cmd.aggregate"
+	if coll != "" {
+		ns = o.req.DB + "." + coll
+	}
+	options := getDoc(stages[0], "$changeStream")
+	if spec.Start == nil {
+		start := o.r.cfg.Clock.Now()
+		start.I++ // as the server does, one increment ahead of the cluster time
+		spec = spec.StartingAt(start)
+		options = set(options, bson.E{Key: "startAtOperationTime", Value: start})
+	}
+	target, _ := value.Get(o.req.Body, "aggregate")
+	cmd := bson.D{
+		{"aggregate", target},
+		{"pipeline", bson.A{bson.D{{"$changeStream", options}}}},
+		{"cursor", bson.D{{"batchSize", int32(0)}}},
+		{"fromMongos", true},
+		{"needsMerge", true},
+	}
+	base := o.read(o.req.DB, cmd)
+	remotes, err := o.openAll(ctx, o.r.catalog.shardIDs(), func(string) call { return base })
+	if err != nil {
+		return nil, resumable(err)
+	}
+	f := &streamFeed{bound: &binding{op: o}, remotes: remotes}
+	sources := make([]changestream.Remote, len(remotes))
+	for i, m := range remotes {
+		sources[i] = &streamRemote{bound: f.bound, m: m}
+	}
+	if f.merge, err = changestream.NewMerge(sources, spec, stages[1:], o.r.cfg.Version); err != nil {
+		f.close(ctx, o)
+		return nil, err
+	}
+	return o.start(ctx, ns, f, -1, false, nil)
+}
+
+// A streamFeed gives the batches of a merged change stream.
+type streamFeed struct {
+	bound   *binding
+	merge   *changestream.Merge
+	remotes []*remote
+	started bool
+}
+
+func (f *streamFeed) batch(ctx context.Context, o *op, d demand) (batch, error) {
+	if !f.started { // the reply to aggregate holds no events: the shards sent none yet
+		f.started = true
+		return batch{extra: resumePoint(f.merge.PBRT())}, nil
+	}
+	f.bound.op = o
+	wait := defaultAwait
+	if d.waitMS >= 0 {
+		wait = time.Duration(d.waitMS) * time.Millisecond
+	}
+	docs, pbrt, closed, err := f.merge.Next(ctx, int(max(d.size, 0)), maxReplyBytes, wait)
+	if err != nil {
+		return batch{}, resumable(err)
+	}
+	return batch{docs: docs, extra: resumePoint(pbrt), done: closed}, nil
+}
+
+func resumePoint(pbrt bson.Raw) bson.D {
+	if pbrt == nil {
+		return nil
+	}
+	return bson.D{{"postBatchResumeToken", pbrt}}
+}
+
+func (f *streamFeed) close(ctx context.Context, o *op) {
+	for _, m := range f.remotes {
+		m.close(ctx, o)
+	}
+}
+
+// resumable labels an error of a change stream that a driver should resume
+// after. The shards label their own; what happened on the way to them is
+// labelled here.
+func resumable(err error) error {
+	const label = "ResumableChangeStreamError"
+	var e *mongoerr.Error
+	if !errors.As(err, &e) || len(e.Labels) > 0 || !retriable(err) {
+		return err
+	}
+	return e.WithLabel(label)
+}
+
+// A streamRemote is one shard of a merged change stream.
+type streamRemote struct {
+	bound   *binding
+	m       *remote
+	started bool
+}
+
+// Next implements changestream.Remote.
+func (s *streamRemote) Next(ctx context.Context, wait time.Duration) (docs []bson.Raw, pbrt bson.Raw, closed bool, err error) {
+	if s.started && s.m.id != 0 {
+		ms := max(wait.Milliseconds(), 1) // 0 would mean the shard's own default
+		if err := s.m.more(ctx, s.bound.op, bson.E{Key: "maxTimeMS", Value: ms}); err != nil {
+			return nil, nil, false, err
+		}
+	}
+	s.started = true
+	for _, e := range s.m.extra {
+		if v, ok := e.Value.(bson.RawValue); ok && e.Key == "postBatchResumeToken" {
+			pbrt, _ = v.DocumentOK()
+		}
+	}
+	docs, s.m.buf = s.m.buf, nil
+	return docs, pbrt, s.m.id == 0, nil
+}

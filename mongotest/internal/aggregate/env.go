@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // Source yields documents one by one. The end is (nil, nil).
@@ -44,7 +46,8 @@ type Env struct {
 }
 
 // Vars are the variables visible to an expression. It is a value: With returns
-// an extended copy. The zero Vars has no variables but $$ROOT and $$CURRENT.
+// an extended copy. The zero Vars has no variables but $$ROOT, $$CURRENT and
+// $$REMOVE.
 type Vars struct {
 	scope *scope
 }
@@ -58,10 +61,37 @@ type scope struct {
 // NewVars returns the variables of a command: those of its let document, whose
 // values must be evaluated already, and $$NOW and $$CLUSTER_TIME.
 func NewVars(let bson.Raw, now time.Time, clusterTime bson.Timestamp) Vars {
-	return Vars{}
+	v := Vars{}.With("NOW", value.DateTime(now.UnixMilli()))
+	if !clusterTime.IsZero() {
+		v = v.With("CLUSTER_TIME", value.Timestamp(clusterTime))
+	}
+	for name, x := range value.Elements(let) {
+		v = v.With(name, x)
+	}
+	return v
 }
 
 // With returns v with one more variable. A value of type 0 means missing.
 func (v Vars) With(name string, value bson.RawValue) Vars {
 	return Vars{scope: &scope{name: name, value: value, outer: v.scope}}
+}
+
+func (v Vars) lookup(name string) (bson.RawValue, bool) {
+	for s := v.scope; s != nil; s = s.outer {
+		if s.name == name {
+			return s.value, true
+		}
+	}
+	return bson.RawValue{}, false
+}
+
+// EvalLet evaluates the let document of a command: its expressions see no
+// document, but the variables given.
+func EvalLet(let bson.Raw, vars Vars) (bson.Raw, error) {
+	e, err := CompileExpr(value.Doc(let))
+	if err != nil {
+		return nil, err
+	}
+	v, _, err := e.Eval(nil, vars)
+	return v.Value, err
 }

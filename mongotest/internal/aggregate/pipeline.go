@@ -1,15 +1,44 @@
 package aggregate
 
-import "go.mongodb.org/mongo-driver/v2/bson"
+import (
+	"context"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// stage turns one stream of documents into another.
+type stage func(in Source) Source
 
 // Pipeline is a compiled pipeline. It is immutable; each Run is independent.
 type Pipeline struct {
-	stages []func(Source) Source
+	stages []stage
 }
 
 // CompilePipeline parses the stages. Other collections are not touched before
-// the pipeline runs.
-func CompilePipeline(stages []bson.Raw, env Env) (*Pipeline, error) { return &Pipeline{}, nil }
+// the pipeline runs. The sources that only a server can make ($collStats,
+// $indexStats, $changeStream, …) must have been taken off by the caller.
+func CompilePipeline(stages []bson.Raw, env Env) (*Pipeline, error) {
+	p := &Pipeline{}
+	for i, s := range stages {
+		name, spec, err := stageOf(s)
+		if err != nil {
+			return nil, err
+		}
+		if (name == "$out" || name == "$merge") && i != len(stages)-1 {
+			return nil, mongoerr.New(40601, "%s can only be the final stage in the pipeline", name)
+		}
+		st, err := compileStage(name, spec, env)
+		if err != nil {
+			return nil, err
+		}
+		p.stages = append(p.stages, st)
+	}
+	return p, nil
+}
 
 // Run returns the pipeline's results over the documents of in. Nothing is read
 // before the first Next.
@@ -20,6 +49,144 @@ func (p *Pipeline) Run(in Source) Source {
 	return in
 }
 
-// Split divides a pipeline for a router: the stages each shard may run on its
-// own documents, and those that must see the documents of all.
-func Split(stages []bson.Raw) (shard, merge []bson.Raw) { return nil, stages }
+// compiler compiles one stage.
+type compiler func(spec bson.RawValue, env Env) (stage, error)
+
+func stageCompiler(name string) (compiler, bool) {
+	c, ok := map[string]compiler{
+		"$match": compileMatch, "$sort": compileSort, "$limit": compileLimit, "$skip": compileSkip, "$count": compileCount,
+		"$unwind": compileUnwind, "$sample": compileSample, "$group": compileGroup, "$sortByCount": compileSortByCount,
+		"$bucketAuto": compileBucketAuto, "$facet": compileFacet, "$lookup": compileLookup, "$unionWith": compileUnionWith,
+		"$out": compileOut, "$merge": compileMerge, "$documents": compileDocuments,
+	}[name]
+	return c, ok
+}
+
+// IsStage reports whether a pipeline may contain a stage of that name.
+func IsStage(name string) bool {
+	switch name {
+	case "$project", "$addFields", "$set", "$unset", "$replaceRoot", "$replaceWith":
+		return true
+	}
+	_, ok := stageCompiler(name)
+	return ok
+}
+
+func compileStage(name string, spec bson.RawValue, env Env) (stage, error) {
+	if st, ok, err := compileDocStage(name, spec); ok {
+		if err != nil {
+			return nil, err
+		}
+		return func(in Source) Source {
+			return sourceFunc(func(ctx context.Context) (bson.Raw, error) {
+				doc, err := in.Next(ctx)
+				if doc == nil || err != nil {
+					return nil, err
+				}
+				return st(doc, env.Vars)
+			})
+		}, nil
+	}
+	c, ok := stageCompiler(name)
+	if !ok {
+		return nil, unrecognized(name)
+	}
+	return c(spec, env)
+}
+
+// sourceFunc makes a Source of a function.
+type sourceFunc func(ctx context.Context) (bson.Raw, error)
+
+// Next implements Source.
+func (f sourceFunc) Next(ctx context.Context) (bson.Raw, error) { return f(ctx) }
+
+// FromSlice returns a Source of the given documents.
+func FromSlice(docs []bson.Raw) Source {
+	return sourceFunc(func(context.Context) (bson.Raw, error) {
+		if len(docs) == 0 {
+			return nil, nil
+		}
+		d := docs[0]
+		docs = docs[1:]
+		return d, nil
+	})
+}
+
+// Collect reads a Source to its end.
+func Collect(ctx context.Context, in Source) ([]bson.Raw, error) {
+	var out []bson.Raw
+	for {
+		doc, err := in.Next(ctx)
+		if doc == nil || err != nil {
+			return out, err
+		}
+		out = append(out, doc)
+	}
+}
+
+// gathered is a stage that needs all documents before it yields the first.
+func gathered(f func(ctx context.Context, docs []bson.Raw) ([]bson.Raw, error)) stage {
+	return func(in Source) Source {
+		var out Source
+		return sourceFunc(func(ctx context.Context) (bson.Raw, error) {
+			if out == nil {
+				docs, err := Collect(ctx, in)
+				if err != nil {
+					return nil, err
+				}
+				if docs, err = f(ctx, docs); err != nil {
+					return nil, err
+				}
+				out = FromSlice(docs)
+			}
+			return out.Next(ctx)
+		})
+	}
+}
+
+func compileMatch(spec bson.RawValue, env Env) (stage, error) {
+	if spec.Type != bson.TypeEmbeddedDocument {
+		return nil, mongoerr.New(15959, "the match filter must be an expression in an object")
+	}
+	m, err := query.Compile(spec.Value, query.Options{Expr: ExprHook(env.Vars), Value: ValueHook(env.Vars)})
+	if err != nil {
+		return nil, err
+	}
+	return func(in Source) Source {
+		return sourceFunc(func(ctx context.Context) (bson.Raw, error) {
+			for {
+				doc, err := in.Next(ctx)
+				if doc == nil || err != nil {
+					return nil, err
+				}
+				if ok, err := m.Match(doc); err != nil || ok {
+					return doc, err
+				}
+			}
+		})
+	}, nil
+}
+
+func compileDocuments(spec bson.RawValue, env Env) (stage, error) {
+	fn, err := compile(spec)
+	if err != nil {
+		return nil, err
+	}
+	return gathered(func(context.Context, []bson.Raw) ([]bson.Raw, error) {
+		v, err := fn(evalCtx{root: value.D(), vars: env.Vars})
+		if err != nil {
+			return nil, err
+		}
+		if v.Type != bson.TypeArray {
+			return nil, mongoerr.New(5858203, "an array is expected by $documents")
+		}
+		var out []bson.Raw
+		for _, d := range value.Elements(v.Value) {
+			if d.Type != bson.TypeEmbeddedDocument {
+				return nil, mongoerr.New(40228, "$documents must be an array of objects")
+			}
+			out = append(out, d.Value)
+		}
+		return out, nil
+	}), nil
+}

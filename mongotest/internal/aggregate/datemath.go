@@ -1,0 +1,158 @@
+package aggregate
+
+import (
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/number"
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// fixedUnits are the units that last equally long everywhere.
+var fixedUnits = map[string]time.Duration{
+	"millisecond": time.Millisecond, "second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour,
+}
+
+// monthUnits are the units that are a number of months.
+var monthUnits = map[string]int{"month": 1, "quarter": 3, "year": 12}
+
+func unitOf(v bson.RawValue) (string, error) {
+	s, ok := v.StringValueOK()
+	if _, fixed := fixedUnits[s]; ok && (fixed || monthUnits[s] > 0) {
+		return s, nil
+	}
+	return "", mongoerr.New(mongoerr.FailedToParse, "unknown time unit value: %s", s)
+}
+
+// wallClock returns t as if its zone were UTC, where all days have 24 hours.
+func wallClock(t time.Time, loc *time.Location) time.Time {
+	t = t.In(loc)
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+}
+
+// fromWallClock undoes wallClock.
+func fromWallClock(t time.Time, loc *time.Location) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), loc)
+}
+
+func dateShift(dir int64) func(map[string]bson.RawValue) (bson.RawValue, error) {
+	return func(args map[string]bson.RawValue) (bson.RawValue, error) {
+		if nullish(args["startDate"]) || nullish(args["unit"]) || nullish(args["amount"]) {
+			return value.Null(), nil
+		}
+		t, err := moment("$dateAdd", args["startDate"])
+		if err != nil {
+			return args["startDate"], err
+		}
+		unit, err := unitOf(args["unit"])
+		if err != nil {
+			return args["unit"], err
+		}
+		n, ok := number.Exact(args["amount"])
+		if !ok || n > 1<<40 || n < -1<<40 {
+			return args["amount"], mongoerr.New(5166405, "$dateAdd expects integer amount of time units")
+		}
+		loc, err := location(args["timezone"])
+		if err != nil {
+			return args["timezone"], err
+		}
+		n *= dir
+		if m := monthUnits[unit]; m > 0 {
+			return value.DateTime(fromWallClock(addMonths(wallClock(t, loc), int(n)*m), loc).UnixMilli()), nil
+		}
+		ms := fixedUnits[unit].Milliseconds() * n
+		if unit == "day" || unit == "week" {
+			w := time.UnixMilli(wallClock(t, loc).UnixMilli() + ms).UTC()
+			return value.DateTime(fromWallClock(w, loc).UnixMilli()), nil
+		}
+		return value.DateTime(t.UnixMilli() + ms), nil
+	}
+}
+
+// addMonths keeps the day unless the month is too short for it.
+func addMonths(t time.Time, n int) time.Time {
+	first := time.Date(t.Year(), t.Month()+time.Month(n), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+	last := first.AddDate(0, 1, -1).Day()
+	return first.AddDate(0, 0, min(t.Day(), last)-1)
+}
+
+func dateDiff(args map[string]bson.RawValue) (bson.RawValue, error) {
+	if nullish(args["startDate"]) || nullish(args["endDate"]) || nullish(args["unit"]) {
+		return value.Null(), nil
+	}
+	unit, err := unitOf(args["unit"])
+	if err != nil {
+		return args["unit"], err
+	}
+	loc, err := location(args["timezone"])
+	if err != nil {
+		return args["timezone"], err
+	}
+	var at [2]int64
+	for i, k := range []string{"startDate", "endDate"} {
+		t, err := moment("$dateDiff", args[k])
+		if err != nil {
+			return args[k], err
+		}
+		at[i] = unitsSince1970(wallClock(t, loc), unit)
+	}
+	return value.Int64(at[1] - at[0]), nil
+}
+
+// unitsSince1970 numbers the units of time, so that the difference counts the
+// boundaries between two moments. Weeks begin on Sunday.
+func unitsSince1970(t time.Time, unit string) int64 {
+	if m := monthUnits[unit]; m > 0 {
+		return floorDiv(int64(t.Year()-1970)*12+int64(t.Month())-1, int64(m))
+	}
+	ms := t.UnixMilli()
+	if unit == "week" {
+		ms += 4 * fixedUnits["day"].Milliseconds() // 1970-01-01 was a Thursday
+	}
+	return floorDiv(ms, fixedUnits[unit].Milliseconds())
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b != 0 && (a < 0) != (b < 0) {
+		q--
+	}
+	return q
+}
+
+func dateTrunc(args map[string]bson.RawValue) (bson.RawValue, error) {
+	if nullish(args["date"]) || nullish(args["unit"]) {
+		return value.Null(), nil
+	}
+	t, err := moment("$dateTrunc", args["date"])
+	if err != nil {
+		return args["date"], err
+	}
+	unit, err := unitOf(args["unit"])
+	if err != nil {
+		return args["unit"], err
+	}
+	loc, err := location(args["timezone"])
+	if err != nil {
+		return args["timezone"], err
+	}
+	if b, given := args["binSize"]; given {
+		if n, ok := number.Exact(b); !ok || n != 1 {
+			return b, mongoerr.New(mongoerr.BadValue, "$dateTrunc supports a binSize of 1 here, not %s", rawdoc.Render(b))
+		}
+	}
+	n := unitsSince1970(wallClock(t, loc), unit)
+	var w time.Time
+	switch m := monthUnits[unit]; {
+	case m > 0:
+		w = time.Date(1970, time.Month(1+n*int64(m)), 1, 0, 0, 0, 0, time.UTC)
+	case unit == "week":
+		w = time.UnixMilli(n*fixedUnits[unit].Milliseconds() - 4*fixedUnits["day"].Milliseconds()).UTC()
+	default:
+		w = time.UnixMilli(n * fixedUnits[unit].Milliseconds()).UTC()
+	}
+	return value.DateTime(fromWallClock(w, loc).UnixMilli()), nil
+}

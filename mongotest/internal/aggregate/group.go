@@ -1,0 +1,168 @@
+package aggregate
+
+import (
+	"context"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
+	"github.com/shardferry/shardferry/mongotest/internal/keystring"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// accField is one computed field of a $group.
+type accField struct {
+	name string
+	make func() accumulator
+	arg  evalFunc
+}
+
+// groupSpec is a compiled $group.
+type groupSpec struct {
+	id     evalFunc
+	fields []accField
+}
+
+// bucket is one group under way.
+type bucket struct {
+	id   bson.RawValue
+	accs []accumulator
+}
+
+func compileGroup(spec bson.RawValue, env Env) (stage, error) {
+	if spec.Type != bson.TypeEmbeddedDocument {
+		return nil, mongoerr.New(15947, "a group's fields must be specified in an object")
+	}
+	g := &groupSpec{}
+	for k, v := range value.Elements(spec.Value) {
+		if k == "_id" {
+			var err error
+			if g.id, err = compile(v); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		f, err := compileAccField(k, v)
+		if err != nil {
+			return nil, err
+		}
+		g.fields = append(g.fields, f)
+	}
+	if g.id == nil {
+		return nil, mongoerr.New(15955, "a group specification must include an _id")
+	}
+	return gathered(func(_ context.Context, docs []bson.Raw) ([]bson.Raw, error) { return g.run(docs, env.Vars) }), nil
+}
+
+func compileAccField(name string, v bson.RawValue) (accField, error) {
+	if strings.Contains(name, ".") {
+		return accField{}, mongoerr.New(40235, "The field name '%s' cannot contain '.'", name)
+	}
+	if strings.HasPrefix(name, "$") {
+		return accField{}, mongoerr.New(40236, "The field name '%s' cannot be an operator name", name)
+	}
+	if v.Type != bson.TypeEmbeddedDocument {
+		return accField{}, mongoerr.New(40234, "The field '%s' must be an accumulator object", name)
+	}
+	if rawdoc.Len(v.Value) != 1 {
+		return accField{}, mongoerr.New(40238, "The field '%s' must specify one accumulator", name)
+	}
+	op, arg, _ := rawdoc.First(v.Value)
+	if op == "$count" && !value.IsEmpty(arg.Value) {
+		return accField{}, mongoerr.New(mongoerr.TypeMismatch, "$count takes no arguments, i.e. $count:{}")
+	}
+	mk, ok := accumulatorOf(op)
+	if !ok {
+		return accField{}, mongoerr.New(15952, "unknown group operator '%s'", op)
+	}
+	fn, err := compile(arg)
+	return accField{name: name, make: mk, arg: fn}, err
+}
+
+func (g *groupSpec) newBucket(id bson.RawValue) *bucket {
+	b := &bucket{id: id}
+	for _, f := range g.fields {
+		b.accs = append(b.accs, f.make())
+	}
+	return b
+}
+
+func (g *groupSpec) feed(b *bucket, c evalCtx) error {
+	for i, f := range g.fields {
+		v, err := f.arg(c)
+		if err != nil {
+			return err
+		}
+		if err := b.accs[i].add(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *groupSpec) result(b *bucket) bson.Raw {
+	var out rawdoc.Builder
+	out.Add("_id", b.id)
+	for i, f := range g.fields {
+		if v := b.accs[i].result(); v.Type != 0 {
+			out.Add(f.name, v)
+		}
+	}
+	return out.Bytes()
+}
+
+// run groups by equal _id values, which for numbers does not mean equal types.
+// Groups come in the order of their first documents.
+func (g *groupSpec) run(docs []bson.Raw, vars Vars) ([]bson.Raw, error) {
+	var order []*bucket
+	byKey := map[string]*bucket{}
+	for _, doc := range docs {
+		c := evalCtx{root: doc, vars: vars}
+		id, err := g.id(c)
+		if err != nil {
+			return nil, err
+		}
+		if nullish(id) {
+			id = value.Null()
+		}
+		key := groupKey(id)
+		b := byKey[key]
+		if b == nil {
+			b = g.newBucket(id)
+			byKey[key] = b
+			order = append(order, b)
+		}
+		if err := g.feed(b, c); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]bson.Raw, len(order))
+	for i, b := range order {
+		out[i] = g.result(b)
+	}
+	return out, nil
+}
+
+// groupKey is equal for equal values: the key an index would have.
+func groupKey(v bson.RawValue) string { return string(keystring.Append(nil, v, false)) }
+
+func compileSortByCount(spec bson.RawValue, env Env) (stage, error) {
+	id, err := compile(spec)
+	if err != nil {
+		return nil, err
+	}
+	f, err := compileAccField("count", value.Doc(value.D("$sum", int32(1))))
+	if err != nil {
+		return nil, err
+	}
+	group := &groupSpec{id: id, fields: []accField{f}}
+	sorted, err := compileSort(value.Doc(value.D("count", int32(-1))), env)
+	if err != nil {
+		return nil, err
+	}
+	return func(in Source) Source {
+		return sorted(gathered(func(_ context.Context, docs []bson.Raw) ([]bson.Raw, error) { return group.run(docs, env.Vars) })(in))
+	}, nil
+}

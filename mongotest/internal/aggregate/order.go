@@ -1,0 +1,135 @@
+package aggregate
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/number"
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+func compileSort(spec bson.RawValue, _ Env) (stage, error) {
+	if spec.Type != bson.TypeEmbeddedDocument {
+		return nil, mongoerr.New(15973, "the $sort key specification must be an object")
+	}
+	if value.IsEmpty(spec.Value) {
+		return nil, mongoerr.New(15976, "$sort stage must have at least one sort key")
+	}
+	s, err := query.CompileSort(spec.Value)
+	if err != nil {
+		return nil, err
+	}
+	return gathered(func(_ context.Context, docs []bson.Raw) ([]bson.Raw, error) {
+		type row struct{ key, doc []byte }
+		rows := make([]row, len(docs))
+		for i, d := range docs {
+			rows[i] = row{s.Key(d), d}
+		}
+		slices.SortStableFunc(rows, func(a, b row) int { return bytes.Compare(a.key, b.key) })
+		out := make([]bson.Raw, len(rows))
+		for i, r := range rows {
+			out[i] = r.doc
+		}
+		return out, nil
+	}), nil
+}
+
+func compileLimit(spec bson.RawValue, _ Env) (stage, error) {
+	n, ok := number.Exact(spec)
+	if !ok {
+		return nil, mongoerr.New(2107201, "invalid argument to $limit stage: Expected an integer: $limit: %s", rawdoc.Render(spec))
+	}
+	if n <= 0 {
+		return nil, mongoerr.New(15958, "the limit must be positive")
+	}
+	return limit(n), nil
+}
+
+func limit(n int64) stage {
+	return func(in Source) Source {
+		left := n
+		return sourceFunc(func(ctx context.Context) (bson.Raw, error) {
+			if left == 0 {
+				return nil, nil
+			}
+			left--
+			return in.Next(ctx)
+		})
+	}
+}
+
+func compileSkip(spec bson.RawValue, _ Env) (stage, error) {
+	n, ok := number.Exact(spec)
+	if !ok || n < 0 {
+		return nil, mongoerr.New(5107200, "invalid argument to $skip stage: Expected a non-negative number in: $skip: %s", rawdoc.Render(spec))
+	}
+	return func(in Source) Source {
+		left := n
+		return sourceFunc(func(ctx context.Context) (bson.Raw, error) {
+			for ; left > 0; left-- {
+				if doc, err := in.Next(ctx); doc == nil || err != nil {
+					return nil, err
+				}
+			}
+			return in.Next(ctx)
+		})
+	}, nil
+}
+
+func compileCount(spec bson.RawValue, _ Env) (stage, error) {
+	name, ok := spec.StringValueOK()
+	switch {
+	case !ok || name == "":
+		return nil, mongoerr.New(40156, "the count field must be a non-empty string")
+	case name[0] == '$':
+		return nil, mongoerr.New(40158, "the count field cannot be a $-prefixed path")
+	}
+	return func(in Source) Source {
+		done := false
+		return sourceFunc(func(ctx context.Context) (bson.Raw, error) {
+			if done {
+				return nil, nil
+			}
+			done = true
+			n := int64(0)
+			for ; ; n++ {
+				doc, err := in.Next(ctx)
+				if err != nil {
+					return nil, err
+				}
+				if doc == nil {
+					break
+				}
+			}
+			if n == 0 {
+				return nil, nil
+			}
+			return value.D(name, number.Integer(n, bson.TypeInt32)), nil
+		})
+	}, nil
+}
+
+func compileSample(spec bson.RawValue, _ Env) (stage, error) {
+	raw, err := rawArgs("$sample", spec, []string{"size"}, nil)
+	if err != nil {
+		return nil, err
+	}
+	n, ok := number.Int(raw["size"])
+	if !ok {
+		return nil, mongoerr.New(28746, "size argument to $sample must be a number")
+	}
+	if n < 0 {
+		return nil, mongoerr.New(28747, "size argument to $sample must not be negative")
+	}
+	return gathered(func(_ context.Context, docs []bson.Raw) ([]bson.Raw, error) {
+		rand.Shuffle(len(docs), func(i, j int) { docs[i], docs[j] = docs[j], docs[i] })
+		return docs[:min(n, int64(len(docs)))], nil
+	}), nil
+}

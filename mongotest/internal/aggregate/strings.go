@@ -1,0 +1,245 @@
+package aggregate
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/number"
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+var stringOps = map[string]plain{
+	"$concat":       {0, -1, concat},
+	"$toUpper":      {1, 1, mapString("$toUpper", upperASCII)},
+	"$toLower":      {1, 1, mapString("$toLower", lowerASCII)},
+	"$substr":       {3, 3, substrBytes},
+	"$substrBytes":  {3, 3, substrBytes},
+	"$substrCP":     {3, 3, substrCP},
+	"$strLenBytes":  {1, 1, strLen("$strLenBytes", 34473, func(s string) int { return len(s) })},
+	"$strLenCP":     {1, 1, strLen("$strLenCP", 34471, utf8.RuneCountInString)},
+	"$strcasecmp":   {2, 2, strcasecmp},
+	"$split":        {2, 2, split},
+	"$indexOfBytes": {2, 4, indexOfBytes},
+	"$indexOfCP":    {2, 4, indexOfCP},
+}
+
+var stringNamedOps = map[string]named{
+	"$trim":         {[]string{"input"}, []string{"chars"}, trim("$trim", true, true)},
+	"$ltrim":        {[]string{"input"}, []string{"chars"}, trim("$ltrim", true, false)},
+	"$rtrim":        {[]string{"input"}, []string{"chars"}, trim("$rtrim", false, true)},
+	"$replaceOne":   {[]string{"input", "find", "replacement"}, nil, replace("$replaceOne", 1)},
+	"$replaceAll":   {[]string{"input", "find", "replacement"}, nil, replace("$replaceAll", -1)},
+	"$regexMatch":   {[]string{"input", "regex"}, []string{"options"}, regexMatch},
+	"$regexFind":    {[]string{"input", "regex"}, []string{"options"}, regexFind},
+	"$regexFindAll": {[]string{"input", "regex"}, []string{"options"}, regexFindAll},
+}
+
+func concat(args []bson.RawValue) (bson.RawValue, error) {
+	var b strings.Builder
+	for _, a := range args {
+		if nullish(a) {
+			return value.Null(), nil
+		}
+		s, ok := a.StringValueOK()
+		if !ok {
+			return a, mongoerr.New(16702, "$concat only supports strings, not %s", rawdoc.TypeName(a.Type))
+		}
+		b.WriteString(s)
+	}
+	return value.String(b.String()), nil
+}
+
+// text reads an operand as a string: null is empty, numbers and dates are
+// written out.
+func text(name string, v bson.RawValue) (string, error) {
+	if nullish(v) {
+		return "", nil
+	}
+	switch v.Type {
+	case bson.TypeString, bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128, bson.TypeDateTime, bson.TypeSymbol:
+		return stringOf(v), nil
+	}
+	return "", mongoerr.New(16007, "can't convert from BSON type %s to String (in %s)", rawdoc.TypeName(v.Type), name)
+}
+
+func mapString(name string, f func(string) string) func([]bson.RawValue) (bson.RawValue, error) {
+	return func(args []bson.RawValue) (bson.RawValue, error) {
+		s, err := text(name, args[0])
+		return value.String(f(s)), err
+	}
+}
+
+func upperASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' {
+			return r - 32
+		}
+		return r
+	}, s)
+}
+
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 32
+		}
+		return r
+	}, s)
+}
+
+func substrBytes(args []bson.RawValue) (bson.RawValue, error) {
+	s, err := text("$substrBytes", args[0])
+	if err != nil {
+		return args[0], err
+	}
+	start, ok1 := number.Int(args[1])
+	n, ok2 := number.Int(args[2])
+	if !ok1 || !ok2 {
+		return args[1], mongoerr.New(16034, "$substrBytes: starting index and length must be numeric types")
+	}
+	if start < 0 {
+		return args[1], mongoerr.New(50752, "$substrBytes: starting index must be non-negative (got: %d)", start)
+	}
+	start = min(start, int64(len(s)))
+	end := int64(len(s))
+	if n >= 0 && n < end-start {
+		end = start + n
+	}
+	if start < int64(len(s)) && !utf8.RuneStart(s[start]) || end < int64(len(s)) && !utf8.RuneStart(s[end]) {
+		return args[0], mongoerr.New(28656, "$substrBytes: Invalid range, starting or ending index is in the middle of a UTF-8 character.")
+	}
+	return value.String(s[start:end]), nil
+}
+
+func substrCP(args []bson.RawValue) (bson.RawValue, error) {
+	s, err := text("$substrCP", args[0])
+	if err != nil {
+		return args[0], err
+	}
+	start, ok1 := number.Exact(args[1])
+	n, ok2 := number.Exact(args[2])
+	if !ok1 || !ok2 || start < 0 || n < 0 {
+		return args[1], mongoerr.New(34455, "$substrCP: starting index and length must be nonnegative integers")
+	}
+	runes := []rune(s)
+	total := int64(len(runes))
+	start = min(start, total)
+	return value.String(string(runes[start : start+min(n, total-start)])), nil
+}
+
+func strLen(name string, code mongoerr.Code, f func(string) int) func([]bson.RawValue) (bson.RawValue, error) {
+	return func(args []bson.RawValue) (bson.RawValue, error) {
+		s, ok := args[0].StringValueOK()
+		if !ok {
+			return args[0], mongoerr.New(code, "%s requires a string argument, found: %s", name, rawdoc.TypeName(args[0].Type))
+		}
+		return value.Int32(int32(f(s))), nil
+	}
+}
+
+func strcasecmp(args []bson.RawValue) (bson.RawValue, error) {
+	a, err := text("$strcasecmp", args[0])
+	if err != nil {
+		return args[0], err
+	}
+	b, err := text("$strcasecmp", args[1])
+	return value.Int32(sign(strings.Compare(upperASCII(a), upperASCII(b)))), err
+}
+
+func split(args []bson.RawValue) (bson.RawValue, error) {
+	if anyNull(args) {
+		return value.Null(), nil
+	}
+	s, ok1 := args[0].StringValueOK()
+	sep, ok2 := args[1].StringValueOK()
+	switch {
+	case !ok1:
+		return args[0], mongoerr.New(40085, "$split requires an expression that evaluates to a string as a first argument, found: %s", rawdoc.TypeName(args[0].Type))
+	case !ok2:
+		return args[1], mongoerr.New(40086, "$split requires an expression that evaluates to a string as a second argument, found: %s", rawdoc.TypeName(args[1].Type))
+	case sep == "":
+		return args[1], mongoerr.New(40087, "$split requires a non-empty separator")
+	}
+	var b rawdoc.Builder
+	for _, p := range strings.Split(s, sep) {
+		b.Push(value.String(p))
+	}
+	return value.Array(b.Bytes()), nil
+}
+
+func indexOfBytes(args []bson.RawValue) (bson.RawValue, error) {
+	return indexOf("$indexOfBytes", args, func(s string) int { return len(s) }, func(s string, i int) string { return s[i:] }, func(s string, n int) string { return s[:n] })
+}
+
+func indexOfCP(args []bson.RawValue) (bson.RawValue, error) {
+	from := func(s string, i int) string { return string([]rune(s)[i:]) }
+	to := func(s string, n int) string { return string([]rune(s)[:n]) }
+	return indexOf("$indexOfCP", args, utf8.RuneCountInString, from, to)
+}
+
+// indexOf finds one string in another, counting in the unit of length.
+func indexOf(name string, args []bson.RawValue, length func(string) int, from, to func(string, int) string) (bson.RawValue, error) {
+	if nullish(args[0]) {
+		return value.Null(), nil
+	}
+	s, ok1 := args[0].StringValueOK()
+	sub, ok2 := args[1].StringValueOK()
+	if !ok1 || !ok2 {
+		return args[0], mongoerr.New(40091, "%s requires strings as its first two arguments", name)
+	}
+	start, end, err := bounds(name, args, length(s))
+	if err != nil || end < start {
+		return value.Int32(-1), err
+	}
+	i := strings.Index(from(to(s, end), start), sub)
+	if i < 0 {
+		return value.Int32(-1), nil
+	}
+	return value.Int32(int32(start + length(from(to(s, end), start)[:i]))), nil
+}
+
+const whitespace = "\x00 \t\n\v\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+
+func trim(name string, left, right bool) func(map[string]bson.RawValue) (bson.RawValue, error) {
+	return func(args map[string]bson.RawValue) (bson.RawValue, error) {
+		chars, given := args["chars"]
+		if nullish(args["input"]) || given && nullish(chars) {
+			return value.Null(), nil
+		}
+		s, ok := args["input"].StringValueOK()
+		if !ok {
+			return args["input"], mongoerr.New(50699, "%s requires its input to be a string, got %s instead.", name, rawdoc.Render(args["input"]))
+		}
+		cut := whitespace
+		if given {
+			if cut, ok = chars.StringValueOK(); !ok {
+				return chars, mongoerr.New(50700, "%s requires 'chars' to be a string, got %s instead.", name, rawdoc.Render(chars))
+			}
+		}
+		if left {
+			s = strings.TrimLeft(s, cut)
+		}
+		if right {
+			s = strings.TrimRight(s, cut)
+		}
+		return value.String(s), nil
+	}
+}
+
+func replace(name string, n int) func(map[string]bson.RawValue) (bson.RawValue, error) {
+	return func(args map[string]bson.RawValue) (bson.RawValue, error) {
+		for _, k := range []string{"input", "find", "replacement"} {
+			if !nullish(args[k]) && args[k].Type != bson.TypeString {
+				return args[k], mongoerr.New(51746, "%s requires that '%s' be a string, found: %s", name, k, rawdoc.Render(args[k]))
+			}
+		}
+		if nullish(args["input"]) || nullish(args["find"]) || nullish(args["replacement"]) {
+			return value.Null(), nil
+		}
+		return value.String(strings.Replace(args["input"].StringValue(), args["find"].StringValue(), args["replacement"].StringValue(), n)), nil
+	}
+}

@@ -1,0 +1,186 @@
+package mongotest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongod"
+	"github.com/shardferry/shardferry/mongotest/internal/mongos"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/wire"
+)
+
+// ErrNotRunning reports that a client dials a cluster whose Run has returned.
+var ErrNotRunning = errors.New("mongotest: the cluster is not running")
+
+// A Cluster is a simulated MongoDB cluster. Its methods may be called from any
+// goroutine, before, during and after Run.
+type Cluster struct {
+	opts    Options
+	shards  []*member
+	config  *member // nil for a plain replica set
+	routers []*router
+	catalog *mongos.Catalog // nil for a plain replica set
+	servers map[string]*wire.Server
+	net     *network
+
+	accepted chan connection // from dialers and listeners to Run
+	ready    chan struct{}   // closed when Run serves
+	stopped  chan struct{}   // closed when Run returns
+
+	mu      sync.Mutex
+	started bool
+}
+
+// A member is a replica set's only node.
+type member struct {
+	id   string // the shard's id; the set's name
+	addr string
+	node *mongod.Node
+}
+
+// A router is one mongos.
+type router struct {
+	addr  string
+	clock *oplog.Clock
+	mongo *mongos.Router
+}
+
+// A connection is one that a client has opened to addr.
+type connection struct {
+	addr string
+	conn net.Conn
+}
+
+// New returns a cluster without data. It starts nothing: clients wait until
+// Run is called.
+func New(o Options) (*Cluster, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{
+		opts:     o,
+		servers:  map[string]*wire.Server{},
+		net:      newNetwork(),
+		accepted: make(chan connection),
+		ready:    make(chan struct{}),
+		stopped:  make(chan struct{}),
+	}
+	if err := c.build(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Run serves clients until ctx ends, and returns nil after the last goroutine
+// of the cluster has ended and all connections are closed. An error is a
+// failure of the cluster to start. It may be called once.
+func (c *Cluster) Run(ctx context.Context) error {
+	if err := c.start(); err != nil {
+		return err
+	}
+	defer close(c.stopped)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, m := range c.members() {
+		g.Go(func() error {
+			m.node.Run(ctx)
+			return nil
+		})
+	}
+	for _, r := range c.routers {
+		g.Go(func() error { return ended(ctx, r.mongo.Run(ctx)) })
+	}
+	g.Go(func() error {
+		if c.catalog != nil {
+			if err := c.catalog.Init(ctx); err != nil {
+				return ended(ctx, fmt.Errorf("mongotest: sharding catalog: %w", err))
+			}
+		}
+		close(c.ready)
+		c.accept(ctx)
+		return nil
+	})
+	return g.Wait()
+}
+
+func (c *Cluster) start() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started {
+		return errors.New("mongotest: Run called twice")
+	}
+	c.started = true
+	return nil
+}
+
+// ended drops the error of something that ended because ctx did.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Ready is closed when the cluster serves clients. Those that dial before wait.
+func (c *Cluster) Ready() <-chan struct{} { return c.ready }
+
+// accept serves connections until ctx ends and the last one is closed.
+func (c *Cluster) accept(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case in := <-c.accepted:
+			wg.Go(func() { c.serve(ctx, in) })
+		}
+	}
+}
+
+func (c *Cluster) serve(ctx context.Context, in connection) {
+	c.net.add(in)
+	defer c.net.remove(in)
+	if _, _, cut := c.net.state(in.addr); cut {
+		_ = in.conn.Close() // came while the address was cut off
+		return
+	}
+	if err := c.servers[in.addr].Serve(ctx, c.net.wrap(in)); err != nil && ctx.Err() == nil {
+		c.opts.Logger.DebugContext(ctx, "connection ended", "addr", in.addr, "error", err)
+	}
+}
+
+// members returns all nodes: the shards' and the config server's.
+func (c *Cluster) members() []*member {
+	if c.config == nil {
+		return c.shards
+	}
+	return append(c.shards[:len(c.shards):len(c.shards)], c.config)
+}
+
+// member returns the node of a shard, of the config server under the id
+// "config", or of the plain replica set under its name.
+func (c *Cluster) member(id string) (*member, error) {
+	for _, m := range c.members() {
+		if m.id == id {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("mongotest: no shard %q", id)
+}
+
+// transport carries a router's command to a shard.
+func (c *Cluster) transport(ctx context.Context, shardID string, req *command.Request) (*command.Response, error) {
+	m, err := c.member(shardID)
+	if err != nil {
+		return nil, err
+	}
+	return c.net.route(ctx, m, req)
+}

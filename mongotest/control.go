@@ -1,0 +1,117 @@
+package mongotest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// Shards returns the ids of the shards, or the name of the plain replica set.
+func (c *Cluster) Shards() []string {
+	ids := make([]string, len(c.shards))
+	for i, m := range c.shards {
+		ids[i] = m.id
+	}
+	return ids
+}
+
+// Addr returns the host:port of a shard's member.
+func (c *Cluster) Addr(shard string) (string, error) {
+	m, err := c.member(shard)
+	if err != nil {
+		return "", err
+	}
+	return m.addr, nil
+}
+
+// SetFaults replaces the fault hooks. The zero Faults ends all disturbance that
+// hooks cause.
+func (c *Cluster) SetFaults(f Faults) { c.net.set(f) }
+
+// KillConnections closes the clients' connections to the given addresses, all
+// connections if none is given, and returns how many. Clients may reconnect at
+// once. Commands in progress are interrupted.
+func (c *Cluster) KillConnections(addrs ...string) int { return c.net.kill(addrs...) }
+
+// Pause freezes a process, as SIGSTOP would: it accepts connections and
+// commands but answers none until Resume. Commands in progress go on.
+func (c *Cluster) Pause(addr string) { c.net.pause(addr) }
+
+// Resume ends Pause. What was sent meanwhile is answered now.
+func (c *Cluster) Resume(addr string) { c.net.resume(addr) }
+
+// Cut makes a process unreachable for clients and routers: its connections are
+// closed and new ones refused until Heal. It keeps its state.
+func (c *Cluster) Cut(addr string) {
+	c.net.setCut(addr, true)
+	c.net.kill(addr)
+}
+
+// Heal ends Cut.
+func (c *Cluster) Heal(addr string) { c.net.setCut(addr, false) }
+
+// StepDown makes a shard's primary step down; the shard has no primary until d
+// is over. The id is one of Shards, or "config".
+func (c *Cluster) StepDown(ctx context.Context, shard string, d time.Duration) error {
+	m, err := c.member(shard)
+	if err != nil {
+		return err
+	}
+	secs := max(1, int64(d/time.Second))
+	req := &command.Request{
+		Name:   "replSetStepDown",
+		DB:     "admin",
+		Body:   value.D("replSetStepDown", secs, "secondaryCatchUpPeriodSecs", int64(0), "force", true, "$db", "admin"),
+		Client: &command.Client{Addr: "mongotest", AppName: "mongotest"},
+	}
+	if _, err := m.node.Handle(ctx, req); err != nil {
+		return fmt.Errorf("mongotest: step down %s: %w", shard, err)
+	}
+	return nil
+}
+
+// TruncateOplog drops the entries of a shard's oplog that are older than
+// before, as if it had rolled over; for the zero time all but the last. Change
+// streams that need them fail with ChangeStreamHistoryLost.
+func (c *Cluster) TruncateOplog(shard string, before bson.Timestamp) error {
+	m, err := c.member(shard)
+	if err != nil {
+		return err
+	}
+	if before.IsZero() {
+		before = m.node.Log().Last()
+	}
+	m.node.TruncateOplog(before)
+	return nil
+}
+
+// ClusterTime returns the latest time that any process of the cluster knows.
+func (c *Cluster) ClusterTime() bson.Timestamp {
+	var latest bson.Timestamp
+	for _, m := range c.members() {
+		if now := m.node.Clock().Now(); now.After(latest) {
+			latest = now
+		}
+	}
+	for _, r := range c.routers {
+		if now := r.clock.Now(); now.After(latest) {
+			latest = now
+		}
+	}
+	return latest
+}
+
+// OplogWindow returns the times of the oldest and the newest entry of a shard's
+// oplog, zero if it is empty.
+func (c *Cluster) OplogWindow(shard string) (first, last bson.Timestamp, err error) {
+	m, err := c.member(shard)
+	if err != nil {
+		return first, last, err
+	}
+	return m.node.Log().First(), m.node.Log().Last(), nil
+}

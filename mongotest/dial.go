@@ -1,0 +1,91 @@
+package mongotest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// URI returns the connection string of the cluster: its routers, or its
+// replica set. It names no user. Its host names are known to the Dialer, and
+// are TCP addresses if Options.Listen was given.
+func (c *Cluster) URI() string {
+	if len(c.routers) == 0 {
+		return "mongodb://" + c.shards[0].addr + "/?replicaSet=" + c.shards[0].id
+	}
+	addrs := make([]string, len(c.routers))
+	for i, r := range c.routers {
+		addrs[i] = r.addr
+	}
+	return "mongodb://" + strings.Join(addrs, ",") + "/"
+}
+
+// ShardURI returns the connection string of one shard's replica set, or of the
+// config server's for the id "config".
+func (c *Cluster) ShardURI(id string) (string, error) {
+	m, err := c.member(id)
+	if err != nil {
+		return "", err
+	}
+	return "mongodb://" + m.addr + "/?replicaSet=" + m.id, nil
+}
+
+// ClientOptions returns options for a driver's client of the cluster, in
+// memory. Logging in is left to SetAuth.
+func (c *Cluster) ClientOptions() *options.ClientOptions {
+	return options.Client().ApplyURI(c.URI()).SetDialer(c.Dialer())
+}
+
+// Dialer returns a dialer that reaches every process of the cluster in memory,
+// by the names in URI, in hello and in config.shards, and nothing else.
+func (c *Cluster) Dialer() options.ContextDialer { return dialer{c} }
+
+type dialer struct{ c *Cluster }
+
+// DialContext connects to a process of the cluster. It waits for Run.
+func (d dialer) DialContext(ctx context.Context, _, address string) (net.Conn, error) {
+	c, address := d.c, strings.ToLower(address)
+	if _, ok := c.servers[address]; !ok {
+		return nil, fmt.Errorf("mongotest: dial %s: no such host in cluster %s", address, c.opts.Name)
+	}
+	if err := c.net.dial(ctx, address); err != nil {
+		return nil, err
+	}
+	client, server := net.Pipe()
+	in := connection{addr: address, conn: pipeConn{server, pipeAddr("client"), pipeAddr(address)}}
+	if err := c.hand(ctx, in); err != nil {
+		_ = server.Close() // nobody has seen it
+		return nil, err
+	}
+	return pipeConn{client, pipeAddr(address), pipeAddr("client")}, nil
+}
+
+// hand gives a connection to Run.
+func (c *Cluster) hand(ctx context.Context, in connection) error {
+	select {
+	case c.accepted <- in:
+		return nil
+	case <-c.stopped:
+		return fmt.Errorf("dial %s: %w", in.addr, ErrNotRunning)
+	case <-ctx.Done():
+		return fmt.Errorf("mongotest: dial %s: %w", in.addr, context.Cause(ctx))
+	}
+}
+
+// pipeConn is an in-memory connection with addresses.
+type pipeConn struct {
+	net.Conn
+	remote, local pipeAddr
+}
+
+func (c pipeConn) RemoteAddr() net.Addr { return c.remote }
+func (c pipeConn) LocalAddr() net.Addr  { return c.local }
+
+// pipeAddr is an address of the in-memory network.
+type pipeAddr string
+
+func (pipeAddr) Network() string  { return "mongotest" }
+func (a pipeAddr) String() string { return string(a) }

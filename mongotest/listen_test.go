@@ -1,0 +1,73 @@
+package mongotest_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/shardferry/shardferry/mongotest"
+)
+
+// run starts the functions with a context that ends with the test, which waits
+// for them.
+func run(t *testing.T, fns ...func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for _, fn := range fns {
+		wg.Go(func() { assert.NoError(t, fn(ctx)) })
+	}
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+}
+
+func listener(t *testing.T) net.Listener {
+	t.Helper()
+	var cfg net.ListenConfig
+	ln, err := cfg.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return ln
+}
+
+// Over TCP a client of one router, on any port, sees the whole cluster.
+func TestRouterOverTCP(t *testing.T) {
+	c, err := mongotest.New(mongotest.Options{Shards: 2})
+	require.NoError(t, err)
+	ln := listener(t)
+	run(t, c.Run, func(ctx context.Context) error { return c.Serve(ctx, ln, 0) })
+	cl, err := mongo.Connect(options.Client().ApplyURI("mongodb://" + ln.Addr().String()))
+	require.NoError(t, err)
+	shardHashed(t, cl, "shop.orders")
+	crud(t, cl.Database("shop").Collection("orders"))
+	require.NoError(t, cl.Disconnect(t.Context()))
+}
+
+// ListenAndServe makes every process reachable under the name it has inside
+// the cluster.
+func TestListenAndServe(t *testing.T) {
+	// The port above a free one is most likely free too: both are handed out
+	// from one range.
+	ln := listener(t)
+	addr := ln.Addr().String()
+	require.NoError(t, ln.Close())
+	c, err := mongotest.New(mongotest.Options{Listen: addr})
+	require.NoError(t, err)
+	assert.Equal(t, []string{addr}, c.Addrs())
+	run(t, c.Run, c.ListenAndServe)
+	cl, err := mongo.Connect(options.Client().ApplyURI(c.URI()).SetCompressors([]string{"zstd"}))
+	require.NoError(t, err)
+	crud(t, cl.Database("shop").Collection("orders"))
+	var hello bson.M
+	require.NoError(t, cl.Database("admin").RunCommand(t.Context(), bson.D{{"hello", 1}}).Decode(&hello))
+	assert.Equal(t, bson.A{addr}, hello["hosts"])
+	require.NoError(t, cl.Disconnect(t.Context()))
+}

@@ -1,0 +1,127 @@
+package mongotest
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// Options say what cluster New makes. The zero value is a replica set of one
+// node that anybody may use.
+type Options struct {
+	// Name tells clusters apart; it is part of every host name. Letters,
+	// digits and hyphens; "cluster" if empty.
+	Name string
+	// Shards is the number of shards; 0 makes one plain replica set.
+	Shards int
+	// Mongos is the number of routers of a sharded cluster; 0 means 1.
+	Mongos int
+	// Version is the server version the cluster claims to be; "8.0.4" if
+	// empty.
+	Version string
+
+	// Users may log in. Without RequireAuth logging in is optional, and anyone
+	// may do anything but write past a write block, as on a real server
+	// without access control.
+	Users       []User
+	RequireAuth bool
+
+	// OplogEntries bounds each oplog; the oldest entries roll over. 0 is no
+	// bound.
+	OplogEntries int
+	// NoopInterval is how long a node's oplog stays silent before a no-op is
+	// written: 10 s if zero, never if negative.
+	NoopInterval time.Duration
+	// TTLInterval is how often expired documents are deleted: 60 s if zero,
+	// never if negative.
+	TTLInterval time.Duration
+
+	// Listen makes the cluster known under TCP addresses: the first router, or
+	// the replica set's member, at this host:port, everything else at the
+	// ports that follow. ListenAndServe then serves them. Empty means names
+	// that only the cluster's Dialer knows.
+	Listen string
+
+	// Logger gets one line per connection that ends badly; nil discards.
+	Logger *slog.Logger
+}
+
+// A User is somebody who may log in with SCRAM-SHA-1 or SCRAM-SHA-256. DB is
+// the authentication database, "admin" if empty. A Role without a database is
+// one of DB. Of what roles allow only the bypass of a write block is simulated:
+// root, restore and __system have it.
+type User struct {
+	Name     string
+	Password string
+	DB       string
+	Roles    []Role
+}
+
+// A Role is a role's name in a database.
+type Role struct{ Role, DB string }
+
+var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]*$`)
+
+// withDefaults checks o and fills in what is empty.
+func (o Options) withDefaults() (Options, error) {
+	if o.Name == "" {
+		o.Name = "cluster"
+	}
+	if !namePattern.MatchString(o.Name) {
+		return o, fmt.Errorf("mongotest: name %q must be of letters, digits and hyphens", o.Name)
+	}
+	if o.Shards < 0 || o.Mongos < 0 || o.OplogEntries < 0 {
+		return o, fmt.Errorf("mongotest: negative number among %d shards, %d routers, %d oplog entries", o.Shards, o.Mongos, o.OplogEntries)
+	}
+	if o.Shards == 0 && o.Mongos > 0 {
+		return o, fmt.Errorf("mongotest: %d routers but no shards", o.Mongos)
+	}
+	if o.Shards > 0 && o.Mongos == 0 {
+		o.Mongos = 1
+	}
+	if o.Version == "" {
+		o.Version = "8.0.4"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+// addresses gives out the host:port of each process of the cluster, in the
+// order in which they are asked for.
+type addresses struct {
+	domain string // of the in-memory names
+	host   string // of the TCP addresses, empty for in-memory names
+	next   int
+}
+
+func newAddresses(o Options) (*addresses, error) {
+	a := &addresses{domain: o.Name + ".sim"}
+	if o.Listen == "" {
+		return a, nil
+	}
+	host, port, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("mongotest: listen address: %w", err)
+	}
+	a.next, err = strconv.Atoi(port)
+	if err != nil || host == "" || a.next <= 0 {
+		return nil, fmt.Errorf("mongotest: listen address %q: a host and a port above 0 are needed, for they name the members", o.Listen)
+	}
+	a.host = host
+	return a, nil
+}
+
+// take returns the address of the process called name.
+func (a *addresses) take(name string) string {
+	if a.host == "" {
+		return name + "." + a.domain + ":27017"
+	}
+	addr := net.JoinHostPort(a.host, strconv.Itoa(a.next))
+	a.next++
+	return addr
+}

@@ -65,3 +65,18 @@ func (c *Coordinator) Leads(ctx context.Context) (bool, error) {
 		}
 	}
 }
+
+// CaughtUp waits until everything that was committed before is applied to this
+// node's copy of the state. Only the leader can know that; on another node it
+// returns shardferry.ErrNotLeader.
+func (c *Coordinator) CaughtUp(ctx context.Context) error {
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := c.raft.Barrier(enqueueTimeout).Error(); err != nil {
+		return fmt.Errorf("wait for earlier commands: %w: %w", shardferry.ErrNotLeader, err)
+	}
+	return nil
+}

@@ -122,7 +122,7 @@ func (c *Changer) changedIndex(ns shardferry.Namespace, mod bson.Raw) []Index {
 				spec = withField(spec, f)
 			}
 		}
-		ix.Spec = spec
+		ix.Spec, ix.Finished = spec, !c.Relax
 		return []Index{ix}
 	}
 	return nil

@@ -131,3 +131,12 @@ func (c *Collection) Collated() bool {
 	locale, _ := doc.Lookup("locale").StringValueOK()
 	return locale != "simple"
 }
+
+// Size returns the estimated size of all documents in bytes.
+func (c *Cluster) Size() int64 {
+	var sum int64
+	for i := range c.Collections {
+		sum += c.Collections[i].Stats.Bytes
+	}
+	return sum
+}

@@ -40,6 +40,7 @@ type Planned struct {
 	Limits      []Limit                 `bson:"limits"`
 	Reversible  bool                    `bson:"reversible"`
 	BlockDest   bool                    `bson:"blockDest"`
+	Bytes       int64                   `bson:"bytes"` // estimated size of all documents
 }
 
 // Apply implements Command.
@@ -56,6 +57,7 @@ func (c Planned) Apply(s *Sync) error {
 	}
 	s.Job.Reversible, s.Job.BlockDest = c.Reversible, c.BlockDest
 	s.Leg.Phase, s.Leg.Plan, s.Leg.Start = PhaseCreating, c.Plan, c.Start
+	s.Leg.Bytes = c.Bytes
 	s.Leg.Shards = newShards(c.Shards, c.Start)
 	s.Leg.Collections = slices.Clone(c.Collections)
 	slices.SortFunc(s.Leg.Collections, compareCollections)

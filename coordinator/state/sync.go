@@ -89,6 +89,7 @@ type Leg struct {
 	Phase       Phase                   `bson:"phase"`
 	Plan        bson.Raw                `bson:"plan,omitempty"` // what to create; topology's own form; gone once created
 	Start       shardferry.ClusterTime  `bson:"start"`          // streams begin after it
+	Bytes       int64                   `bson:"bytes"`          // estimated size of all documents to copy
 	Shards      []Shard                 `bson:"shards"`         // sorted by ID
 	Collections []shardferry.Collection `bson:"collections"`    // sorted by UUID
 	Tasks       []shardferry.CopyTask   `bson:"tasks"`          // sorted by ID

@@ -1,0 +1,126 @@
+package api
+
+import (
+	"context"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/verify"
+)
+
+// A Controller carries out what arrives over HTTP. Methods are called from many
+// goroutines at once. from is the caller's address, for the audit log.
+type Controller interface {
+	Start(ctx context.Context, req StartRequest, from string) error
+	Pause(ctx context.Context, from string) error
+	Resume(ctx context.Context, from string) error
+	Commit(ctx context.Context, from string) error
+	Reverse(ctx context.Context, from string) error
+	Rollback(ctx context.Context, from string) error
+	Progress(ctx context.Context) (Progress, error)
+	Verify(ctx context.Context) (verify.Report, error)
+}
+
+// StartRequest is the body of POST /api/v1/start.
+type StartRequest struct {
+	Source      string `json:"source" doc:"cluster0 or cluster1" example:"cluster0"`
+	Destination string `json:"destination" doc:"the other one" example:"cluster1"`
+	Reversible  *bool  `json:"reversible,omitempty" doc:"keep the way back open; default true where the user may pass a write block"`
+}
+
+// Result is the answer to a command, and the frame of the answer to progress.
+type Result struct {
+	Success     bool   `json:"success"`
+	Error       string `json:"error,omitempty"`            // the error's name
+	Description string `json:"errorDescription,omitempty"` // what happened, what was kept, what to do next
+}
+
+// ProgressResponse is the answer to GET /api/v1/progress.
+type ProgressResponse struct {
+	Result
+	Progress *Progress `json:"progress,omitempty"`
+}
+
+// Progress says where a sync stands. A nil pointer means unknown, never zero.
+// The fields down to Warnings are mongosync's.
+type Progress struct {
+	State          shardferry.State `json:"state"`
+	CanCommit      bool             `json:"canCommit"`
+	CanWrite       bool             `json:"canWrite"`
+	Info           string           `json:"info"`
+	Lag            *Lag             `json:"lag"`
+	LagTimeSeconds *int64           `json:"lagTimeSeconds"`
+	TotalEvents    int64            `json:"totalEventsApplied"`
+	CollectionCopy CollectionCopy   `json:"collectionCopy"`
+	IndexBuilding  IndexBuilding    `json:"indexBuilding"`
+	Directions     Directions       `json:"directionMapping"`
+	MongosyncID    string           `json:"mongosyncID"`
+	CoordinatorID  string           `json:"coordinatorID"`
+	Warnings       []string         `json:"warnings"`
+	Detail         Detail           `json:"shardferry"`
+}
+
+// Lag is how far the destination is behind the source, in whole seconds.
+type Lag struct {
+	Overall int64 `json:"overallLagSeconds"`
+}
+
+// CollectionCopy counts the bytes of the initial copy. Estimated is null until
+// it is known.
+type CollectionCopy struct {
+	Estimated *int64 `json:"estimatedTotalBytes"`
+	Copied    int64  `json:"estimatedCopiedBytes"`
+}
+
+// IndexBuilding counts the indexes that are built after the copy.
+type IndexBuilding struct {
+	Built int `json:"indexesBuilt"`
+	Total int `json:"totalIndexesToBuild"`
+}
+
+// Directions names the clusters between which changes flow now.
+type Directions struct {
+	Source      string `json:"Source"`
+	Destination string `json:"Destination"`
+}
+
+// Detail is what shardferry adds to mongosync's fields.
+type Detail struct {
+	Phase           string  `json:"phase"`
+	Direction       string  `json:"direction"` // forward or reverse
+	Waiting         string  `json:"waiting,omitempty"`
+	Hold            string  `json:"hold,omitempty"` // why it paused by itself
+	DocumentsCopied int64   `json:"documentsCopied"`
+	TasksDone       int     `json:"copyTasksDone"`
+	TasksTotal      int     `json:"copyTasksTotal"`
+	Repairs         int64   `json:"repairs"` // documents read again from the source
+	ResumePoint     Time    `json:"resumePoint"`
+	Shards          []Shard `json:"shards"`
+	Commit          *Commit `json:"commit,omitempty"`
+	Reversible      bool    `json:"reversible"`
+}
+
+// Shard is the part of one source shard.
+type Shard struct {
+	ID      string `json:"id"`
+	Epoch   uint64 `json:"epoch"`
+	Applied Time   `json:"applied"`
+	Seen    Time   `json:"seen"`
+	Lag     *int64 `json:"lagSeconds"`
+	Events  int64  `json:"events"`
+}
+
+// Time is a cluster time.
+type Time struct {
+	T uint32 `json:"t"`
+	I uint32 `json:"i"`
+}
+
+// Commit describes the commit in progress, or the last one.
+type Commit struct {
+	Step        string `json:"step"`
+	Failure     string `json:"failure,omitempty"` // why it was given up
+	BlockedMS   int64  `json:"writesBlockedMillis"`
+	Documents   int64  `json:"documentsVerified"`
+	Differences int64  `json:"differences"`
+	InProgress  bool   `json:"inProgress"`
+}

@@ -1,0 +1,128 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/api"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/verify"
+)
+
+var _ api.Controller = (*Node)(nil)
+
+// commitLag is the largest lag at which a commit is accepted: draining more
+// would keep applications waiting.
+const commitLag = 30 * time.Second
+
+// ErrNotStarted reports a question about a sync that does not exist.
+var ErrNotStarted = errors.New("no sync was started")
+
+// Start implements api.Controller. It checks both clusters first; if it returns
+// ErrRefused nothing was changed.
+func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) error {
+	if err := n.wait(ctx); err != nil {
+		return err
+	}
+	if req.Source == req.Destination || !isClusterName(req.Source) || !isClusterName(req.Destination) {
+		return fmt.Errorf("source and destination: want cluster0 and cluster1, got %q and %q: %w", req.Source, req.Destination, api.ErrBadRequest)
+	}
+	if req.Source != "cluster0" {
+		return fmt.Errorf("source: this node was started with its source as cluster0: %w", api.ErrBadRequest)
+	}
+	if s, _ := n.coord.Watch(); s.State != shardferry.StateIdle {
+		return &shardferry.StateError{Command: "start", State: s.State}
+	}
+	if _, _, _, err := n.check(ctx); err != nil {
+		return err
+	}
+	return n.coord.Propose(ctx, state.Start{From: from, Job: state.Job{
+		Source:       state.Endpoint{Name: req.Source, Hosts: n.ends.source.hosts, ID: n.ends.source.info.ID},
+		Destination:  state.Endpoint{Name: req.Destination, Hosts: n.ends.destination.hosts, ID: n.ends.destination.info.ID},
+		Reversible:   req.Reversible == nil || *req.Reversible,
+		StartedAt:    time.Now(),
+		CommitBudget: n.cfg.CommitBudget.Milliseconds(),
+	}})
+}
+
+func isClusterName(s string) bool { return s == "cluster0" || s == "cluster1" }
+
+// Pause implements api.Controller.
+func (n *Node) Pause(ctx context.Context, from string) error {
+	return n.propose(ctx, state.Pause{At: time.Now(), From: from})
+}
+
+// Resume implements api.Controller.
+func (n *Node) Resume(ctx context.Context, from string) error {
+	return n.propose(ctx, state.Resume{At: time.Now(), From: from})
+}
+
+// Commit implements api.Controller.
+func (n *Node) Commit(ctx context.Context, from string) error {
+	if err := n.wait(ctx); err != nil {
+		return err
+	}
+	s, _ := n.coord.Watch()
+	if ok, why := n.canCommit(s); s.State == shardferry.StateRunning && !ok {
+		return fmt.Errorf("%w: %s", api.ErrNotYet, why)
+	}
+	return n.coord.Propose(ctx, state.Commit{At: time.Now(), From: from})
+}
+
+// canCommit reports whether a commit would be short.
+func (n *Node) canCommit(s *state.Sync) (bool, string) {
+	if ok, why := s.CanCommit(); !ok {
+		return false, why
+	}
+	lag, known := n.lag(s)
+	switch {
+	case !known:
+		return false, "the lag is not known yet"
+	case lag > commitLag:
+		return false, fmt.Sprintf("the lag is %v, more than %v", lag, commitLag)
+	}
+	return true, ""
+}
+
+// Reverse implements api.Controller.
+func (n *Node) Reverse(ctx context.Context, from string) error {
+	return n.propose(ctx, state.TurnAround{At: time.Now(), From: from})
+}
+
+// Rollback implements api.Controller.
+func (n *Node) Rollback(ctx context.Context, from string) error {
+	return n.propose(ctx, state.TurnAround{At: time.Now(), From: from, Rollback: true})
+}
+
+// Verify implements api.Controller. It compares the clusters of the current leg
+// and takes as long as reading both.
+func (n *Node) Verify(ctx context.Context) (verify.Report, error) {
+	if err := n.wait(ctx); err != nil {
+		return verify.Report{}, err
+	}
+	s, _ := n.coord.Watch()
+	if s.State == shardferry.StateIdle {
+		return verify.Report{}, ErrNotStarted
+	}
+	return n.compare(ctx, s)
+}
+
+func (n *Node) propose(ctx context.Context, cmd state.Command) error {
+	if err := n.wait(ctx); err != nil {
+		return err
+	}
+	return n.coord.Propose(ctx, cmd)
+}
+
+// wait returns once the node can take commands.
+func (n *Node) wait(ctx context.Context) error {
+	select {
+	case <-n.ready:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

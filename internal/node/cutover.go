@@ -1,0 +1,151 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/reverse"
+	"github.com/shardferry/shardferry/topology"
+	"github.com/shardferry/shardferry/verify"
+)
+
+// cutover implements coordinator.CutoverClusters.
+type cutover struct{ *Node }
+
+// BlockSource implements coordinator.CutoverClusters.
+func (c cutover) BlockSource(ctx context.Context, s *state.Sync) error {
+	return c.block(ctx, c.ends.from(&s.Leg), true)
+}
+
+// UnblockSource implements coordinator.CutoverClusters.
+func (c cutover) UnblockSource(ctx context.Context, s *state.Sync) error {
+	return c.block(ctx, c.ends.from(&s.Leg), false)
+}
+
+// OpenDestination implements coordinator.CutoverClusters.
+func (c cutover) OpenDestination(ctx context.Context, s *state.Sync) error {
+	return c.block(ctx, c.ends.to(&s.Leg), false)
+}
+
+func (c cutover) block(ctx context.Context, e *end, blocked bool) error {
+	if err := mongoconn.SetWriteBlock(ctx, e.client, blocked); err != nil {
+		return fmt.Errorf("%s: %w", e.name, err)
+	}
+	return nil
+}
+
+// EndTime implements coordinator.CutoverClusters. The second note moves every
+// shard's stream past the end time, so that an idle shard reaches it too.
+func (c cutover) EndTime(ctx context.Context, s *state.Sync) (shardferry.ClusterTime, error) {
+	from := c.ends.from(&s.Leg)
+	end, err := mongoconn.Note(ctx, from.client, "commit")
+	if err != nil {
+		return end, fmt.Errorf("%s: %w", from.name, err)
+	}
+	if _, err := mongoconn.Note(ctx, from.client, "commit"); err != nil {
+		return end, fmt.Errorf("%s: %w", from.name, err)
+	}
+	return end, nil
+}
+
+// Verify implements coordinator.CutoverClusters.
+func (c cutover) Verify(ctx context.Context, s *state.Sync) (state.Verified, error) {
+	report, err := c.compare(ctx, s)
+	if err != nil {
+		return state.Verified{}, err
+	}
+	v := state.Verified{Documents: report.Documents, Bytes: report.Bytes, Collections: report.Collections, Differences: report.Total}
+	if report.Equal() {
+		return v, nil
+	}
+	first := "none was listed"
+	if len(report.Differences) > 0 {
+		d := report.Differences[0]
+		first = fmt.Sprintf("%s %s: %s %s", d.NS, d.ID, d.Kind, d.Detail)
+	}
+	return v, fmt.Errorf("%w in %d places, first %s", coordinator.ErrDifferences, report.Total, first)
+}
+
+// compare compares the two clusters of the current leg. Both have been told to
+// read no older than now, so that what was applied is seen.
+func (n *Node) compare(ctx context.Context, s *state.Sync) (verify.Report, error) {
+	from, to := n.ends.from(&s.Leg), n.ends.to(&s.Leg)
+	cfg := verify.Config{
+		Source:      from.client,
+		Destination: to.client,
+		Relaxed:     s.Leg.Number == 1,
+		Still:       s.State == shardferry.StateCommitting,
+		Unsharded:   from.info.Kind != topology.Sharded || to.info.Kind != topology.Sharded,
+		Logger:      n.cfg.Logger,
+	}
+	var err error
+	if cfg.SourceAfter, err = mongoconn.Note(ctx, from.client, "verify"); err != nil {
+		return verify.Report{}, fmt.Errorf("%s: %w", from.name, err)
+	}
+	if cfg.DestinationAfter, err = mongoconn.Note(ctx, to.client, "verify"); err != nil {
+		return verify.Report{}, fmt.Errorf("%s: %w", to.name, err)
+	}
+	for _, c := range s.Leg.Collections {
+		if !c.Dropped {
+			cfg.Pairs = append(cfg.Pairs, verify.Pair{Source: c.Source, Destination: c.Destination})
+		}
+	}
+	if cfg.Views, err = views(ctx, from); err != nil {
+		return verify.Report{}, err
+	}
+	return verify.Compare(ctx, cfg)
+}
+
+// finishedAtOnce is how many indexes get their final form before that is
+// recorded.
+const finishedAtOnce = 16
+
+// Finish implements coordinator.CutoverClusters.
+func (c cutover) Finish(ctx context.Context, s *state.Sync) (state.Finished, error) {
+	to := c.ends.to(&s.Leg)
+	var done state.Finished
+	for _, ix := range s.Leg.Indexes {
+		if ix.Finished || len(done.Indexes) == finishedAtOnce {
+			continue
+		}
+		if err := topology.FinishIndex(ctx, to.client, ix.NS, ix.Spec); err != nil {
+			return done, err
+		}
+		done.Indexes = append(done.Indexes, state.IndexRef{NS: ix.NS, Name: ix.Name()})
+	}
+	for _, l := range s.Leg.Limits {
+		if l.Finished {
+			continue
+		}
+		if err := topology.FinishLimit(ctx, to.client, topology.Limit{NS: l.NS, Size: l.Size, Max: l.Max}); err != nil {
+			return done, err
+		}
+		done.Limits = append(done.Limits, l.NS)
+	}
+	return done, nil
+}
+
+// Arm implements coordinator.CutoverClusters.
+func (c cutover) Arm(ctx context.Context, s *state.Sync) (*state.Armed, error) {
+	return reverse.Arm(ctx, &s.Leg, c.ends.from(&s.Leg).client, c.ends.to(&s.Leg).client)
+}
+
+// views lists the views of a cluster. Unlike collections they are not kept in
+// the state, because nothing is routed to them.
+func views(ctx context.Context, e *end) ([]verify.Pair, error) {
+	cluster, err := topology.Discover(ctx, e.client)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.name, err)
+	}
+	var pairs []verify.Pair
+	for _, c := range cluster.Collections {
+		if c.Type == topology.TypeView {
+			pairs = append(pairs, verify.Pair{Source: c.NS, Destination: c.NS})
+		}
+	}
+	return pairs, nil
+}

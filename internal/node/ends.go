@@ -1,0 +1,83 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/topology"
+)
+
+// An end is one of the two clusters.
+type end struct {
+	name   string // source or destination of the job
+	client *mongo.Client
+	info   *topology.Cluster // as it was identified at the start of this process
+	hosts  string
+}
+
+// ends are the two clusters of a job. Which of them data flows from depends on
+// the leg.
+type ends struct{ source, destination *end }
+
+func (e *ends) from(leg *state.Leg) *end {
+	if leg.Direction == state.Reverse {
+		return e.destination
+	}
+	return e.source
+}
+
+func (e *ends) to(leg *state.Leg) *end {
+	if leg.Direction == state.Reverse {
+		return e.source
+	}
+	return e.destination
+}
+
+// connect reaches both clusters and learns what they are.
+func connect(ctx context.Context, cfg Config) (*ends, error) {
+	source, err := connectEnd(ctx, "source", cfg.Source, cfg.ConnectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	destination, err := connectEnd(ctx, "destination", cfg.Destination, cfg.ConnectTimeout)
+	if err != nil {
+		return nil, errors.Join(err, source.close(ctx))
+	}
+	return &ends{source: source, destination: destination}, nil
+}
+
+func connectEnd(ctx context.Context, name string, cfg mongoconn.Config, wait time.Duration) (*end, error) {
+	client, err := mongoconn.Connect(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	e := &end{name: name, client: client, hosts: mongoconn.Hosts(cfg.URI)}
+	if err := mongoconn.Ping(ctx, client, wait); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s %s cannot be reached (nothing was changed): %w", name, mongoconn.Redact(cfg.URI), err), e.close(ctx))
+	}
+	if e.info, err = topology.Identify(ctx, client); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), e.close(ctx))
+	}
+	return e, nil
+}
+
+const disconnectTimeout = 5 * time.Second
+
+func (e *end) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), disconnectTimeout)
+	defer cancel()
+	if err := e.client.Disconnect(ctx); err != nil {
+		return fmt.Errorf("disconnect from the %s: %w", e.name, err)
+	}
+	return nil
+}
+
+func (e *ends) close(ctx context.Context) error {
+	return errors.Join(e.source.close(ctx), e.destination.close(ctx))
+}

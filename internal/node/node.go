@@ -1,0 +1,131 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+// ErrOtherJob reports a data directory that belongs to another pair of clusters.
+var ErrOtherJob = errors.New("the data directory belongs to another job: give it its own --data-dir, or remove the directory to start over")
+
+// Node is one process of shardferry.
+type Node struct {
+	cfg   Config
+	coord *coordinator.Coordinator
+	ready chan struct{} // closed once ends is set and the state is read
+	ends  *ends
+
+	catalogue catalogue
+	clock     sourceClock
+}
+
+// New returns a Node that is not running. Call Run once.
+func New(cfg Config) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, ready: make(chan struct{})}
+	n.coord, err = coordinator.New(coordinator.Config{
+		ID:  cfg.ID,
+		Dir: cfg.DataDir,
+		Reconcilers: []coordinator.Reconciler{
+			coordinator.Setup{Preparer: preparer{n}},
+			coordinator.Schema{Applier: applier{n}},
+			coordinator.Cutover{Clusters: cutover{n}},
+			coordinator.Turn{},
+		},
+		Transient: transient,
+		Logger:    cfg.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Ready is closed once the node can take commands. It stays open if Run fails.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// Run connects to both clusters and works until ctx ends or the node cannot go
+// on. It returns after everything it started has ended.
+func (n *Node) Run(ctx context.Context) (err error) {
+	ends, err := connect(ctx, n.cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ends.close(ctx)) }()
+	n.ends = ends
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.coord.Run(ctx) })
+	g.Go(func() error {
+		if err := n.recall(ctx); err != nil {
+			return err
+		}
+		close(n.ready)
+		s := supervisor{node: n, workers: map[shardferry.ShardID]*running{}}
+		g.Go(func() error { return n.nudge(ctx) })
+		return s.run(ctx)
+	})
+	return g.Wait()
+}
+
+// recall waits until the state of earlier runs is known, and makes sure that it
+// is about these two clusters.
+func (n *Node) recall(ctx context.Context) error {
+	if _, err := n.coord.Leads(ctx); err != nil {
+		return err
+	}
+	if err := n.coord.CaughtUp(ctx); err != nil {
+		return err
+	}
+	s, _ := n.coord.Watch()
+	if s.State == shardferry.StateIdle {
+		return nil
+	}
+	if s.Job.Source.ID != n.ends.source.info.ID || s.Job.Destination.ID != n.ends.destination.info.ID {
+		return fmt.Errorf("%s holds the sync of %s to %s: %w", n.cfg.DataDir, s.Job.Source.Hosts, s.Job.Destination.Hosts, ErrOtherJob)
+	}
+	r := resumed(s)
+	n.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "resumed", slog.String("state", string(s.State)), slog.String("phase", string(s.Leg.Phase)),
+		slog.Int("tasks_done", r.TasksDone), slog.Int("tasks", r.Tasks), slog.Int64("docs_copied", r.Documents),
+		slog.Any("resume_point", s.Leg.ResumePoint()))
+	return nil
+}
+
+// State returns this node's copy of the replicated state, which nobody changes,
+// and a channel that is closed when there is a newer one.
+func (n *Node) State() (*state.Sync, <-chan struct{}) { return n.coord.Watch() }
+
+// transient reports whether a step that failed may simply be tried again.
+func transient(err error) bool {
+	return mongoconn.Classify(err) == mongoconn.Transient
+}
+
+// Resumed says what a sync that went on had done before.
+type Resumed struct {
+	Tasks     int
+	TasksDone int
+	Documents int64
+}
+
+func resumed(s *state.Sync) Resumed {
+	r := Resumed{Tasks: len(s.Leg.Tasks)}
+	for _, t := range s.Leg.Tasks {
+		r.Documents += t.Docs
+		if t.Done {
+			r.TasksDone++
+		}
+	}
+	return r
+}

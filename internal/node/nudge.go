@@ -1,0 +1,62 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+// A sourceClock remembers the cluster time that the current source last told.
+type sourceClock struct {
+	mu  sync.Mutex
+	leg int
+	now shardferry.ClusterTime
+	at  time.Time
+}
+
+// staleAfter is how old the source's time may be before lag counts as unknown.
+const staleAfter = 15 * time.Second
+
+func (c *sourceClock) set(leg int, now shardferry.ClusterTime) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leg, c.now, c.at = leg, now, time.Now()
+}
+
+// read returns the source's time, and false if it is not known well enough.
+func (c *sourceClock) read(leg int) (shardferry.ClusterTime, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now, c.leg == leg && !c.now.IsZero() && time.Since(c.at) < staleAfter
+}
+
+// nudge writes a note into the oplog of every source shard now and then: an
+// idle shard's stream moves by it, and its time is the measure of lag.
+func (n *Node) nudge(ctx context.Context) error {
+	tick := time.NewTicker(n.cfg.NoteInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		s, _ := n.coord.Watch()
+		if !s.Active() {
+			continue
+		}
+		nctx, cancel := context.WithTimeout(ctx, staleAfter)
+		now, err := mongoconn.Note(nctx, n.ends.from(&s.Leg).client, "tick")
+		cancel()
+		if err != nil {
+			// Lag turns to unknown by itself if this goes on.
+			n.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "the source took no note", slog.Any("error", err))
+			continue
+		}
+		n.clock.set(s.Leg.Number, now)
+	}
+}

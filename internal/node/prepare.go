@@ -1,0 +1,159 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/reverse"
+	"github.com/shardferry/shardferry/topology"
+)
+
+// preparer implements coordinator.Preparer.
+type preparer struct{ *Node }
+
+// ErrRefused reports a sync that cannot start. Nothing was changed on either
+// cluster.
+var ErrRefused = errors.New("the sync cannot start; nothing was changed")
+
+// check reads both clusters and returns them if nothing forbids a sync.
+func (n *Node) check(ctx context.Context) (src, dst *topology.Cluster, at shardferry.ClusterTime, err error) {
+	if dst, err = topology.Discover(ctx, n.ends.destination.client); err != nil {
+		return nil, nil, at, fmt.Errorf("destination: %w", err)
+	}
+	if src, err = topology.Discover(ctx, n.ends.source.client); err != nil {
+		return nil, nil, at, fmt.Errorf("source: %w", err)
+	}
+	// Refuse before the first note is written.
+	if err := refuse(topology.Check(src, dst)); err != nil {
+		return nil, nil, at, err
+	}
+	if src, at, err = topology.DiscoverStable(ctx, n.ends.source.client); err != nil {
+		return nil, nil, at, fmt.Errorf("source: %w", err)
+	}
+	return src, dst, at, refuse(topology.Check(src, dst))
+}
+
+func refuse(problems []topology.Problem) error {
+	var fatal []error
+	for _, p := range problems {
+		if p.Fatal {
+			fatal = append(fatal, errors.New(p.String()))
+		}
+	}
+	if len(fatal) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrRefused, errors.Join(fatal...))
+}
+
+// Plan implements coordinator.Preparer.
+func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error) {
+	src, dst, at, err := p.check(ctx)
+	if err != nil {
+		return state.Planned{}, err
+	}
+	able, err := reverse.Preflight(ctx, p.ends.source.client, p.ends.destination.client)
+	if err != nil {
+		return state.Planned{}, err
+	}
+	plan, err := topology.MakePlan(src, dst)
+	if err != nil {
+		return state.Planned{}, err
+	}
+	raw, err := bson.Marshal(plan)
+	if err != nil {
+		return state.Planned{}, fmt.Errorf("encode the plan: %w", err)
+	}
+	cuts, err := p.cuts(ctx, src)
+	if err != nil {
+		return state.Planned{}, err
+	}
+	tasks, err := topology.Tasks(src, cuts)
+	if err != nil {
+		return state.Planned{}, err
+	}
+	planned := state.Planned{
+		Plan: raw, Start: at, Shards: src.ShardIDs(), Collections: plan.Catalogue(), Tasks: tasks,
+		Reversible: s.Job.Reversible && able.Reversible(),
+		BlockDest:  able.BypassDestination,
+		Bytes:      src.Size(),
+	}
+	for _, ix := range plan.Indexes() {
+		planned.Indexes = append(planned.Indexes, state.Index{NS: ix.NS, Spec: ix.Spec})
+	}
+	for _, l := range plan.Limits() {
+		planned.Limits = append(planned.Limits, state.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
+	}
+	for _, w := range able.Warnings() {
+		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "limited", slog.String("why", w))
+	}
+	return planned, nil
+}
+
+const maxCuts = 64 // ranges of one unsharded collection at most
+
+func (p preparer) cuts(ctx context.Context, src *topology.Cluster) (map[shardferry.Namespace][]bson.Raw, error) {
+	cuts := map[shardferry.Namespace][]bson.Raw{}
+	for _, c := range src.Collections {
+		parts := min(int(c.Stats.Bytes/topology.TaskBytes)+1, maxCuts)
+		if c.Type != topology.TypeCollection || len(c.ShardKey) > 0 || c.Capped() || parts < 2 {
+			continue
+		}
+		points, err := topology.SplitPoints(ctx, p.ends.source.client, c.NS, parts)
+		if err != nil {
+			return nil, err
+		}
+		cuts[c.NS] = points
+	}
+	return cuts, nil
+}
+
+// Create implements coordinator.Preparer.
+func (p preparer) Create(ctx context.Context, s *state.Sync) error {
+	var plan topology.Plan
+	if err := bson.Unmarshal(s.Leg.Plan, &plan); err != nil {
+		return fmt.Errorf("decode the plan: %w", err)
+	}
+	from, to := p.ends.from(&s.Leg), p.ends.to(&s.Leg)
+	for _, e := range []*end{from, to} {
+		if err := topology.StopBalancer(ctx, e.client, e.info); err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
+	}
+	if s.Job.BlockDest {
+		if err := mongoconn.SetWriteBlock(ctx, to.client, true); err != nil {
+			return fmt.Errorf("%s: %w", to.name, err)
+		}
+	}
+	return topology.Create(ctx, to.client, &plan, p.cfg.Logger)
+}
+
+// BuildIndexes implements coordinator.Preparer. It builds the indexes of one
+// collection, so that progress is recorded often.
+func (p preparer) BuildIndexes(ctx context.Context, s *state.Sync) ([]state.IndexRef, error) {
+	first := slices.IndexFunc(s.Leg.Indexes, func(ix state.Index) bool { return !ix.Built })
+	if first < 0 {
+		return nil, nil
+	}
+	ns := s.Leg.Indexes[first].NS
+	var specs []bson.Raw
+	var refs []state.IndexRef
+	for _, ix := range s.Leg.Indexes {
+		if ix.NS == ns && !ix.Built {
+			specs = append(specs, topology.RelaxIndex(ix.Spec))
+			refs = append(refs, state.IndexRef{NS: ns, Name: ix.Name()})
+		}
+	}
+	if err := topology.BuildIndexes(ctx, p.ends.to(&s.Leg).client, ns, specs); err != nil {
+		return nil, err
+	}
+	return refs, nil
+}

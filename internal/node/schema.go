@@ -1,0 +1,50 @@
+package node
+
+import (
+	"context"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/topology"
+)
+
+// applier implements coordinator.SchemaApplier.
+type applier struct{ *Node }
+
+// ApplySchema implements coordinator.SchemaApplier. On a leg that follows a
+// commit nothing is relaxed: the old source is as it was, and stays so.
+func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardferry.SchemaChange) (state.Resolve, error) {
+	to := a.ends.to(&s.Leg)
+	changer := topology.Changer{
+		Client:      to.client,
+		Sharded:     to.info.Kind == topology.Sharded,
+		Relax:       s.Leg.Number == 1,
+		Defer:       s.Leg.Phase == state.PhaseCopying,
+		Collections: s.Leg.Collections,
+		Logger:      a.cfg.Logger,
+	}
+	for _, ix := range s.Leg.Indexes {
+		changer.Indexes = append(changer.Indexes, topology.Index(ix))
+	}
+	for _, l := range s.Leg.Limits {
+		changer.Limits = append(changer.Limits, topology.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
+	}
+	out, err := changer.Apply(ctx, change)
+	if err != nil {
+		return state.Resolve{}, err
+	}
+	resolve := state.Resolve{Collections: out.Collections}
+	for _, ix := range out.Indexes {
+		resolve.Indexes = append(resolve.Indexes, state.Index(ix))
+	}
+	for _, r := range out.Dropped {
+		resolve.Dropped = append(resolve.Dropped, state.IndexRef(r))
+	}
+	for _, l := range out.Limits {
+		resolve.Limits = append(resolve.Limits, state.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
+	}
+	if !out.To.IsZero() {
+		resolve.Moved = []state.Move{{From: out.From, To: out.To}}
+	}
+	return resolve, nil
+}

@@ -1,0 +1,205 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/shardworker"
+	"github.com/shardferry/shardferry/topology"
+)
+
+// restartPause is how long a shard rests after its worker failed.
+const restartPause = time.Second
+
+// A supervisor keeps one worker running for each shard of the current leg, and
+// none when there is nothing to do.
+type supervisor struct {
+	node    *Node
+	workers map[shardferry.ShardID]*running // owned by run
+}
+
+// running is a worker that has not been seen to end.
+type running struct {
+	leg    int
+	cancel context.CancelCauseFunc
+	rests  <-chan time.Time // set when it has ended and is to be started again after a pause
+}
+
+type ended struct {
+	shard shardferry.ShardID
+	leg   int
+	err   error
+}
+
+var errNotWanted = errors.New("the worker is not wanted any more")
+
+func (s *supervisor) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	ends := make(chan ended)
+	tick := time.NewTicker(restartPause)
+	g.Go(func() error {
+		defer tick.Stop()
+		for {
+			st, changed := s.node.coord.Watch()
+			s.stopUnwanted(st)
+			s.startMissing(ctx, g, st, ends)
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-changed:
+			case <-tick.C:
+			case e := <-ends:
+				s.took(ctx, st, e)
+			}
+		}
+	})
+	return g.Wait()
+}
+
+func (s *supervisor) stopUnwanted(st *state.Sync) {
+	for _, w := range s.workers {
+		if w.rests == nil && (!st.Active() || w.leg != st.Leg.Number) {
+			w.cancel(errNotWanted)
+		}
+	}
+}
+
+func (s *supervisor) startMissing(ctx context.Context, g *errgroup.Group, st *state.Sync, ends chan<- ended) {
+	if !st.Active() {
+		return
+	}
+	for _, sh := range st.Leg.Shards {
+		if w, ok := s.workers[sh.ID]; ok {
+			if w.rests == nil {
+				continue
+			}
+			select {
+			case <-w.rests:
+			default:
+				continue
+			}
+		}
+		wctx, cancel := context.WithCancelCause(ctx)
+		s.workers[sh.ID] = &running{leg: st.Leg.Number, cancel: cancel}
+		g.Go(func() error {
+			defer cancel(nil)
+			e := ended{shard: sh.ID, leg: st.Leg.Number, err: s.node.work(wctx, st.Leg.Number, sh.ID)}
+			select {
+			case ends <- e:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+	}
+}
+
+// took notes that a worker has ended, and what follows from how it ended.
+func (s *supervisor) took(ctx context.Context, st *state.Sync, e ended) {
+	log := s.node.cfg.Logger.With(slog.String("shard", string(e.shard)))
+	switch {
+	case errors.Is(e.err, errNotWanted):
+		delete(s.workers, e.shard)
+		return
+	case errors.Is(e.err, shardferry.ErrStaleEpoch), mongoconn.Classify(e.err) == mongoconn.Transient:
+		log.LogAttrs(ctx, slog.LevelWarn, "worker ended, it starts again", slog.Any("error", e.err))
+	default:
+		log.LogAttrs(ctx, slog.LevelError, "worker failed", slog.Any("error", e.err))
+		s.hold(ctx, st, e)
+	}
+	rests := time.NewTimer(restartPause)
+	s.workers[e.shard].rests = rests.C
+}
+
+// hold stops a sync one of whose workers cannot go on. After a commit there is
+// nothing to pause: the shard is tried again.
+func (s *supervisor) hold(ctx context.Context, st *state.Sync, e ended) {
+	var err error
+	switch st.State {
+	case shardferry.StateRunning:
+		err = s.node.coord.Propose(ctx, state.Pause{At: time.Now(), From: "worker", Hold: e.err.Error()})
+	case shardferry.StateCommitting:
+		err = s.node.coord.Propose(ctx, state.Abort{Leg: e.leg, Reason: e.err.Error()})
+	case shardferry.StateIdle, shardferry.StatePaused, shardferry.StateCommitted, shardferry.StateReversing:
+	}
+	if err != nil {
+		s.node.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the failure could not be recorded", slog.Any("error", err))
+	}
+}
+
+// work takes a shard over and runs its worker: the epoch rises, the sessions of
+// earlier epochs are ended on the destination, and only then is anything
+// written.
+func (n *Node) work(ctx context.Context, leg int, shard shardferry.ShardID) error {
+	if err := n.coord.Propose(ctx, state.Assign{Leg: leg, Shard: shard, Owner: n.cfg.ID}); err != nil {
+		return cause(ctx, err)
+	}
+	st, _ := n.coord.Watch()
+	at := shardAt(st, shard)
+	if st.Leg.Number != leg || at == nil {
+		return fmt.Errorf("shard %s: %w", shard, shardferry.ErrStaleEpoch)
+	}
+	from, to := n.ends.from(&st.Leg), n.ends.to(&st.Leg)
+	if err := n.fence(ctx, leg, at, to); err != nil {
+		return cause(ctx, err)
+	}
+	w, err := shardworker.New(shardworker.Config{
+		Shard:       shard,
+		Source:      from.client,
+		Destination: to.client,
+		Sharded:     from.info.Kind == topology.Sharded,
+		Assignments: &feed{node: n, leg: leg, shard: shard, epoch: at.Epoch},
+		Reporter:    reporter{n, leg},
+		SessionsStarted: func(ctx context.Context, ids []bson.Raw) error {
+			return n.coord.Propose(ctx, state.Sessions{Leg: leg, Shard: shard, Epoch: at.Epoch, IDs: ids})
+		},
+		Lanes: n.cfg.Lanes, Copiers: n.cfg.Copiers, ReportInterval: n.cfg.ReportInterval,
+		Logger: n.cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	return cause(ctx, w.Run(ctx))
+}
+
+// cause returns why ctx ended if it has, because everything that fails then
+// fails for that reason.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// fence makes sure that nothing which an earlier worker of the shard sent can
+// land any more.
+func (n *Node) fence(ctx context.Context, leg int, sh *state.Shard, to *end) error {
+	if len(sh.Sessions) == 0 {
+		return nil
+	}
+	err := mongoconn.Retry(ctx, n.cfg.Logger, "end the sessions of an earlier worker", func(ctx context.Context) error {
+		return to.client.Database("admin").RunCommand(ctx, bson.D{{"killSessions", sh.Sessions}}).Err()
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", to.name, err)
+	}
+	return n.coord.Propose(ctx, state.Fenced{Leg: leg, Shard: sh.ID, Epoch: sh.Epoch, IDs: sh.Sessions})
+}
+
+func shardAt(s *state.Sync, id shardferry.ShardID) *state.Shard {
+	for i := range s.Leg.Shards {
+		if s.Leg.Shards[i].ID == id {
+			return &s.Leg.Shards[i]
+		}
+	}
+	return nil
+}

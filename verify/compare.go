@@ -1,0 +1,80 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
+)
+
+// A comparison compares all pairs: one goroutine reads the source of one
+// collection after the other and cuts it into ranges, Parallel others read the
+// same ranges of the destination.
+type comparison struct {
+	cfg Config
+	out collector
+}
+
+// A span is a run of the source's documents in the order of _id, and the bounds
+// between which the destination must hold the same.
+type span struct {
+	pair Pair
+	lo   bson.Raw // {_id: first}, inclusive; nil: from the start
+	hi   bson.Raw // {_id: first of the next}, exclusive; nil: to the end
+	docs []bson.Raw
+	size int64
+}
+
+func newComparison(cfg Config) *comparison {
+	return &comparison{cfg: cfg, out: collector{listed: cfg.Listed}}
+}
+
+func (c *comparison) run(ctx context.Context) (Report, error) {
+	if err := c.metadata(ctx); err != nil {
+		return Report{}, err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	spans := make(chan span) // unbuffered: what is read ahead is held by the readers
+	g.Go(func() error {
+		defer close(spans)
+		readers, rctx := errgroup.WithContext(ctx)
+		readers.SetLimit(max(c.cfg.Parallel/2, 1))
+		for _, pair := range c.cfg.Pairs {
+			readers.Go(func() error { return c.collection(rctx, pair, spans) })
+		}
+		return readers.Wait()
+	})
+	for range c.cfg.Parallel {
+		g.Go(func() error {
+			for s := range spans {
+				if err := c.compareSpan(ctx, s); err != nil {
+					return fmt.Errorf("verify %s: %w", s.pair.Source, err)
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return Report{}, err
+	}
+	return c.out.result(len(c.cfg.Pairs)), nil
+}
+
+// compareSpan compares one span with the destination, and reads again what
+// differs.
+func (c *comparison) compareSpan(ctx context.Context, s span) error {
+	there, err := c.destination(ctx, s)
+	if err != nil {
+		return err
+	}
+	c.out.compared(int64(len(s.docs)), s.size)
+	if identical(s.docs, there) {
+		return nil
+	}
+	suspects := unequal(s.docs, there)
+	if len(suspects) == 0 {
+		return nil
+	}
+	return c.recheck(ctx, s.pair, suspects)
+}

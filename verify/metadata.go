@@ -1,0 +1,146 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/topology"
+)
+
+// metadata compares what is not in documents: which collections and views
+// exist, their options, indexes and shard keys.
+func (c *comparison) metadata(ctx context.Context) error {
+	here, err := topology.Discover(ctx, c.cfg.Source)
+	if err != nil {
+		return fmt.Errorf("read the source: %w", err)
+	}
+	there, err := topology.Discover(ctx, c.cfg.Destination)
+	if err != nil {
+		return fmt.Errorf("read the destination: %w", err)
+	}
+	for _, pair := range c.cfg.Pairs {
+		c.comparePair(pair, here, there)
+	}
+	for _, pair := range c.cfg.Views {
+		c.comparePair(pair, here, there)
+	}
+	if c.cfg.Still {
+		c.unlisted(here, there)
+	}
+	return nil
+}
+
+func (c *comparison) comparePair(pair Pair, here, there *topology.Cluster) {
+	a, okA := find(here, pair.Source)
+	b, okB := find(there, pair.Destination)
+	if !okA || !okB {
+		if okA != okB {
+			c.out.differ(Difference{Kind: Namespace, NS: pair.Source, Detail: "it is missing on the " + side(okA)})
+		}
+		return
+	}
+	x, y := c.options(a), c.options(b)
+	if !bytes.Equal(x, y) {
+		c.out.differ(Difference{Kind: Options, NS: pair.Source, Detail: fmt.Sprintf("source %s, destination %s", x, y)})
+	}
+	c.compareIndexes(pair, a, b)
+	if !c.cfg.Unsharded && !sameKey(a.ShardKey, b.ShardKey) {
+		c.out.differ(Difference{Kind: ShardKey, NS: pair.Source, Detail: fmt.Sprintf("source %s, destination %s", a.ShardKey, b.ShardKey)})
+	}
+}
+
+// side names the cluster that lacks something the source has, or has not.
+func side(onSource bool) string {
+	if onSource {
+		return "destination"
+	}
+	return "source"
+}
+
+// options returns a collection's options in comparable form. The size of a
+// capped collection is left out while it is loose.
+func (c *comparison) options(coll *topology.Collection) bson.Raw {
+	normal := topology.NormalOptions(coll.Options)
+	if !c.cfg.Relaxed || !coll.Capped() {
+		return normal
+	}
+	elems, err := normal.Elements()
+	if err != nil {
+		return normal
+	}
+	out := bson.D{}
+	for _, e := range elems {
+		if e.Key() != "size" && e.Key() != "max" {
+			out = append(out, bson.E{Key: e.Key(), Value: e.Value()})
+		}
+	}
+	return mustMarshal(out)
+}
+
+func (c *comparison) compareIndexes(pair Pair, a, b *topology.Collection) {
+	for _, spec := range a.Indexes {
+		name := topology.IndexName(spec)
+		got, ok := index(b, name)
+		switch {
+		case !ok:
+			c.out.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: "it is missing on the destination"})
+		case topology.SameIndex(spec, got):
+		case c.cfg.Relaxed && topology.SameIndex(topology.RelaxIndex(spec), got):
+		default:
+			c.out.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: fmt.Sprintf("source %s, destination %s", spec, got)})
+		}
+	}
+	for _, spec := range b.Indexes {
+		name := topology.IndexName(spec)
+		if _, ok := index(a, name); !ok {
+			c.out.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: "it is only on the destination"})
+		}
+	}
+}
+
+// unlisted reports collections and views that are on a side but not among what
+// was to be compared.
+func (c *comparison) unlisted(here, there *topology.Cluster) {
+	known := map[bool]map[shardferry.Namespace]bool{true: {}, false: {}}
+	for _, pairs := range [][]Pair{c.cfg.Pairs, c.cfg.Views} {
+		for _, p := range pairs {
+			known[true][p.Source], known[false][p.Destination] = true, true
+		}
+	}
+	for onSource, cluster := range map[bool]*topology.Cluster{true: here, false: there} {
+		for _, coll := range cluster.Collections {
+			if !known[onSource][coll.NS] {
+				c.out.differ(Difference{Kind: Namespace, NS: coll.NS, Detail: "it is missing on the " + side(onSource)})
+			}
+		}
+	}
+}
+
+func find(c *topology.Cluster, ns shardferry.Namespace) (*topology.Collection, bool) {
+	for i := range c.Collections {
+		if c.Collections[i].NS == ns {
+			return &c.Collections[i], true
+		}
+	}
+	return nil, false
+}
+
+func index(c *topology.Collection, name string) (bson.Raw, bool) {
+	for _, spec := range c.Indexes {
+		if topology.IndexName(spec) == name {
+			return spec, true
+		}
+	}
+	return nil, false
+}
+
+func sameKey(a, b bson.Raw) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b)
+	}
+	return topology.SameIndex(mustMarshal(bson.D{{"key", a}}), mustMarshal(bson.D{{"key", b}}))
+}

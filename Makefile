@@ -1,0 +1,50 @@
+# Everything is built from this checkout and the Go module proxy; nothing else
+# is needed first.
+
+GOLANGCI_VERSION := v2.15.0
+TOOLS := $(CURDIR)/bin/tools
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: all build demo test race lint fuzz chaos bench clean
+
+all: lint test
+
+build: ## bin/shardferry
+	go build -trimpath -o bin/ ./cmd/...
+
+demo: build ## move two simulated clusters under load, and back again
+	bin/shardferry demo
+
+test: ## every test once
+	go test ./...
+
+race: ## every test with the race detector
+	go test -race ./...
+
+lint: $(GOLANGCI) ## vet, golangci-lint, formatting
+	go vet -composites=false ./...
+	$(GOLANGCI) run
+	$(GOLANGCI) fmt --diff
+
+$(GOLANGCI):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+FUZZTIME ?= 5s
+fuzz: ## each fuzz target for FUZZTIME
+	@go list -f '{{$$p := .ImportPath}}{{range .TestGoFiles}}{{$$p}} {{$$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p}} {{$$.Dir}}/{{.}}{{"\n"}}{{end}}' ./... | \
+	while read pkg file; do [ -n "$$file" ] || continue; \
+	  for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+	    echo "fuzz $$pkg $$f"; go test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done; \
+	done
+
+SEEDS ?= 1-20
+chaos: build ## faults in virtual time; make chaos SEEDS=42 repeats a run
+	bin/shardferry chaos --seeds $(SEEDS)
+
+bench: build ## one JSON document with the tool's speed and costs
+	bin/shardferry bench
+
+clean:
+	rm -rf bin

@@ -186,7 +186,7 @@ func TestCollModOnCollections(t *testing.T) {
 		"a bad level":            value.D("validator", value.D("c", 1), "validationLevel", "odd"),
 	} {
 		_, err := w.collMod("index", mod)
-		assert.Error(t, err, name)
+		require.Error(t, err, name)
 		w.must(func(tx *Tx) error {
 			_, err := tx.CollMod(tx.Collection("db.c"), mod, Meta{})
 			assert.Error(t, err, name)

@@ -111,7 +111,7 @@ func TestDuplicateKeysAreReportedAsByTheServer(t *testing.T) {
 	}, e.Info)
 
 	err = w.insert(doc(1.0))
-	assert.ErrorContains(t, err, "E11000 duplicate key error collection: db.c index: _id_ dup key: { _id: 1.0 }")
+	require.ErrorContains(t, err, "E11000 duplicate key error collection: db.c index: _id_ dup key: { _id: 1.0 }")
 	require.NoError(t, w.insert(doc(3)))
 	assert.ErrorContains(t, w.insert(doc(4)), "dup key: { a: null, b.c: null }", "missing fields are null")
 }

@@ -259,7 +259,7 @@ func requireReplayable(t *rapid.T, w *world) {
 	}
 	require.NoError(t, w.e.View(func(tx *Tx) error {
 		c := tx.Collection("db.c")
-		assert.Equal(t, int(c.Count()), len(docs))
+		assert.Len(t, docs, int(c.Count()))
 		for _, r := range tx.Scan(c, ScanSpec{}) {
 			require.Equal(t, render(r.Doc), render(docs[renderValue(r.Doc.Lookup("_id"))]))
 		}

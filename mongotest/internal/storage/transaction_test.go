@@ -278,7 +278,7 @@ func TestUpdateWaitOutlastsTransactions(t *testing.T) {
 		require.NoError(t, txn.Do(deleting(1)))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		assert.ErrorIs(t, w.e.UpdateWait(ctx, deleting(1)), context.DeadlineExceeded)
+		require.ErrorIs(t, w.e.UpdateWait(ctx, deleting(1)), context.DeadlineExceeded)
 		_, err := txn.Commit()
 		require.NoError(t, err)
 		assert.NotContains(t, w.ids(ScanSpec{}), "1")

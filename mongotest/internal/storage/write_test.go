@@ -255,7 +255,7 @@ func TestValidatorsDecide(t *testing.T) {
 		require.NoError(t, err, "it was invalid before")
 		return nil
 	})
-	assert.Error(t, w.insert(doc(2)))
+	require.Error(t, w.insert(doc(2)))
 	_, err = w.collMod("validationAction", "warn")
 	require.NoError(t, err)
 	assert.NoError(t, w.insert(doc(2)))

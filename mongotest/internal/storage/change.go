@@ -25,10 +25,13 @@ type undoRecord struct {
 	fn  func()
 }
 
-// plan compares the index keys of two versions of a record; nil is none.
-func (c *Collection) plan(before, after bson.Raw) (plan, error) {
-	p := make(plan, 0, len(c.indexes))
+// plan compares the index keys of two versions of a record; nil is none. It
+// appends to p.
+func (c *Collection) plan(p plan, before, after bson.Raw) (plan, error) {
 	for _, ix := range c.indexes {
+		if before != nil && after != nil && ix.isID() {
+			continue // the _id of a record never changes
+		}
 		ch := indexChange{ix: ix}
 		var err error
 		if before != nil {
@@ -94,7 +97,7 @@ func (c *Collection) carryOut(rid int64, old, r rec, p plan) {
 // Its index keys could be made before, so they can be made now.
 func (c *Collection) force(rid int64, r rec) {
 	old, _ := c.records.Get(rid)
-	if p, err := c.plan(old.doc, r.doc); err == nil {
+	if p, err := c.plan(nil, old.doc, r.doc); err == nil {
 		c.carryOut(rid, old, r, p)
 	}
 }
@@ -121,10 +124,11 @@ func (ix *Index) holder(key string, rid int64) (int64, bool) {
 // nothing has changed.
 func (tx *Tx) change(c *Collection, rid int64, doc bson.Raw) error {
 	old, had := c.records.Get(rid)
-	p, err := c.plan(old.doc, doc)
+	p, err := c.plan(tx.scratch[:0], old.doc, doc)
 	if err != nil {
 		return err
 	}
+	tx.scratch = p
 	if err := tx.mayWrite(c, rid, old, had, p); err != nil {
 		return err
 	}

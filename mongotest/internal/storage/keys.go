@@ -42,6 +42,11 @@ type cursor struct {
 
 // keysOf returns the index's keys for doc, sorted and without the record id.
 func (ix *Index) keysOf(doc bson.Raw) (keys []string, multi bool, err error) {
+	if ix.isID() { // never an array; the hot path of inserts
+		id, _ := value.Get(doc, idField)
+		var buf [32]byte
+		return []string{string(keystring.Append(buf[:0], id, false))}, false, nil
+	}
 	g := keygen{ix: ix}
 	if err := g.run(doc); err != nil {
 		return nil, false, err

@@ -19,6 +19,7 @@ type Tx struct {
 	writable bool
 	undo     []undoRecord
 	staged   []*oplog.Entry
+	scratch  plan // of the latest change; its memory is used again
 }
 
 // Meta says on whose behalf a change is made.

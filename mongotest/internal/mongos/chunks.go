@@ -144,7 +144,7 @@ func (o *op) median(ctx context.Context, t *table, i int) (bson.Raw, error) {
 // left out.
 func (o *op) scanRange(ctx context.Context, t *table, shard string, c *chunk, f func(bson.Raw) error) error {
 	db, coll, _ := splitNS(t.ns)
-	internal := &op{r: o.r, req: o.internalRequest()}
+	internal := &op{r: o.r, req: o.r.internal()}
 	m, err := internal.open(ctx, shard, call{name: "find", db: db, safe: true, body: rawDoc(bson.D{
 		{"find", coll}, {"hint", bson.D{{"$natural", int32(1)}}}, {"batchSize", int32(1000)},
 	})})

@@ -125,6 +125,9 @@ func chunkDoc(t *table, c *chunk) bson.D {
 // rawDoc marshals a document of plain values. Such a document always can be,
 // so a failure is a broken promise of this package.
 func rawDoc(d bson.D) bson.Raw {
+	if d == nil {
+		d = bson.D{}
+	}
 	b, err := bson.Marshal(d)
 	if err != nil {
 		panic(fmt.Sprintf("mongos: marshal %v: %v", d, err))

@@ -14,10 +14,10 @@ import (
 // migrationBatch is how many documents one command of a migration carries.
 const migrationBatch = 1000
 
-// internalRequest is the command of a client of the cluster's own, for what a
-// shard must not refuse on account of the real client's rights.
-func (o *op) internalRequest() *command.Request {
-	return &command.Request{Name: o.req.Name, DB: o.req.DB, Body: rawDoc(bson.D{{o.req.Name, int32(1)}}), Client: internalClient()}
+// internal is the command of a client of the cluster's own, for what a shard
+// must not refuse on account of the real client's rights.
+func (r *Router) internal() *command.Request {
+	return &command.Request{Name: "internal", DB: "admin", Body: rawDoc(nil), Client: internalClient()}
 }
 
 func moveChunk(ctx context.Context, o *op) (bson.Raw, error) {
@@ -91,7 +91,7 @@ func (o *op) migrate(ctx context.Context, t *table, i int, to string) error {
 	if o.r.catalog.cursors.overlapping(t.uuid, s.ID, &c) {
 		return mongoerr.New(mongoerr.ConflictingOperationInProgress, "shard %s has still to delete documents of the range %s -> %s", s.ID, c.min, c.max)
 	}
-	in := &op{r: o.r, req: o.internalRequest()}
+	in := &op{r: o.r, req: o.r.internal()}
 	if err := in.provide(ctx, t, from, s.ID); err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (o *op) deleteRange(ctx context.Context, task *rangeTask) {
 	if t == nil || t.uuid != task.uuid {
 		return
 	}
-	in := &op{r: o.r, req: o.internalRequest()}
+	in := &op{r: o.r, req: o.r.internal()}
 	if err := in.clearRange(ctx, t, &task.chunk, task.shard); err != nil {
 		o.r.cfg.Logger.WarnContext(ctx, "orphans left behind", "shard", task.shard, "ns", task.ns, "error", err)
 	}

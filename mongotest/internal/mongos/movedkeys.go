@@ -18,8 +18,8 @@ type moveKey struct {
 // for them it was a transaction of its own. Only the newestt number of a
 // session can be retried.
 type movedKeys struct {
-	mu    sync.Mutex
-	done  map[string]map[int32]bson.Raw // by session: statement to reply
+	mu     sync.Mutex
+	done   map[string]map[int32]bson.Raw // by session: statement to reply
 	newest map[string]int64
 }
 

@@ -77,10 +77,18 @@ func (w *writeOp) upsert(ctx context.Context, s statement) error {
 	return w.batch(ctx, shard, []statement{s})
 }
 
+// filterOf is a statement's filter; the shard refuses a statement without one.
+func filterOf(stmt bson.Raw) bson.Raw {
+	if q := getDoc(stmt, "q"); q != nil {
+		return q
+	}
+	return rawDoc(nil)
+}
+
 // withID narrows a statement's filter to the _id of doc.
 func withID(stmt, doc bson.Raw) bson.Raw {
 	id, _ := value.Get(doc, "_id")
-	return set(stmt, bson.E{Key: "q", Value: bson.D{{"$and", bson.A{getDoc(stmt, "q"), bson.D{{"_id", bson.D{{"$eq", id}}}}}}}})
+	return set(stmt, bson.E{Key: "q", Value: bson.D{{"$and", bson.A{filterOf(stmt), bson.D{{"_id", bson.D{{"$eq", id}}}}}}}})
 }
 
 // applied returns what an update statement makes of doc, nil standing for an

@@ -1,0 +1,127 @@
+package mongos
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+)
+
+// in adds the fields of a transaction's statement.
+func in(lsid bson.D, number int64, first bool, cmd bson.D) bson.D {
+	cmd = append(cmd, bson.E{Key: "lsid", Value: lsid}, bson.E{Key: "txnNumber", Value: number}, bson.E{Key: "autocommit", Value: false})
+	if first {
+		cmd = append(cmd, bson.E{Key: "startTransaction", Value: true})
+	}
+	return cmd
+}
+
+func TestATransactionOverTwoShardsCommitsOnBoth(t *testing.T) {
+	c := spreadOut(t)
+	w := c.watch()
+	lsid := session()
+	body := c.must("db", in(lsid, 1, true, bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 501}, {"k", -1}}}}}))
+	assert.Equal(t, "s0", getString(getDoc(body, "recoveryToken"), "recoveryShardId"))
+	c.must("db", in(lsid, 1, false, bson.D{{"update", "c"}, {"updates", bson.A{bson.D{{"q", bson.D{{"k", 110}}}, {"u", bson.D{{"$set", bson.D{{"y", 1}}}}}}}}}))
+	c.must("db", in(lsid, 1, false, bson.D{{"update", "c"}, {"updates", bson.A{bson.D{{"q", bson.D{{"k", 120}}}, {"u", bson.D{{"$set", bson.D{{"k", -120}}}}}}}}}))
+	assert.Empty(t, c.all("db", bson.D{{"find", "c"}, {"filter", bson.D{{"_id", 501}}}}), "not visible before the commit")
+	assert.Len(t, c.all("db", in(lsid, 1, false, bson.D{{"find", "c"}, {"filter", bson.D{{"_id", 501}}}})), 1)
+	c.must("admin", in(lsid, 1, false, bson.D{{"commitTransaction", 1}}))
+	c.must("admin", in(lsid, 1, false, bson.D{{"commitTransaction", 1}}))
+	events := w.events()
+	assert.ElementsMatch(t, []string{`insert {"$numberInt":"501"}`, `update {"$numberInt":"110"}`, `delete {"$numberInt":"120"}`, `insert {"$numberInt":"120"}`}, summary(events))
+	for _, e := range events {
+		assert.Equal(t, int64(1), getInt(e, "txnNumber", 0))
+	}
+	assert.Contains(t, ids(c.on("s0", "c")), int64(120))
+}
+
+func TestAFailedStatementAbortsTheTransactionEverywhere(t *testing.T) {
+	c := spreadOut(t)
+	lsid := session()
+	c.must("db", in(lsid, 1, true, bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 501}, {"k", -1}}}}}))
+	body, err := c.run("db", in(lsid, 1, false, bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 140}, {"k", 140}}}}}))
+	if err == nil {
+		require.NotEmpty(t, getDocs(body, "writeErrors"))
+	}
+	c.fails(mongoerr.NoSuchTransaction, "admin", in(lsid, 1, false, bson.D{{"commitTransaction", 1}}))
+	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 20)
+	c.must("db", bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 501}, {"k", -1}}}}})
+}
+
+func TestAbortUndoesAllShards(t *testing.T) {
+	c := spreadOut(t)
+	lsid := session()
+	c.must("db", in(lsid, 7, true, bson.D{{"delete", "c"}, {"deletes", bson.A{bson.D{{"q", bson.D{}}, {"limit", 0}}}}}))
+	_, err := c.run("db", in(session(), 1, true, bson.D{{"update", "c"}, {"updates", bson.A{bson.D{{"q", bson.D{{"k", 0}}}, {"u", bson.D{{"$set", bson.D{{"y", 1}}}}}}}}}))
+	require.Error(t, err)
+	assert.Contains(t, mongoerr.From(err).Labels, "TransientTransactionError")
+	c.must("admin", in(lsid, 7, false, bson.D{{"abortTransaction", 1}}))
+	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 20)
+	c.move("c", 50, "s2") // waits for transactions: none is left
+	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 20)
+}
+
+func TestALostCommandIsSentAgainOnlyWhenThatIsSafe(t *testing.T) {
+	c := spreadOut(t)
+	lost := 0
+	c.lose = func(shard string, req *command.Request) error {
+		if req.DB == "db" && shard == "s2" && lost < 1 {
+			lost++
+			return mongoerr.New(mongoerr.HostUnreachable, "lost")
+		}
+		return nil
+	}
+	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 20)
+	lost = 0
+	c.must("db", bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 900}, {"k", 900}}}}, {"lsid", session()}, {"txnNumber", int64(1)}})
+	lost = 0
+	c.fails(mongoerr.HostUnreachable, "db", bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 901}, {"k", 901}}}}})
+}
+
+func TestOplogNotesAndWriteBlocksReachEveryShard(t *testing.T) {
+	c := spreadOut(t)
+	before := map[string]bson.Timestamp{}
+	for _, s := range shardNames {
+		before[s] = c.nodes[s].Log().Last()
+	}
+	resp, err := c.router.Handle(t.Context(), &command.Request{Name: "appendOplogNote", DB: "admin", Client: c.client, Body: rawDoc(bson.D{{"appendOplogNote", 1}, {"data", bson.D{{"a", 1}}}})})
+	require.NoError(t, err)
+	for _, s := range shardNames {
+		last := c.nodes[s].Log().Last()
+		assert.Positive(t, last.Compare(before[s]), s)
+		assert.GreaterOrEqual(t, resp.OperationTime.Compare(last), 0, "operationTime is that of the latest shard")
+	}
+	c.fails(mongoerr.StaleClusterTime, "admin", bson.D{{"appendOplogNote", 1}, {"data", bson.D{}}, {"maxClusterTime", bson.Timestamp{T: 1}}})
+	c.must("admin", bson.D{{"setUserWriteBlockMode", 1}, {"global", true}})
+	body, err := c.run("db", bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 900}, {"k", 900}}}}})
+	if err == nil {
+		require.NotEmpty(t, getDocs(body, "writeErrors"))
+		assert.Equal(t, int64(mongoerr.UserWritesBlocked), getInt(getDocs(body, "writeErrors")[0], "code", 0))
+	} else {
+		assert.Equal(t, mongoerr.UserWritesBlocked, mongoerr.From(err).Code)
+	}
+	c.move("c", 50, "s2")
+	c.must("admin", bson.D{{"setUserWriteBlockMode", 1}, {"global", false}})
+	c.insert("c", bson.D{{"_id", 900}, {"k", 900}})
+}
+
+func TestHelloIsThatOfAMongos(t *testing.T) {
+	c := newCluster(t)
+	h := c.must("admin", bson.D{{"hello", 1}})
+	assert.Equal(t, "isdbgrid", getString(h, "msg"))
+	assert.Equal(t, int64(25), getInt(h, "maxWireVersion", 0))
+	assert.True(t, getBool(h, "isWritablePrimary", false))
+	assert.NotNil(t, getDoc(h, "topologyVersion"))
+	c.insert("c", bson.D{{"_id", 1}})
+	var names []string
+	for _, d := range getDocs(c.must("admin", bson.D{{"listDatabases", 1}, {"nameOnly", true}}), "databases") {
+		names = append(names, getString(d, "name"))
+	}
+	assert.Contains(t, names, "db")
+	assert.Contains(t, names, "config")
+}

@@ -40,6 +40,12 @@ type ProgressResponse struct {
 	Progress *Progress `json:"progress,omitempty"`
 }
 
+// VerifyResponse is the answer to GET /api/v1/verify.
+type VerifyResponse struct {
+	Result
+	Report *verify.Report `json:"report,omitempty"`
+}
+
 // Progress says where a sync stands. A nil pointer means unknown, never zero.
 // The fields down to Warnings are mongosync's.
 type Progress struct {

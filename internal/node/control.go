@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -18,11 +17,8 @@ var _ api.Controller = (*Node)(nil)
 // would keep applications waiting.
 const commitLag = 30 * time.Second
 
-// ErrNotStarted reports a question about a sync that does not exist.
-var ErrNotStarted = errors.New("no sync was started")
-
 // Start implements api.Controller. It checks both clusters first; if it returns
-// ErrRefused nothing was changed.
+// api.ErrRefused nothing was changed.
 func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) error {
 	if err := n.wait(ctx); err != nil {
 		return err
@@ -105,7 +101,7 @@ func (n *Node) Verify(ctx context.Context) (verify.Report, error) {
 	}
 	s, _ := n.coord.Watch()
 	if s.State == shardferry.StateIdle {
-		return verify.Report{}, ErrNotStarted
+		return verify.Report{}, api.ErrNotStarted
 	}
 	return n.compare(ctx, s)
 }

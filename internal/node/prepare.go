@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/api"
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/reverse"
@@ -18,10 +19,6 @@ import (
 
 // preparer implements coordinator.Preparer.
 type preparer struct{ *Node }
-
-// ErrRefused reports a sync that cannot start. Nothing was changed on either
-// cluster.
-var ErrRefused = errors.New("the sync cannot start; nothing was changed")
 
 // check reads both clusters and returns them if nothing forbids a sync.
 func (n *Node) check(ctx context.Context) (src, dst *topology.Cluster, at shardferry.ClusterTime, err error) {
@@ -51,7 +48,7 @@ func refuse(problems []topology.Problem) error {
 	if len(fatal) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrRefused, errors.Join(fatal...))
+	return fmt.Errorf("%w: %w", api.ErrRefused, errors.Join(fatal...))
 }
 
 // Plan implements coordinator.Preparer.

@@ -1,0 +1,108 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/api"
+	"github.com/shardferry/shardferry/verify"
+)
+
+// fixed answers every command with err.
+type fixed struct {
+	err   error
+	calls []string
+}
+
+func (f *fixed) note(name string) error {
+	f.calls = append(f.calls, name)
+	return f.err
+}
+
+func (f *fixed) Start(_ context.Context, r api.StartRequest, _ string) error {
+	return f.note("start " + r.Source + " " + r.Destination)
+}
+func (f *fixed) Pause(context.Context, string) error    { return f.note("pause") }
+func (f *fixed) Resume(context.Context, string) error   { return f.note("resume") }
+func (f *fixed) Commit(context.Context, string) error   { return f.note("commit") }
+func (f *fixed) Reverse(context.Context, string) error  { return f.note("reverse") }
+func (f *fixed) Rollback(context.Context, string) error { return f.note("rollback") }
+
+func (f *fixed) Progress(context.Context) (api.Progress, error) {
+	return api.Progress{State: shardferry.StateRunning, CanCommit: true, Warnings: []string{}}, f.note("progress")
+}
+
+func (f *fixed) Verify(context.Context) (verify.Report, error) {
+	return verify.Report{Documents: 7}, f.note("verify")
+}
+
+func serve(t *testing.T, ctl api.Controller) (*api.Client, string) {
+	srv := httptest.NewServer(api.NewServer(ctl, slog.New(slog.DiscardHandler)).Handler())
+	t.Cleanup(srv.Close)
+	return api.NewClient(srv.URL), srv.URL
+}
+
+func TestClientReachesEveryMethod(t *testing.T) {
+	ctl := &fixed{}
+	c, _ := serve(t, ctl)
+	ctx := t.Context()
+
+	require.NoError(t, c.Start(ctx, api.StartRequest{Source: "cluster0", Destination: "cluster1"}))
+	for _, name := range []string{"pause", "resume", "commit", "reverse", "rollback"} {
+		require.NoError(t, c.Command(ctx, name))
+	}
+	p, err := c.Progress(ctx)
+	require.NoError(t, err)
+	assert.True(t, p.CanCommit)
+	r, err := c.Verify(ctx)
+	require.NoError(t, err)
+	assert.EqualValues(t, 7, r.Documents)
+	assert.Equal(t, []string{"start cluster0 cluster1", "pause", "resume", "commit", "reverse", "rollback", "progress", "verify"}, ctl.calls)
+}
+
+func TestErrorsKeepTheirMeaning(t *testing.T) {
+	for _, want := range []error{api.ErrBadRequest, api.ErrNotYet, api.ErrRefused, shardferry.ErrOutcomeUnknown, shardferry.ErrNotLeader} {
+		c, _ := serve(t, &fixed{err: fmt.Errorf("commit: %w", want)})
+		require.ErrorIs(t, c.Command(t.Context(), "commit"), want)
+	}
+	c, _ := serve(t, &fixed{err: &shardferry.StateError{Command: "commit", State: shardferry.StateIdle}})
+	require.ErrorIs(t, c.Command(t.Context(), "commit"), api.ErrInvalidState)
+}
+
+func TestMalformedRequestsChangeNothing(t *testing.T) {
+	tests := []struct {
+		name, method, path, body string
+		want                     int
+	}{
+		{"not JSON", http.MethodPost, "/api/v1/start", "start!", http.StatusBadRequest},
+		{"unknown field", http.MethodPost, "/api/v1/start", `{"sauce":"cluster0"}`, http.StatusBadRequest},
+		{"wrong type", http.MethodPost, "/api/v1/start", `{"source":7}`, http.StatusBadRequest},
+		{"two objects", http.MethodPost, "/api/v1/commit", `{}{}`, http.StatusBadRequest},
+		{"a field where none is known", http.MethodPost, "/api/v1/commit", `{"force":true}`, http.StatusBadRequest},
+		{"too large", http.MethodPost, "/api/v1/start", `{"source":"` + strings.Repeat("x", 2<<20) + `"}`, http.StatusBadRequest},
+		{"wrong method", http.MethodGet, "/api/v1/commit", "", http.StatusNotFound},
+		{"wrong path", http.MethodPost, "/api/v2/commit", "{}", http.StatusNotFound},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctl := &fixed{}
+			_, url := serve(t, ctl)
+			req, err := http.NewRequestWithContext(t.Context(), tt.method, url+tt.path, strings.NewReader(tt.body))
+			require.NoError(t, err)
+			resp, err := http.DefaultClient.Do(req)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			assert.Equal(t, tt.want, resp.StatusCode)
+			assert.Empty(t, ctl.calls)
+		})
+	}
+}

@@ -1,0 +1,150 @@
+package shardworker
+
+import (
+	"context"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
+
+	"github.com/shardferry/shardferry"
+)
+
+// An applier turns the jobs of one lane into writes. It is used by the lane's
+// goroutine only.
+type applier struct {
+	keys   keyer
+	writer *writer
+	reread reread
+	dest   finder // looks at the documents that stand in the way of a put
+	images images
+
+	last    shardferry.ClusterTime // of the latest event of this lane
+	repairs int                    // documents read again so far
+}
+
+// batch applies jobs in order, and returns when every one of them is on the
+// destination.
+func (a *applier) batch(ctx context.Context, batch []*job) error {
+	for _, round := range rounds(batch) {
+		if err := a.round(ctx, round); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// round applies jobs of different keys, in any order.
+func (a *applier) round(ctx context.Context, jobs []*job) error {
+	var writes writeSet
+	var repairs []repair
+	for _, j := range jobs {
+		a.last = shardferry.LaterOf(a.last, j.ev.time)
+		repairs = append(repairs, a.plan(j, &writes)...)
+	}
+	failed, err := a.send(ctx, writes.commands())
+	if err != nil {
+		return err
+	}
+	for _, f := range failed {
+		repairs = append(repairs, repair{coll: f.coll, key: f.key})
+	}
+	return a.repairAll(ctx, repairs)
+}
+
+// plan adds the statement for a job to writes, or returns the repairs that stand
+// for it.
+func (a *applier) plan(j *job, writes *writeSet) []repair {
+	coll := j.coll
+	var doc bson.Raw
+	if j.ev.kind == kindPut && !a.keys.sourceSharded {
+		doc = j.ev.body
+	}
+	key := a.keys.fromEvent(coll, j.ev.key, doc)
+	if j.done != nil {
+		return []repair{{coll: coll, key: key}}
+	}
+	id := a.keys.identity(key)
+	if a.images.contain(coll, id, j.ev.time) {
+		return nil // what a repair has put includes this event
+	}
+	switch j.ev.kind {
+	case kindDelete:
+		a.images.forget(coll, id)
+		writes.add(coll, statement{kind: deletes, key: key, size: len(key)})
+		return nil
+	case kindPut:
+		after := a.keys.ofDocument(coll, key, j.ev.body)
+		if string(after) != string(key) {
+			return []repair{{coll: coll, key: key}, {coll: coll, key: after}}
+		}
+		if j.ev.op == "replace" && !a.keys.sourceSharded && len(coll.ShardKey) > 0 {
+			// Its shard key on the destination may have been another one before.
+			return []repair{{coll: coll, key: key}}
+		}
+		a.images.forget(coll, id)
+		writes.add(coll, statement{kind: puts, key: key, doc: j.ev.body, size: len(j.ev.body)})
+		return nil
+	}
+	return a.planUpdate(j, key, writes)
+}
+
+func (a *applier) planUpdate(j *job, key bson.Raw, writes *writeSet) []repair {
+	spec := parseUpdate(j.ev.body)
+	if spec.touches(j.coll) {
+		repairs := []repair{{coll: j.coll, key: key}}
+		after, known := spec.moved(j.coll, key)
+		return append(repairs, repair{coll: j.coll, key: after, byID: !known})
+	}
+	u, ok := spec.statement()
+	if !ok || j.reread || a.images.maybeNewer(j.coll, a.keys.identity(key), j.ev.time) {
+		return []repair{{coll: j.coll, key: key}}
+	}
+	writes.add(j.coll, statement{kind: deltas, key: key, update: u, size: len(u.Value)})
+	return nil
+}
+
+// send runs commands one after the other and returns the statements that have
+// to be repaired: those that failed, and deltas that may have found no document.
+func (a *applier) send(ctx context.Context, commands []command) ([]failure, error) {
+	var failed []failure
+	for _, c := range commands {
+		cmd, start := c.build()
+		res, err := a.writer.write(ctx, c.coll.Destination.DB, cmd, start)
+		if err != nil {
+			return nil, err
+		}
+		bad := map[int]bool{}
+		for _, e := range res.errors {
+			if e.index >= 0 && e.index < len(c.statements) {
+				bad[e.index] = true
+				failed = append(failed, failure{coll: c.coll, key: c.statements[e.index].key, err: e})
+			}
+		}
+		if c.kind == deltas && res.n < int64(len(c.statements)-len(bad)) {
+			for i, s := range c.statements { // the reply does not say which
+				if !bad[i] {
+					failed = append(failed, failure{coll: c.coll, key: s.key})
+				}
+			}
+		}
+	}
+	return failed, nil
+}
+
+// A failure is a statement without the effect it should have had.
+type failure struct {
+	coll *shardferry.Collection
+	key  bson.Raw
+	err  statementError // its code is zero if nothing was matched
+}
+
+// appendDocumentOptions completes the options of a command that writes whole
+// documents: they are taken as the source has them.
+func appendDocumentOptions(cmd []byte, emptyTimestamp bool) []byte {
+	cmd = bsoncore.AppendBooleanElement(cmd, "bypassDocumentValidation", true)
+	if emptyTimestamp {
+		// Else the server replaces Timestamp(0, 0) by its clock; MongoDB 8.0.
+		cmd = bsoncore.AppendBooleanElement(cmd, "bypassEmptyTsReplacement", true)
+	}
+	return cmd
+}

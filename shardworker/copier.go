@@ -1,0 +1,185 @@
+package shardworker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+// A copier runs copy tasks one after the other. While it writes one batch it
+// reads the next.
+type copier struct {
+	ledger *ledger
+	tasks  *taskBoard
+	lanes  []*lane
+	from   finder
+	writer *writer
+	keys   keyer
+	log    *slog.Logger
+
+	batchDocs  int
+	batchBytes int
+	progressed func() // asks for a report soon
+}
+
+// run takes tasks until ctx ends.
+func (c *copier) run(ctx context.Context) error {
+	for {
+		t, added := c.tasks.take()
+		if added != nil {
+			select {
+			case <-added:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			continue
+		}
+		if err := c.copyTask(ctx, t); err != nil {
+			return fmt.Errorf("copy task %d: %w", t.ID, err)
+		}
+	}
+}
+
+// copyTask reads batches and writes them, in order. It returns early, without a
+// word, when the collection is dropped.
+func (c *copier) copyTask(ctx context.Context, t shardferry.CopyTask) error {
+	g, ctx := errgroup.WithContext(ctx)
+	batches := make(chan *batch) // one is written, one waits here
+	s := newBatchReader(c, t)
+	g.Go(func() error {
+		defer close(batches)
+		return s.run(ctx, batches)
+	})
+	g.Go(func() error {
+		progress := shardferry.TaskProgress{ID: t.ID, Resume: t.Resume, Docs: t.Docs, Bytes: t.Bytes}
+		for b := range batches {
+			if err := c.land(ctx, b, &progress); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// land writes a batch, repairs what was overtaken, and notes the progress.
+func (c *copier) land(ctx context.Context, b *batch, progress *shardferry.TaskProgress) error {
+	retry, err := c.insert(ctx, b)
+	if err != nil {
+		return err
+	}
+	overtaken := c.ledger.landed(b.active, b.upTo, !b.last)
+	for i := range b.docs {
+		if _, ok := overtaken[laneHash(b.coll, b.docs[i])]; ok {
+			retry = append(retry, i)
+		}
+	}
+	if err := c.repair(ctx, b, retry); err != nil {
+		return err
+	}
+	if b.last {
+		c.ledger.release(b.active)
+	}
+	if b.restart {
+		progress.Docs, progress.Bytes = 0, 0
+	}
+	progress.Docs += int64(b.fresh)
+	progress.Bytes += int64(b.size)
+	progress.Done = b.end
+	if b.resume != nil {
+		progress.Resume = b.resume
+	}
+	c.tasks.advance(*progress)
+	c.progressed()
+	return nil
+}
+
+// insert writes the documents of a batch. Those that exist stay as they are: a
+// later image came with an event or a repair. It returns which documents have to
+// be repaired.
+func (c *copier) insert(ctx context.Context, b *batch) (repair []int, err error) {
+	for _, cmd := range b.inserts() {
+		bytes, start := cmd.build(b)
+		res, err := c.writer.write(ctx, b.coll.Destination.DB, bytes, start)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range res.errors {
+			if !c.settled(b, e) {
+				repair = append(repair, cmd.from+e.index)
+			}
+		}
+		if b.coll.Capped && len(res.errors) > 0 {
+			// Ordered, so the first error ended it: go on after that document.
+			more, err := c.insertRest(ctx, b, cmd.from+res.errors[0].index+1, cmd.to)
+			if err != nil {
+				return nil, err
+			}
+			repair = append(repair, more...)
+		}
+	}
+	return repair, nil
+}
+
+// insertRest inserts documents of a capped collection one by one, in order.
+func (c *copier) insertRest(ctx context.Context, b *batch, from, to int) (repair []int, err error) {
+	for i := from; i < to; i++ {
+		bytes, start := insertCommand{from: i, to: i + 1}.build(b)
+		res, err := c.writer.write(ctx, b.coll.Destination.DB, bytes, start)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range res.errors {
+			if !c.settled(b, e) {
+				repair = append(repair, i)
+			}
+		}
+	}
+	return repair, nil
+}
+
+// settled reports whether a document whose insert failed is on the destination
+// for certain: its _id is taken, and on the source an _id names one document.
+// Where the shard key is another one, the _id may be taken by a document that
+// has just left another shard.
+func (c *copier) settled(b *batch, e statementError) bool {
+	if e.code != mongoconn.CodeDuplicateKey || b.coll.Collated {
+		return false
+	}
+	return onlyID(b.index) && (len(e.keyPattern) == 0 || onlyID(e.keyPattern))
+}
+
+// repair has documents of a batch read again, each in its lane, and waits until
+// that is done.
+func (c *copier) repair(ctx context.Context, b *batch, which []int) error {
+	waiting := map[int]bool{}
+	for _, i := range which {
+		waiting[i] = true
+	}
+	landed := make(chan struct{}, len(waiting))
+	for i := range waiting {
+		doc := b.docs[i]
+		j := &job{
+			coll: b.coll,
+			ev:   event{kind: kindPut, time: b.active.readAt, key: documentKey(b.index, doc), body: doc},
+			hash: laneHash(b.coll, doc),
+			done: func() { landed <- struct{}{} },
+		}
+		if err := c.lanes[j.hash%uint64(len(c.lanes))].send(ctx, j); err != nil {
+			return err
+		}
+	}
+	for range len(waiting) {
+		select {
+		case <-landed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}

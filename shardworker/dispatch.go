@@ -1,0 +1,138 @@
+package shardworker
+
+import (
+	"context"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/keyhash"
+)
+
+// inFlightBytes bounds the events that wait in lanes. One event of any size is
+// always let through.
+const inFlightBytes = 64 << 20
+
+// A job is one thing for a lane to do: apply an event, or read a document again.
+type job struct {
+	coll   *shardferry.Collection
+	ev     event // of a repair only time and key are set
+	hash   uint64
+	reread bool // read the source instead of applying what the event says
+	ticket uint64
+	done   func() // of a repair for a copy batch; nil for an event
+}
+
+func (j *job) size() int { return len(j.ev.raw) + 256 }
+
+// A dispatcher takes the events of the stream in order and hands each to the
+// lane of its key. It stops at what it may not pass.
+type dispatcher struct {
+	ledger *ledger
+	lanes  []*lane
+	budget *semaphore.Weighted
+}
+
+// run hands on what the reader sends until ctx ends.
+func (d *dispatcher) run(ctx context.Context, in <-chan chunk) error {
+	for {
+		select {
+		case c := <-in:
+			for _, ev := range c.events {
+				if err := d.dispatch(ctx, ev); err != nil {
+					return err
+				}
+			}
+			d.ledger.pass(c.seen)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (d *dispatcher) dispatch(ctx context.Context, ev event) error {
+	for {
+		j, wait := d.ledger.admit(ev)
+		if wait == nil {
+			if j == nil {
+				return nil
+			}
+			if err := d.budget.Acquire(ctx, budgetOf(j)); err != nil {
+				return context.Cause(ctx)
+			}
+			return d.laneOf(j).send(ctx, j)
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func budgetOf(j *job) int64 { return int64(min(j.size(), inFlightBytes)) }
+
+func (d *dispatcher) laneOf(j *job) *lane { return d.lanes[j.hash%uint64(len(d.lanes))] }
+
+// laneHash is the hash that chooses the lane of a document: that of its _id. In
+// a capped collection all share a lane, because their order is kept.
+func laneHash(coll *shardferry.Collection, key []byte) uint64 {
+	id := idOf(key)
+	switch {
+	case coll.Capped:
+		return keyhash.ID(uuidValue(coll.UUID))
+	case coll.Collated:
+		return keyhash.Collated(id)
+	}
+	return keyhash.ID(id)
+}
+
+// admit decides about the next event: it is handed on as a job, needs nothing
+// (both results nil), or has to wait for another assignment.
+func (l *ledger) admit(ev event) (*job, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.frontier.pass(shardferry.Pred(ev.time))
+	if b := l.plan.Barrier; b != nil && ev.time.After(b.Time) {
+		return nil, l.block(ev)
+	}
+	switch ev.kind {
+	case kindIgnored:
+		return l.handOver(nil)
+	case kindSchema:
+		change := ev.schemaChange(l.shard)
+		if l.plan.Resolved.Covers(change) {
+			l.schema = nil
+			return l.handOver(nil)
+		}
+		if l.schema == nil {
+			l.schema = &change
+			l.hurry()
+		}
+		return nil, l.block(ev)
+	}
+	coll := l.target(ev.uuid)
+	switch {
+	case coll == nil: // the change that makes it known is on its way
+		return nil, l.block(ev)
+	case coll.Dropped:
+		return l.handOver(nil)
+	}
+	j := &job{coll: coll, ev: ev, hash: laneHash(coll, ev.key), reread: l.mustReread(ev)}
+	j.ticket = l.frontier.begin(ev.time)
+	l.handed = shardferry.LaterOf(l.handed, ev.time)
+	l.record(ev.uuid, j.hash)
+	return l.handOver(j)
+}
+
+func (l *ledger) handOver(j *job) (*job, <-chan struct{}) {
+	l.blocked = shardferry.ClusterTime{}
+	return j, nil
+}
+
+// block notes that the stream stands before ev.
+func (l *ledger) block(ev event) <-chan struct{} {
+	l.blocked = ev.time
+	l.hurryIfReady()
+	return l.replaced
+}

@@ -1,0 +1,68 @@
+package shardworker
+
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+)
+
+// maxImages bounds the memory of one lane; what is forgotten costs repairs, never
+// correctness.
+const maxImages = 1 << 16
+
+// images remembers what a lane's repairs have put. The document of a key is then
+// newer than the events that are still to come: those it includes are skipped,
+// and deltas it may include are repaired again, because a delta applied to a
+// newer document can change the order of its fields.
+type images struct {
+	byKey map[imageKey]image
+	// newest is not before any image; forgotten not before any that was let go.
+	newest    shardferry.ClusterTime
+	forgotten shardferry.ClusterTime
+}
+
+type imageKey struct {
+	uuid shardferry.UUID
+	key  string
+}
+
+type image struct {
+	includes shardferry.ClusterTime // every event at or before it
+	upTo     shardferry.ClusterTime // no event after it
+}
+
+// put notes that the document of key was read between two cluster times.
+func (m *images) put(coll *shardferry.Collection, key bson.Raw, im image) {
+	if m.byKey == nil || len(m.byKey) >= maxImages {
+		m.byKey = map[imageKey]image{}
+		m.forgotten = m.newest
+	}
+	m.byKey[imageKey{coll.UUID, string(key)}] = im
+	m.newest = shardferry.LaterOf(m.newest, im.upTo)
+}
+
+// forget notes that the document of key is exactly what an event made it.
+func (m *images) forget(coll *shardferry.Collection, key bson.Raw) {
+	if len(m.byKey) > 0 {
+		delete(m.byKey, imageKey{coll.UUID, string(key)})
+	}
+}
+
+// contain reports whether the document of key includes the event at t.
+func (m *images) contain(coll *shardferry.Collection, key bson.Raw, t shardferry.ClusterTime) bool {
+	if t.After(m.newest) {
+		return false
+	}
+	im, ok := m.byKey[imageKey{coll.UUID, string(key)}]
+	return ok && !t.After(im.includes)
+}
+
+// maybeNewer reports whether the document of key may include the event at t.
+func (m *images) maybeNewer(coll *shardferry.Collection, key bson.Raw, t shardferry.ClusterTime) bool {
+	if t.After(m.newest) {
+		m.byKey = nil // the lane has passed every image
+		return false
+	}
+	im, ok := m.byKey[imageKey{coll.UUID, string(key)}]
+	return !t.After(m.forgotten) || (ok && !t.After(im.upTo))
+}

@@ -1,0 +1,201 @@
+package shardworker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/keyhash"
+)
+
+const (
+	// repairDocs bounds the documents held in memory by one step of repairs.
+	repairDocs = 32
+	// repairReads bounds the reads of one lane that run at a time.
+	repairReads = 8
+)
+
+// A repair makes the document of one key on the destination what it is on the
+// source now: it is put or deleted. It runs in the key's lane, so that no event
+// of the key is applied between its read and its write, and it reads at or after
+// the time of every event the lane has applied.
+type repair struct {
+	coll *shardferry.Collection
+	key  bson.Raw
+	byID bool // the key is not known: repair every document of its _id
+}
+
+// A found is what a repair has read.
+type found struct {
+	repair
+	doc  bson.Raw // nil: the source has no such document
+	upTo shardferry.ClusterTime
+}
+
+func (a *applier) repairAll(ctx context.Context, repairs []repair) error {
+	repairs = distinct(repairs)
+	for len(repairs) > 0 {
+		n := min(len(repairs), repairDocs)
+		if err := a.repairSome(ctx, repairs[:n]); err != nil {
+			return err
+		}
+		repairs = repairs[n:]
+	}
+	return nil
+}
+
+func distinct(repairs []repair) []repair {
+	if len(repairs) < 2 {
+		return repairs
+	}
+	seen := map[imageKey]bool{}
+	out := repairs[:0]
+	for _, r := range repairs {
+		k := imageKey{r.coll.UUID, string(r.key)}
+		if !seen[k] || r.byID {
+			seen[k] = true
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (a *applier) repairSome(ctx context.Context, repairs []repair) error {
+	at := a.last
+	read, err := a.readAll(ctx, repairs, at)
+	if err != nil {
+		return err
+	}
+	var strays, writes writeSet
+	for _, f := range read {
+		a.addPut(f, &strays, &writes)
+	}
+	failed, err := a.send(ctx, append(strays.commands(), writes.commands()...))
+	if err != nil {
+		return err
+	}
+	var resolved shardferry.ClusterTime
+	for _, f := range failed {
+		upTo, err := a.resolve(ctx, f, at)
+		if err != nil {
+			return err
+		}
+		resolved = shardferry.LaterOf(resolved, upTo)
+	}
+	for _, f := range read {
+		a.images.put(f.coll, a.keys.identity(f.key), image{includes: at, upTo: shardferry.LaterOf(f.upTo, resolved)})
+	}
+	a.repairs += len(read)
+	return nil
+}
+
+// addPut adds the statement that makes f true on the destination.
+func (a *applier) addPut(f found, strays, writes *writeSet) {
+	if f.doc == nil {
+		writes.add(f.coll, statement{kind: deletes, key: f.key, size: len(f.key)})
+		return
+	}
+	key := a.keys.ofDocument(f.coll, f.key, f.doc)
+	if !a.keys.sourceSharded && len(f.coll.ShardKey) > 0 {
+		// The source tells documents apart by _id alone, the destination does not.
+		strays.add(f.coll, statement{kind: deletes, key: key, strayOf: key, size: 2 * len(key)})
+	}
+	writes.add(f.coll, statement{kind: puts, key: key, doc: f.doc, size: len(f.doc)})
+}
+
+// readAll reads the documents of repairs from the source, several at a time.
+func (a *applier) readAll(ctx context.Context, repairs []repair, at shardferry.ClusterTime) ([]found, error) {
+	var mu sync.Mutex
+	var out []found
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(repairReads)
+	for _, group := range grouped(repairs, a.keys) {
+		g.Go(func() error {
+			read, err := a.readGroup(ctx, group, at)
+			mu.Lock()
+			defer mu.Unlock()
+			out = append(out, read...)
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
+// grouped puts repairs into groups that one find can serve: by _id where that is
+// the whole key on the source and no two keys could be taken for each other,
+// else one by one.
+func grouped(repairs []repair, keys keyer) [][]repair {
+	var out [][]repair
+	together := map[shardferry.UUID]int{}
+	used := map[imageKey]bool{}
+	for _, r := range repairs {
+		id := keys.identity(r.key)
+		hash := imageKey{r.coll.UUID, fmt.Sprint(keyhash.Key(id))}
+		if !onlyID(id) || r.coll.Collated || used[hash] {
+			out = append(out, []repair{r})
+			continue
+		}
+		used[hash] = true
+		at, ok := together[r.coll.UUID]
+		if !ok {
+			at = len(out)
+			together[r.coll.UUID] = at
+			out = append(out, nil)
+		}
+		out[at] = append(out[at], r)
+	}
+	return out
+}
+
+func (a *applier) readGroup(ctx context.Context, group []repair, at shardferry.ClusterTime) ([]found, error) {
+	first := group[0]
+	q := query{coll: first.coll, filter: filter(a.keys.identity(first.key)), at: at}
+	switch {
+	case first.byID:
+		q.filter = filter(build(func(dst []byte) []byte { return keyhash.AppendElement(dst, "_id", idOf(first.key)) }))
+	case len(group) > 1:
+		q.filter = idsFilter(group)
+	default:
+		q.limit = 1
+	}
+	docs, upTo, err := a.reread.all(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if first.byID {
+		out := make([]found, 0, len(docs))
+		for _, d := range docs {
+			out = append(out, found{repair: repair{coll: first.coll, key: a.keys.ofDocument(first.coll, first.key, d)}, doc: d, upTo: upTo})
+		}
+		return out, nil
+	}
+	byHash := map[uint64]bson.Raw{}
+	for _, d := range docs {
+		byHash[keyhash.ID(idOf(d))] = d
+	}
+	out := make([]found, 0, len(group))
+	for _, r := range group {
+		out = append(out, found{repair: r, doc: byHash[keyhash.ID(idOf(r.key))], upTo: upTo})
+	}
+	return out, nil
+}
+
+// idsFilter gives {_id: {$in: [...]}}.
+func idsFilter(group []repair) bson.Raw {
+	ids := build(func(dst []byte) []byte {
+		for i, r := range group {
+			dst = keyhash.AppendElement(dst, fmt.Sprint(i), idOf(r.key))
+		}
+		return dst
+	})
+	in := build(func(dst []byte) []byte {
+		return keyhash.AppendElement(dst, "$in", bson.RawValue{Type: bson.TypeArray, Value: ids})
+	})
+	return build(func(dst []byte) []byte {
+		return keyhash.AppendElement(dst, "_id", bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: in})
+	})
+}

@@ -1,0 +1,192 @@
+package shardworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+// readTimeout limits one command that reads documents.
+const readTimeout = 60 * time.Second
+
+// A finder opens find cursors on a cluster. It may be called from several
+// goroutines.
+type finder interface {
+	find(ctx context.Context, db string, cmd bson.Raw, batchDocs int) (cursor, error)
+}
+
+// A cursor gives the documents of a find. It is used by one goroutine.
+type cursor interface {
+	// batch returns the next documents, none at the end. They stay valid.
+	batch(ctx context.Context) ([]bson.Raw, error)
+	// exhausted reports whether batch has nothing more to give.
+	exhausted() bool
+	// clock returns a cluster time that is not before what was read so far.
+	clock() shardferry.ClusterTime
+	// close ends the cursor on the server too. It is called once.
+	close(ctx context.Context)
+}
+
+// A clientFinder reads through the driver, each cursor in a session of its own.
+type clientFinder struct{ client *mongo.Client }
+
+func (f clientFinder) find(ctx context.Context, db string, cmd bson.Raw, batchDocs int) (cursor, error) {
+	s, err := f.client.StartSession(options.Session().SetCausalConsistency(false))
+	if err != nil {
+		return nil, fmt.Errorf("start a session: %w", err)
+	}
+	cur, err := f.client.Database(db).RunCommandCursor(mongo.NewSessionContext(ctx, s), cmd)
+	if err != nil {
+		s.EndSession(ctx)
+		return nil, err
+	}
+	cur.SetBatchSize(int32(batchDocs))
+	return &clientCursor{cur: cur, session: s}, nil
+}
+
+type clientCursor struct {
+	cur     *mongo.Cursor
+	session *mongo.Session
+}
+
+func (c *clientCursor) batch(ctx context.Context) ([]bson.Raw, error) {
+	if !c.cur.Next(mongo.NewSessionContext(ctx, c.session)) {
+		return nil, c.cur.Err()
+	}
+	docs := make([]bson.Raw, 0, c.cur.RemainingBatchLength()+1)
+	docs = append(docs, c.cur.Current)
+	for c.cur.RemainingBatchLength() > 0 && c.cur.Next(ctx) {
+		docs = append(docs, c.cur.Current)
+	}
+	return docs, c.cur.Err()
+}
+
+func (c *clientCursor) exhausted() bool { return c.cur.ID() == 0 && c.cur.RemainingBatchLength() == 0 }
+
+func (c *clientCursor) clock() shardferry.ClusterTime { return sessionClock(c.session) }
+
+func (c *clientCursor) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	// A cursor that cannot be closed times out on the server.
+	_ = c.cur.Close(mongo.NewSessionContext(ctx, c.session))
+	c.session.EndSession(ctx)
+}
+
+// sessionClock returns the cluster time that a session has seen.
+func sessionClock(s *mongo.Session) shardferry.ClusterTime {
+	var t shardferry.ClusterTime
+	if inner, ok := s.ClusterTime().Lookup("$clusterTime").DocumentOK(); ok {
+		t.T, t.I, _ = inner.Lookup("clusterTime").TimestampOK()
+	}
+	if op := s.OperationTime(); op != nil {
+		t = shardferry.LaterOf(t, *op)
+	}
+	return t
+}
+
+// A reread reads single documents from the source as they are at a cluster time
+// or later, through the routers, so that no orphans are seen.
+type reread struct {
+	from finder
+	log  *slog.Logger
+}
+
+// A query is a find on a source collection.
+type query struct {
+	coll   *shardferry.Collection
+	filter bson.Raw
+	at     shardferry.ClusterTime
+	limit  int
+}
+
+// all returns every document that q finds, and a cluster time that none of them
+// is newer than. It follows the collection when it was renamed.
+func (r reread) all(ctx context.Context, q query) (docs []bson.Raw, upTo shardferry.ClusterTime, err error) {
+	ns, byUUID := q.coll.Source, true
+	err = mongoconn.Retry(ctx, r.log, "read "+q.coll.Source.String()+" again", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		docs, upTo, err = r.once(ctx, q, ns, byUUID)
+		if mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) && byUUID {
+			// It has another name by now, or it is gone: dropped, where the drop
+			// will arrive, or resharded, where the name holds the documents.
+			if name := actualCollection(err); name != "" && name != ns.Coll {
+				ns.Coll = name
+			} else {
+				byUUID = false
+			}
+			docs, upTo, err = r.once(ctx, q, ns, byUUID)
+		}
+		return err
+	})
+	return docs, upTo, err
+}
+
+func (r reread) once(ctx context.Context, q query, ns shardferry.Namespace, byUUID bool) ([]bson.Raw, shardferry.ClusterTime, error) {
+	cmd := build(func(dst []byte) []byte {
+		dst = bsoncore.AppendStringElement(dst, "find", ns.Coll)
+		dst = bsoncore.AppendDocumentElement(dst, "filter", q.filter)
+		if q.limit > 0 {
+			dst = bsoncore.AppendInt64Element(dst, "limit", int64(q.limit))
+		}
+		if q.coll.Collated {
+			dst = appendSimpleCollation(dst)
+		}
+		if byUUID {
+			dst = bsoncore.AppendBinaryElement(dst, "collectionUUID", 4, q.coll.UUID[:])
+		}
+		return appendReadConcern(dst, q.at)
+	})
+	cur, err := r.from.find(ctx, ns.DB, cmd, 0)
+	if err != nil {
+		return nil, shardferry.ClusterTime{}, err
+	}
+	defer cur.close(ctx)
+	var docs []bson.Raw
+	for {
+		more, err := cur.batch(ctx)
+		if err != nil {
+			return nil, shardferry.ClusterTime{}, err
+		}
+		docs = append(docs, more...)
+		if len(more) == 0 || cur.exhausted() {
+			return docs, cur.clock(), nil
+		}
+	}
+}
+
+func actualCollection(err error) string {
+	var se mongo.CommandError
+	if !errors.As(err, &se) {
+		return ""
+	}
+	name, _ := se.Raw.Lookup("actualCollection").StringValueOK()
+	return name
+}
+
+// appendReadConcern asks for what a majority holds at t or later.
+func appendReadConcern(dst []byte, t shardferry.ClusterTime) []byte {
+	i, dst := bsoncore.AppendDocumentElementStart(dst, "readConcern")
+	dst = bsoncore.AppendStringElement(dst, "level", "majority")
+	if !t.IsZero() {
+		dst = bsoncore.AppendTimestampElement(dst, "afterClusterTime", t.T, t.I)
+	}
+	return closeDocument(dst, i)
+}
+
+func appendSimpleCollation(dst []byte) []byte {
+	return bsoncore.AppendDocumentElement(dst, "collation", build(func(dst []byte) []byte {
+		return bsoncore.AppendStringElement(dst, "locale", "simple")
+	}))
+}

@@ -1,0 +1,204 @@
+package shardworker
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+const (
+	// awaitTime is how long the server waits for events before it answers with
+	// an empty batch; the position of an idle shard moves as often.
+	awaitTime = 500 * time.Millisecond
+
+	reopenPause     = 100 * time.Millisecond
+	reopenPauseLong = 5 * time.Second
+)
+
+// A chunk is what one reply of the stream brings.
+type chunk struct {
+	events []event
+	seen   shardferry.ClusterTime // every event at or before it has been returned
+}
+
+// A reader tails the change stream of one shard from a cluster time, and opens
+// it again after transient errors. No event is left out or given twice.
+type reader struct {
+	shard   shardferry.ShardID
+	client  *mongo.Client
+	sharded bool
+	ledger  *ledger
+	log     *slog.Logger
+
+	seen  shardferry.ClusterTime // all at or before it has been passed on
+	last  shardferry.ClusterTime // of the last event passed on
+	count int                    // events passed on with that time
+
+	opened bool
+}
+
+// errStreamClosed reports that the server ended the cursor without an error.
+var errStreamClosed = errors.New("the server closed the change stream")
+
+// run passes chunks to out until ctx ends or the stream cannot be continued. It
+// returns shardferry.ErrOplogWindowExceeded if the position has left the oplog.
+func (r *reader) run(ctx context.Context, out chan<- chunk) error {
+	pause := reopenPause
+	for {
+		before := r.seen
+		err := r.tail(ctx, out)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case mongoconn.IsCode(err, mongoconn.CodeChangeStreamHistoryLost, mongoconn.CodeCappedPositionLost):
+			return fmt.Errorf("change stream from %v: %w: %w", r.start(), shardferry.ErrOplogWindowExceeded, err)
+		case !resumable(err):
+			return fmt.Errorf("change stream from %v: %w", r.start(), err)
+		}
+		if r.seen.After(before) {
+			pause = reopenPause
+		}
+		r.log.LogAttrs(ctx, slog.LevelWarn, "change stream interrupted", slog.Any("error", err), slog.Duration("pause", pause))
+		if err := mongoconn.Sleep(ctx, pause); err != nil {
+			return err
+		}
+		pause = min(2*pause, reopenPauseLong)
+	}
+}
+
+// resumable reports whether opening the stream again at a time can help. A
+// token that is not found says nothing about the time.
+func resumable(err error) bool {
+	return errors.Is(err, errStreamClosed) || mongoconn.Classify(err) == mongoconn.Transient ||
+		mongoconn.IsCode(err, mongoconn.CodeChangeStreamFatal, mongoconn.CodeCursorNotFound, mongoconn.CodeQueryPlanKilled)
+}
+
+// start returns the first cluster time that has not been passed on completely.
+func (r *reader) start() shardferry.ClusterTime {
+	if r.count > 0 && r.last.After(r.seen) {
+		return r.last
+	}
+	return shardferry.Succ(r.seen)
+}
+
+// tail opens the stream once and reads until it fails.
+func (r *reader) tail(ctx context.Context, out chan<- chunk) error {
+	session, err := r.client.StartSession(options.Session().SetCausalConsistency(false))
+	if err != nil {
+		return fmt.Errorf("start a session: %w", err)
+	}
+	defer session.EndSession(context.WithoutCancel(ctx))
+
+	from := r.start()
+	stream, err := r.client.Watch(mongo.NewSessionContext(ctx, session), mongo.Pipeline{}, r.options(from))
+	if err != nil {
+		return err
+	}
+	defer closeStream(ctx, stream)
+	if !r.opened {
+		// The shard answered, so that its clock is known: whatever a former epoch
+		// read of this stream is not newer.
+		r.ledger.setHorizon(sessionClock(session))
+		r.opened = true
+	}
+	skip := 0
+	if from.Equal(r.last) {
+		skip = r.count
+	}
+	for {
+		c, err := r.next(ctx, stream, &skip)
+		if err != nil {
+			return err
+		}
+		select {
+		case out <- c:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (r *reader) options(from shardferry.ClusterTime) *options.ChangeStreamOptionsBuilder {
+	o := options.ChangeStream().SetShowExpandedEvents(true).SetStartAtOperationTime(&from).SetMaxAwaitTime(awaitTime)
+	if r.sharded {
+		o.SetCustom(bson.M{"$_passthroughToShard": bson.D{{"shard", string(r.shard)}}})
+	}
+	return o
+}
+
+func closeStream(ctx context.Context, stream *mongo.ChangeStream) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	// A cursor that cannot be closed times out on the server.
+	_ = stream.Close(ctx)
+}
+
+// next waits for one reply. The first skip events of it were passed on before
+// the stream was opened again.
+func (r *reader) next(ctx context.Context, stream *mongo.ChangeStream, skip *int) (chunk, error) {
+	var c chunk
+	for ok := stream.TryNext(ctx); ok; ok = stream.RemainingBatchLength() > 0 && stream.TryNext(ctx) {
+		ev, err := parseEvent(append(bson.Raw(nil), stream.Current...))
+		if err != nil {
+			return chunk{}, err
+		}
+		if *skip > 0 && ev.time.Equal(r.last) {
+			*skip--
+			continue
+		}
+		*skip = 0
+		if !ev.time.Equal(r.last) {
+			r.last, r.count = ev.time, 0
+		}
+		ev.index = r.count
+		r.count++
+		c.events = append(c.events, ev)
+	}
+	if err := stream.Err(); err != nil {
+		return chunk{}, err
+	}
+	if len(c.events) == 0 && stream.ID() == 0 {
+		return chunk{}, errStreamClosed
+	}
+	at, err := tokenTime(stream.ResumeToken())
+	if err != nil {
+		return chunk{}, err
+	}
+	// Whatever stands in the token, further events of its own time may follow.
+	r.seen = shardferry.LaterOf(r.seen, shardferry.Pred(at))
+	c.seen = r.seen
+	return c, nil
+}
+
+// tokenTime reads the cluster time in a resume token: after the type byte 0x82
+// stand eight bytes, seconds first (server: pipeline/resume_token.cpp).
+func tokenTime(token bson.Raw) (shardferry.ClusterTime, error) {
+	data, ok := token.Lookup("_data").StringValueOK()
+	if !ok || len(data) < 18 || !strings.HasPrefix(data, "82") {
+		return shardferry.ClusterTime{}, fmt.Errorf("a resume token of unknown form: %v", token)
+	}
+	b, err := hex.DecodeString(data[2:18])
+	if err != nil {
+		return shardferry.ClusterTime{}, fmt.Errorf("a resume token of unknown form: %w", err)
+	}
+	var t shardferry.ClusterTime
+	for i, c := range b {
+		if i < 4 {
+			t.T = t.T<<8 | uint32(c)
+		} else {
+			t.I = t.I<<8 | uint32(c)
+		}
+	}
+	return t, nil
+}

@@ -86,38 +86,29 @@ func (ix *Index) Range(eq []bson.RawValue, low, high *bson.RawValue, lowIncl, hi
 	return s
 }
 
-// interval returns the scan's bounds as [low, high); "" for high means no end.
-// It is empty (ok false) if nothing can lie within.
-func (s *ScanSpec) interval() (low, high string, ok bool) {
-	if s.Min != nil {
-		low, ok = string(s.Min), true
-		if !s.MinIncl {
-			low, ok = successor(s.Min)
-		}
-		if !ok {
-			return "", "", false
-		}
-	}
-	if s.Max == nil {
-		return low, "", true
-	}
-	high = string(s.Max)
-	if s.MaxIncl {
-		high, _ = successor(s.Max)
-		return low, high, high == "" || low < high
-	}
-	return low, high, low < high
-}
+// The bytes around everything that begins with a bound and goes on with another
+// value, the end of the key or the end of the entry. A string that the bound's
+// last value is only the beginning of goes on with 0x00 (descending) or 0xff.
+const (
+	beforeValue = "\x01"
+	afterValue  = "\xff"
+)
 
-// successor returns the smallest string after all those that begin with
-// prefix; not ok if there is none.
-func successor(prefix []byte) (string, bool) {
-	for i := len(prefix) - 1; i >= 0; i-- {
-		if prefix[i] != 0xff {
-			next := append([]byte(nil), prefix[:i+1]...)
-			next[i]++
-			return string(next), true
-		}
+// interval returns the bounds of a scan of ix as [low, high); "" for high means
+// no end.
+func (s *ScanSpec) interval(ix *Index) (low, high string) {
+	before := beforeValue
+	if ix.isID() {
+		before = "" // ascending, and its entries may end where the bound does
 	}
-	return "", false
+	place := func(bound []byte, below bool) string {
+		switch {
+		case bound == nil:
+			return ""
+		case below:
+			return string(bound) + before
+		}
+		return string(bound) + afterValue
+	}
+	return place(s.Min, s.MinIncl), place(s.Max, !s.MaxIncl)
 }

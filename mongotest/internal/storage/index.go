@@ -34,9 +34,9 @@ type indexField struct {
 }
 
 // indexData is what an index contains. An entry's key is the encoded values,
-// followed by the record id except in the _id index; its value is the record
-// id. Encoded values are prefix-free, so that the entries of one key are those
-// that begin with it.
+// followed by an end byte and the record id except in the _id index; its value
+// is the record id. Up to the end byte keys are prefix-free, so that the entries
+// of one key are those that begin with it.
 type indexData struct {
 	entries  btree.Map[string, int64]
 	bytes    int64

@@ -15,10 +15,16 @@ import (
 
 // Codes of the server's key generator that have no name.
 const (
-	codeHashedArray      mongoerr.Code = 16766
-	codeAmbiguousField   mongoerr.Code = 16746
-	codeParallelArrays   mongoerr.Code = 171 // CannotIndexParallelArrays
-	recordIDSuffixLength               = 8
+	codeHashedArray    mongoerr.Code = 16766
+	codeAmbiguousField mongoerr.Code = 16746
+	codeParallelArrays mongoerr.Code = 171 // CannotIndexParallelArrays
+)
+
+const (
+	recordIDSuffixLength = 8
+	// endOfKey ends every key but those of the _id index. It makes keys
+	// prefix-free and orders strings that differ only in a NUL at the end.
+	endOfKey = 0x04
 )
 
 // A keygen computes the keys of one document in one index, as the server does:
@@ -241,6 +247,9 @@ func (g *keygen) emit(cs []cursor) {
 			v = value.Int64(hashkey.Hash(v))
 		}
 		buf = keystring.Append(buf, v, f.desc)
+	}
+	if !g.ix.isID() {
+		buf = append(buf, endOfKey)
 	}
 	key := string(buf)
 	g.keys = append(g.keys, key)

@@ -165,6 +165,33 @@ func TestScansAreOrderedAndBounded(t *testing.T) {
 	assert.True(t, mongoerr.Is(err, mongoerr.BadValue), "%v", err)
 }
 
+// A string that is the beginning of another one is another key.
+func TestStringsThatContinueAreOtherKeys(t *testing.T) {
+	w := withCollection(t)
+	require.NoError(t, w.index(
+		keySpec("up", value.D("a", 1), "unique", true),
+		keySpec("down", value.D("a", -1), "unique", true),
+		keySpec("both", value.D("a", -1, "_id", 1)),
+	))
+	require.NoError(t, w.insert(doc("a\x00\x00", "a", "a\x00\x00"), doc("a\x00", "a", "a\x00"), doc("a", "a", "a"), doc("b", "a", "b")))
+	up := []string{`"a"`, "\"a\x00\"", "\"a\x00\x00\"", `"b"`}
+	for index, want := range map[string][]string{
+		"_id_": up, "up": up, "down": {up[3], up[2], up[1], up[0]}, "both": {up[3], up[2], up[1], up[0]},
+	} {
+		assert.Equal(t, want, w.ids(ScanSpec{Index: index}), index)
+		_ = w.e.View(func(tx *Tx) error {
+			ix := tx.Collection("db.c").Index(index)
+			v := value.String("a\x00")
+			assert.Equal(t, up[1:2], w.ids(ix.Range([]bson.RawValue{v}, nil, nil, false, false)), index)
+			assert.ElementsMatch(t, up[:1], w.ids(ix.Range(nil, nil, &v, false, false)), index)
+			assert.ElementsMatch(t, up[:2], w.ids(ix.Range(nil, nil, &v, false, true)), index)
+			assert.ElementsMatch(t, up[2:], w.ids(ix.Range(nil, &v, nil, false, false)), index)
+			assert.ElementsMatch(t, up[1:], w.ids(ix.Range(nil, &v, nil, true, false)), index)
+			return nil
+		})
+	}
+}
+
 // A scan that is resumed after each record sees all of them, in both
 // directions, even if the record it stood at is gone.
 func TestScansResume(t *testing.T) {

@@ -40,7 +40,7 @@ func (tx *Tx) Scan(c *Collection, s ScanSpec) iter.Seq2[Key, Rec] {
 		ix = c.IDIndex()
 	}
 	if ix != nil {
-		return func(yield func(Key, Rec) bool) { scanIndex(c, ix.data, s, yield) }
+		return func(yield func(Key, Rec) bool) { scanIndex(c, ix, s, yield) }
 	}
 	return func(yield func(Key, Rec) bool) {
 		if s.Index == "" {
@@ -75,11 +75,9 @@ func scanRecords(c *Collection, s ScanSpec, yield func(Key, Rec) bool) {
 }
 
 // scanIndex scans in the order of an index.
-func scanIndex(c *Collection, data *indexData, s ScanSpec, yield func(Key, Rec) bool) {
-	low, high, ok := s.interval()
-	if !ok {
-		return
-	}
+func scanIndex(c *Collection, ix *Index, s ScanSpec, yield func(Key, Rec) bool) {
+	low, high := s.interval(ix)
+	entries := &ix.data.entries
 	at, again := s.Resume.Entry, true
 	visit := func(entry string, rid int64) bool {
 		switch {
@@ -103,13 +101,13 @@ func scanIndex(c *Collection, data *indexData, s ScanSpec, yield func(Key, Rec) 
 		again = false
 		switch {
 		case !s.Reverse:
-			data.entries.Ascend(max(low, at), visit)
+			entries.Ascend(max(low, at), visit)
 		case at == "" && high == "":
-			data.entries.Reverse(visit)
+			entries.Reverse(visit)
 		case at == "" || high != "" && high < at:
-			data.entries.Descend(high, visit)
+			entries.Descend(high, visit)
 		default:
-			data.entries.Descend(at, visit)
+			entries.Descend(at, visit)
 		}
 	}
 }

@@ -62,8 +62,8 @@ func (m *Merge) Next(ctx context.Context, maxDocs, maxBytes int, wait time.Durat
 	}
 	b := newBatch(maxDocs, maxBytes)
 	deadline := time.Now().Add(wait)
-	first := true // the first round only asks for what is there already
-	for !m.closed {
+	more := true // ask for what is there already before waiting for anything
+	for !m.closed && m.err == nil {
 		if m.err = m.drain(ctx, b); m.err != nil {
 			break
 		}
@@ -72,17 +72,15 @@ func (m *Merge) Next(ctx context.Context, maxDocs, maxBytes int, wait time.Durat
 			break
 		}
 		remaining := time.Until(deadline)
-		if remaining <= 0 && !first {
+		if remaining <= 0 && !more {
 			break
 		}
-		if err := m.fetch(ctx, m.roundWait(first, remaining)); err != nil {
+		if more, err = m.fetch(ctx, m.roundWait(more, remaining)); err != nil {
 			if ctx.Err() != nil {
 				return nil, nil, false, context.Cause(ctx)
 			}
 			m.err = err
-			break
 		}
-		first = false
 	}
 	if m.err != nil && !b.done() {
 		return nil, nil, false, m.err
@@ -103,10 +101,11 @@ func (m *Merge) ended() bool {
 	return len(m.remotes) > 0
 }
 
-// roundWait returns how long the shards may wait in the next round.
-func (m *Merge) roundWait(first bool, remaining time.Duration) time.Duration {
+// roundWait returns how long the shards may wait in the next round: not at all
+// as long as they have something.
+func (m *Merge) roundWait(more bool, remaining time.Duration) time.Duration {
 	switch {
-	case first || remaining < 0:
+	case more || remaining < 0:
 		return 0
 	case len(m.remotes) > 1:
 		return min(remaining, maxRemoteWait)
@@ -163,25 +162,30 @@ func (m *Merge) pop(slowest *remote) (event, bool) {
 }
 
 // fetch asks the shards whose events are used up for more, all at once, and
-// returns when the last has answered.
-func (m *Merge) fetch(ctx context.Context, wait time.Duration) error {
-	var asked sync.WaitGroup
-	errs := make([]error, len(m.remotes))
-	for i, r := range m.remotes {
-		if !r.closed && len(r.docs) == 0 {
-			asked.Go(func() { errs[i] = r.fetch(ctx, wait) })
-		}
-	}
-	asked.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
+// returns when the last has answered: whether any event has come.
+func (m *Merge) fetch(ctx context.Context, wait time.Duration) (more bool, err error) {
 	if len(m.remotes) == 0 {
-		return sleep(ctx, wait)
+		return false, sleep(ctx, wait)
 	}
-	return nil
+	var asked []*remote
+	for _, r := range m.remotes {
+		if !r.closed && len(r.docs) == 0 {
+			asked = append(asked, r)
+		}
+	}
+	var answers sync.WaitGroup
+	errs := make([]error, len(asked))
+	for i, r := range asked {
+		answers.Go(func() { errs[i] = r.fetch(ctx, wait) })
+	}
+	answers.Wait()
+	for i, r := range asked {
+		if errs[i] != nil {
+			return false, errs[i]
+		}
+		more = more || len(r.docs) > 0
+	}
+	return more, nil
 }
 
 // sleep waits for d or the end of ctx.

@@ -69,6 +69,9 @@ func (p *collMod) indexOption(key string, v bson.RawValue) (bson.RawValue, error
 		}
 		return p.flag(key, v, p.changed.Hidden)
 	case "prepareUnique":
+		if p.changed.Unique {
+			return v, nil // it has nothing to prepare
+		}
 		return p.flag(key, v, p.changed.prepareUnique)
 	case "unique":
 		return p.unique(v)

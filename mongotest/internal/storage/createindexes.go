@@ -77,8 +77,6 @@ func (c *Collection) newIndexes(specs []bson.Raw) ([]*Index, error) {
 		case ix.Name == idIndexName:
 			return nil, mongoerr.New(mongoerr.BadValue, "The index name '_id_' is reserved for the _id index, which must "+
 				"have key pattern {_id: 1}, found key: %s", render(ix.Key))
-		case ix.expireAfter != nil && c.Capped():
-			return nil, mongoerr.New(mongoerr.CannotCreateIndex, "Cannot create TTL index on a capped collection")
 		case len(c.indexes)+len(added) >= maxIndexes:
 			return nil, mongoerr.New(mongoerr.CannotCreateIndex, "add index fails, too many indexes for %s key:%s",
 				c.NS, render(ix.Key))

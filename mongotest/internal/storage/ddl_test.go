@@ -154,6 +154,8 @@ func TestAnIndexBecomesUnique(t *testing.T) {
 	reply, err := w.collMod("index", unique)
 	require.NoError(t, err)
 	assert.Equal(t, bson.D{{Key: "unique_new", Value: true}}, reply)
+	_, err = w.collMod("index", value.D("name", "a_1", "prepareUnique", true))
+	require.NoError(t, err, "a unique index has nothing to prepare")
 	_ = w.e.View(func(tx *Tx) error {
 		assert.Equal(t, `{ v: 2, key: { a: 1 }, name: "a_1", unique: true }`, render(tx.Collection("db.c").Index("a_1").Spec))
 		return nil

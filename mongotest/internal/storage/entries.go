@@ -45,7 +45,7 @@ func applyOps(ops []*oplog.Entry, m Meta) []*oplog.Entry {
 		} else if len(out) > 0 {
 			o = value.Append(o, "count", value.Int64(int64(len(ops))))
 		}
-		e := &oplog.Entry{Op: oplog.Command, NS: "admin.$cmd", O: finishDoc(o), Txn: m.Txn, Wall: m.Now}
+		e := &oplog.Entry{Op: oplog.Command, NS: "admin.$cmd", O: finishDoc(o), Txn: m.Txn}
 		e.Inner = images(rest[:n])
 		out, rest = append(out, e), rest[n:]
 	}

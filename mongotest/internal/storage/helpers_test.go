@@ -23,7 +23,7 @@ func newWorld(t require.TestingT) *world {
 	return &world{t: t, e: NewEngine(log, clock), log: log}
 }
 
-// with returns a world with an empty collection db.c.
+// withCollection returns a world with an empty collection db.c.
 func withCollection(t *testing.T, options ...any) *world {
 	w := newWorld(t)
 	w.must(func(tx *Tx) error {
@@ -94,11 +94,12 @@ func (w *world) entries() []string {
 	return out
 }
 
-// id returns {_id: i, ...}.
+// doc returns {_id: id, ...}.
 func doc(id any, pairs ...any) bson.Raw {
 	return value.D(append([]any{"_id", id}, pairs...)...)
 }
 
+// keySpec returns an element of createIndexes.
 func keySpec(name string, key bson.Raw, options ...any) bson.Raw {
 	return value.D(append([]any{"key", key, "name", name}, options...)...)
 }

@@ -17,6 +17,7 @@ import (
 type Transaction struct {
 	e    *Engine
 	meta Meta
+	read bson.Timestamp // of the snapshot
 
 	mu      sync.Mutex
 	cat     *catalog // the snapshot with the changes; copy on write
@@ -31,18 +32,22 @@ type Transaction struct {
 }
 
 // Begin opens a transaction for the session m.Txn on a snapshot of the current
-// data. The caller ends it with Commit or Abort.
+// data. The caller ends it with Commit or Abort. Of m only Txn counts.
 func (e *Engine) Begin(m Meta) *Transaction {
 	m.Txn.Multi = true
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return &Transaction{
-		e: e, meta: m, cat: e.cat.snapshot(),
+		e: e, meta: m, read: e.log.Last(), cat: e.cat.snapshot(),
 		writes:  make(map[value.UUID]map[int64]bool),
 		created: make(map[value.UUID]bool),
 		uses:    make(map[value.UUID]bool),
 	}
 }
+
+// ReadTime returns the time of the snapshot: it has exactly the changes that the
+// oplog had at that time.
+func (t *Transaction) ReadTime() bson.Timestamp { return t.read }
 
 // Do runs fn on the transaction's data. If fn returns an error, what it did in
 // this call is undone and the error returned as it is; the transaction stays

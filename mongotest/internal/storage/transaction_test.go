@@ -112,7 +112,9 @@ func TestConflictsInTransactions(t *testing.T) {
 func TestATransactionSeesItsSnapshotAndItsOwnWrites(t *testing.T) {
 	w := uniqueWorld(t)
 	txn := w.begin(7)
+	assert.Equal(t, w.log.Last(), txn.ReadTime())
 	require.NoError(t, w.insert(doc(3, "a", 3)))
+	assert.True(t, w.log.Last().After(txn.ReadTime()))
 	require.NoError(t, txn.Do(func(tx *Tx) error {
 		c := tx.Collection("db.c")
 		require.Equal(t, int64(2), c.Count())

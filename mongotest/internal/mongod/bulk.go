@@ -1,6 +1,8 @@
 package mongod
 
 import (
+	"slices"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
@@ -85,12 +87,7 @@ func (op *operation) writeTarget(tx *storage.Tx, coll string, create bool) (*sto
 // the whole command instead.
 func (w *bulk) fail(i int, err error) error {
 	e := mongoerr.From(err)
-	switch e.Code {
-	case mongoerr.WriteConflict, mongoerr.CommandNotSupportedOnView, mongoerr.InvalidNamespace,
-		mongoerr.OperationNotSupportedInTransaction:
-		return e
-	}
-	if endsCommand(e.Code) {
+	if endsCommand(e.Code) || slices.Contains(transient, e.Code) {
 		return e
 	}
 	w.errors = append(w.errors, writeError(i, e))
@@ -102,7 +99,8 @@ func (w *bulk) fail(i int, err error) error {
 // rather than one of its statements.
 func endsCommand(c mongoerr.Code) bool {
 	switch c {
-	case mongoerr.Interrupted, mongoerr.InterruptedDueToReplStateChange, mongoerr.MaxTimeMSExpired,
+	case mongoerr.CommandNotSupportedOnView, mongoerr.InvalidNamespace, mongoerr.OperationNotSupportedInTransaction,
+		mongoerr.Interrupted, mongoerr.InterruptedDueToReplStateChange, mongoerr.MaxTimeMSExpired,
 		mongoerr.ClientDisconnect, mongoerr.CursorKilled, mongoerr.InterruptedAtShutdown:
 		return true
 	default:

@@ -32,8 +32,7 @@ type cursor struct {
 	user      string
 	feed      feed
 	isStream  bool
-	tailable  bool
-	await     bool // tailable with awaitData, or a change stream
+	await     bool // tailable with awaitData, or a change stream: a getMore waits
 	noTimeout bool
 	at        bson.Timestamp // of a snapshot read, zero for others
 

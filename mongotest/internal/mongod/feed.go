@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
 	"github.com/shardferry/shardferry/mongotest/internal/changestream"
@@ -141,15 +142,25 @@ func (f streamFeed) fill(ctx context.Context, b *batch) (bool, error) {
 	return closed, nil
 }
 
-// reply renders the batch as the cursor document of a reply.
+// reply renders the batch as the cursor document of a reply, in one buffer: it
+// may be large.
 func (b *batch) reply(field, ns string, id int64, at bson.Timestamp) bson.Raw {
-	pairs := []any{field, arrayOf(b.docs)}
+	const rest = 256 // everything but the documents
+	dst := make([]byte, 0, b.bytes+len(b.docs)*4+len(b.token)+len(ns)+rest)
+	outer, dst := bsoncore.AppendDocumentStart(dst)
+	inner, dst := bsoncore.AppendDocumentElementStart(dst, "cursor")
+	array, dst := bsoncore.AppendArrayElementStart(dst, field)
+	for i, d := range b.docs {
+		dst = bsoncore.AppendDocumentElement(dst, value.IndexName(i), bsoncore.Document(d))
+	}
+	dst = endDoc(dst, array)
 	if b.token != nil {
-		pairs = append(pairs, "postBatchResumeToken", b.token)
+		dst = bsoncore.AppendDocumentElement(dst, "postBatchResumeToken", bsoncore.Document(b.token))
 	}
 	if !at.IsZero() {
-		pairs = append(pairs, "atClusterTime", at)
+		dst = bsoncore.AppendTimestampElement(dst, "atClusterTime", at.T, at.I)
 	}
-	pairs = append(pairs, "id", id, "ns", ns)
-	return value.D("cursor", value.D(pairs...))
+	dst = bsoncore.AppendInt64Element(dst, "id", id)
+	dst = bsoncore.AppendStringElement(dst, "ns", ns)
+	return endDoc(endDoc(dst, inner), outer)
 }

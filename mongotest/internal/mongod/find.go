@@ -28,7 +28,6 @@ type findCommand struct {
 	tailable   bool
 	await      bool
 	natural    naturalScan
-	returnKey  bool
 	showRecord bool
 }
 
@@ -115,7 +114,7 @@ func (op *operation) openFind(f findCommand) (*cursor, error) {
 	if f.limit > 0 {
 		feed.left = f.limit
 	}
-	c := &cursor{ns: op.req.DB + "." + f.coll, number: noNumber, feed: feed, tailable: f.tailable, await: f.await}
+	c := &cursor{ns: op.req.DB + "." + f.coll, number: noNumber, feed: feed, await: f.await}
 	c.noTimeout = op.args().bool("noCursorTimeout", false)
 	var view *storage.Collection
 	err = op.view(func(tx *storage.Tx) error {
@@ -205,7 +204,7 @@ func (op *operation) cursorView() viewer {
 	case op.txn != nil:
 		return op.txn.inner.View
 	case op.snapshot != nil:
-		return op.snapshot.View
+		return snapshotView(op.snapshot)
 	default:
 		return op.node.cfg.Engine.View
 	}

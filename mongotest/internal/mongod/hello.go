@@ -12,12 +12,11 @@ import (
 
 // The limits every server announces (server-facts 7.2).
 const (
-	maxBSONObjectSize   = 16 << 20
-	maxMessageSize      = 48_000_000
-	maxWriteBatchSize   = 100_000
-	sessionTimeoutMins  = 30
-	replSetVersion      = 1
-	internalSizeAllowed = maxBSONObjectSize + 16<<10 // BSONObjMaxInternalSize
+	maxBSONObjectSize  = 16 << 20
+	maxMessageSize     = 48_000_000
+	maxWriteBatchSize  = 100_000
+	sessionTimeoutMins = 30
+	replSetVersion     = 1
 )
 
 // runHello answers hello and its old names. With topologyVersion and

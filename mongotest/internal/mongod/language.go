@@ -7,7 +7,6 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
-	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // A language compiles the filters and projections of one command, with its
@@ -25,21 +24,10 @@ func (op *operation) language(let bson.Raw) (*language, error) {
 	if isEmpty(let) {
 		return l, nil
 	}
-	var pairs []any
-	for name, v := range value.Elements(let) {
-		e, err := aggregate.CompileExpr(v)
-		if err != nil {
-			return nil, err
-		}
-		got, missing, err := e.Eval(emptyDoc(), l.vars)
-		if err != nil {
-			return nil, err
-		}
-		if !missing {
-			pairs = append(pairs, name, got)
-		}
+	var err error
+	if l.let, err = aggregate.EvalLet(let, l.vars); err != nil {
+		return nil, err
 	}
-	l.let = value.D(pairs...)
 	l.vars = aggregate.NewVars(l.let, now, ts)
 	return l, nil
 }

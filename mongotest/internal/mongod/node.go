@@ -41,7 +41,8 @@ type Faults struct {
 	Before, After func(req *command.Request) error
 }
 
-// New returns a node. It starts nothing: Run does the background work.
+// New returns a node, and makes its engine check validators. It starts nothing:
+// Run does the background work.
 func New(c Config) *Node {
 	c = c.withDefaults()
 	n := &Node{
@@ -53,6 +54,7 @@ func New(c Config) *Node {
 		block:     newWriteBlock(),
 		reelect:   make(chan electionOrder, 1),
 	}
+	c.Engine.SetValidator(fulfils)
 	n.params = newParameters(c, n.version)
 	n.cursors = newCursorTable()
 	n.sessions = newSessionTable()
@@ -97,13 +99,11 @@ func (n *Node) SetShardKey(ns string, key bson.Raw) error {
 	})
 }
 
-// Handle answers one command. See command.Handler.
+// Handle answers one command. See command.Handler. With an error too it
+// returns a response, for the times that every reply carries.
 func (n *Node) Handle(ctx context.Context, req *command.Request) (*command.Response, error) {
 	body, err := n.answer(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	return &command.Response{Body: body, OperationTime: n.cfg.Log.Last(), ClusterTime: n.cfg.Clock.Now()}, nil
+	return &command.Response{Body: body, OperationTime: n.cfg.Log.Last(), ClusterTime: n.cfg.Clock.Now()}, err
 }
 
 func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, error) {

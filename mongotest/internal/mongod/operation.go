@@ -133,7 +133,7 @@ func (op *operation) view(fn func(*storage.Tx) error) error {
 	case op.txn != nil:
 		return op.txn.inner.View(fn)
 	case op.snapshot != nil:
-		return op.snapshot.View(fn)
+		return snapshotView(op.snapshot)(fn)
 	default:
 		return op.node.cfg.Engine.View(fn)
 	}

@@ -125,7 +125,7 @@ func (p *parameters) enabled(name string) bool {
 var genericArgs = []string{
 	"$db", "lsid", "txnNumber", "$clusterTime", "$readPreference", "$configTime", "$topologyTime", "$audit", "$client",
 	"comment", "maxTimeMS", "maxTimeMSOpOnly", "readConcern", "writeConcern", "apiVersion", "apiStrict", "apiDeprecationErrors",
-	"autocommit", "startTransaction", "stmtId", "stmtIds", "databaseVersion", "shardVersion", "operationSessionInfo", "$audit",
+	"autocommit", "startTransaction", "stmtId", "stmtIds", "databaseVersion", "shardVersion",
 	"help", "rawData", "mayBypassWriteBlocking", "collectionUUID",
 }
 

@@ -128,6 +128,17 @@ func (t *snapshotTable) take(n *Node) (*storage.Transaction, bson.Timestamp) {
 	}
 }
 
+// snapshotView reads a snapshot for as long as its history is kept.
+func snapshotView(data *storage.Transaction) viewer {
+	return func(fn func(*storage.Tx) error) error {
+		err := data.View(fn)
+		if mongoerr.Is(err, mongoerr.NoSuchTransaction) {
+			return mongoerr.New(mongoerr.SnapshotTooOld, "Read timestamp is older than the oldest available timestamp.")
+		}
+		return err
+	}
+}
+
 // expire drops the snapshots taken before then: minSnapshotHistoryWindow.
 func (t *snapshotTable) expire(then time.Time) {
 	t.mu.Lock()

@@ -30,20 +30,11 @@ func without(doc bson.Raw, drop func(name string) bool) bson.Raw {
 			dst = value.Append(dst, name, v)
 		}
 	}
-	dst = append(dst, 0)
-	return bsoncore.UpdateLength(dst, i, int32(len(dst))-i)
+	return endDoc(dst, i)
 }
 
-// arrayOf returns docs as an array value.
-func arrayOf(docs []bson.Raw) bson.RawValue {
-	n := 16
-	for _, d := range docs {
-		n += len(d) + 12
-	}
-	i, dst := bsoncore.AppendArrayStart(make([]byte, 0, n))
-	for k, d := range docs {
-		dst = bsoncore.AppendDocumentElement(dst, value.IndexName(k), bsoncore.Document(d))
-	}
+// endDoc ends a document or an array that began at index i.
+func endDoc(dst []byte, i int32) []byte {
 	dst = append(dst, 0)
-	return value.Array(bsoncore.UpdateLength(dst, i, int32(len(dst))-i))
+	return bsoncore.UpdateLength(dst, i, int32(len(dst))-i)
 }

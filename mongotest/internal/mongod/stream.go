@@ -36,7 +36,7 @@ func (op *operation) openStream(a aggregateCommand) (*cursor, error) {
 	}
 	return &cursor{
 		ns: op.req.DB + "." + a.coll, number: noNumber, feed: streamFeed{stream: s},
-		isStream: true, tailable: true, await: true,
+		isStream: true, await: true,
 	}, nil
 }
 

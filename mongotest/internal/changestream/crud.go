@@ -75,17 +75,16 @@ func (m *maker) view(op *operation) *draft {
 	id, _ := key.Lookup("_id").StringValueOK()
 	d := &draft{ns: m.filter.lookup(id), uuid: op.uuid, view: true}
 	definition := op.o
-	switch {
-	case op.op == oplog.Insert:
-		d.kind = typeCreate
-		d.nsType = "view"
+	if op.op == oplog.Delete {
+		d.kind = typeDrop
+		return d
+	}
+	if op.op == oplog.Insert {
+		d.kind, d.nsType = typeCreate, "view"
 		if on, _ := op.o.Lookup("viewOn").StringValueOK(); strings.HasPrefix(on, "system.buckets.") {
 			d.nsType = "timeseries"
 		}
-	case op.op == oplog.Delete:
-		d.kind = typeDrop
-		return d
-	default:
+	} else {
 		d.kind = typeModify
 		if isDelta(op.o) {
 			definition, _ = m.catalog.LookupDoc(op.uuid, key)

@@ -12,13 +12,13 @@ func (m *maker) command(op *operation) *draft {
 		return nil
 	}
 	name := first.Key()
-	if op.fromMigrate && !(m.spec.ShowSystemEvents && (name == "create" || name == "createIndexes")) {
+	if op.fromMigrate && !m.showsMigrated(name) {
 		return nil
 	}
 	db := m.filter.lookup(op.ns).db
 	switch name {
 	case "dropDatabase":
-		return m.dropDatabase(op, db)
+		return m.dropDatabase(db)
 	case "renameCollection":
 		return m.rename(op)
 	}
@@ -39,6 +39,12 @@ func (m *maker) command(op *operation) *draft {
 		return nil
 	}
 	return d
+}
+
+// showsMigrated reports whether the stream shows a command that was logged for a
+// migration.
+func (m *maker) showsMigrated(name string) bool {
+	return m.spec.ShowSystemEvents && (name == "create" || name == "createIndexes")
 }
 
 // describe fills in what the expanded events say; false for commands that make
@@ -80,7 +86,7 @@ func stateBefore(op *operation) []byte {
 
 // dropDatabase is seen by streams of databases and clusters; a collection's
 // stream has seen the drop of its collection before.
-func (m *maker) dropDatabase(_ *operation, db string) *draft {
+func (m *maker) dropDatabase(db string) *draft {
 	if m.spec.Scope == ScopeCollection || !m.filter.seesDB(db) {
 		return nil
 	}

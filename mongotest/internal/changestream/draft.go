@@ -53,11 +53,11 @@ func (d *draft) isClassic() bool {
 
 // invalidates reports whether the event ends a stream of this scope.
 func (d *draft) invalidates(scope Scope) bool {
-	switch scope {
-	case ScopeCollection:
-		return d.kind == typeDrop || d.kind == typeRename || d.kind == typeDropDatabase
-	case ScopeDatabase:
-		return d.kind == typeDropDatabase
+	switch d.kind {
+	case typeDrop, typeRename:
+		return scope == ScopeCollection
+	case typeDropDatabase:
+		return scope != ScopeCluster
 	}
 	return false
 }

@@ -41,9 +41,8 @@ func (t *eventToken) invalidate() {
 // all but some numbers and symbols. Only the common types count as plain.
 func isPlain(doc bson.Raw) bool {
 	for _, v := range value.Elements(doc) {
-		switch v.Type {
-		case bson.TypeObjectID, bson.TypeString, bson.TypeInt32, bson.TypeBinary, bson.TypeDateTime, bson.TypeBoolean, bson.TypeNull:
-		default:
+		if t := v.Type; t != bson.TypeObjectID && t != bson.TypeString && t != bson.TypeInt32 &&
+			t != bson.TypeBinary && t != bson.TypeDateTime && t != bson.TypeBoolean {
 			return false
 		}
 	}

@@ -43,7 +43,7 @@ func TestTransactionsBecomeOneEventPerOperation(t *testing.T) {
 	for _, e := range got {
 		assert.Equal(t, log.Last(), timestamp(e))
 		assert.Equal(t, int64(7), e.Lookup("txnNumber").Int64())
-		assert.Equal(t, lsid(), bson.Raw(e.Lookup("lsid").Document()))
+		assert.Equal(t, lsid(), e.Lookup("lsid").Document())
 	}
 	resumed, _ := rest(t, open(t, log, specOn(t, "db", "c", "resumeAfter", id(got[0]))))
 	assert.True(t, equalDocs(got[1:], resumed), "the index counts operations the stream does not see")

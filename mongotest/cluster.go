@@ -13,6 +13,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/mongod"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
 	"github.com/shardferry/shardferry/mongotest/internal/wire"
 )
 
@@ -87,6 +88,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 		return err
 	}
 	defer close(c.stopped)
+	for _, m := range c.members() {
+		m.initiate()
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range c.members() {
 		g.Go(func() error {
@@ -102,12 +106,21 @@ func (c *Cluster) Run(ctx context.Context) error {
 			if err := c.catalog.Init(ctx); err != nil {
 				return ended(ctx, fmt.Errorf("mongotest: sharding catalog: %w", err))
 			}
+			for _, r := range c.routers {
+				r.clock.Advance(c.config.node.Clock().Now()) // a router reads the catalog first
+			}
 		}
 		close(c.ready)
 		c.accept(ctx)
 		return nil
 	})
 	return g.Wait()
+}
+
+// initiate writes what the oplog of every replica set begins with.
+func (m *member) initiate() {
+	m.node.Log().Noop(value.D("msg", "initiating set"))
+	m.node.Log().Noop(value.D("msg", "new primary"))
 }
 
 func (c *Cluster) start() error {

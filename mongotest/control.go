@@ -91,6 +91,7 @@ func (c *Cluster) TruncateOplog(shard string, before bson.Timestamp) error {
 }
 
 // ClusterTime returns the latest time that any process of the cluster knows.
+// Others may not have heard of it: what a client does next may be earlier.
 func (c *Cluster) ClusterTime() bson.Timestamp {
 	var latest bson.Timestamp
 	for _, m := range c.members() {

@@ -112,6 +112,7 @@ func (e *encoder) fixed(v bson.RawValue) {
 		e.dst = binary.BigEndian.AppendUint64(e.dst, little(v.Value)^1<<63)
 	case bson.TypeTimestamp:
 		e.dst = binary.BigEndian.AppendUint64(e.dst, little(v.Value))
+	default: // the type byte is all
 	}
 }
 

@@ -21,8 +21,8 @@ func parseBits(op string, arg bson.RawValue) (predicate, error) {
 		set: op == "$bitsAllSet" || op == "$bitsAnySet",
 		all: op == "$bitsAllSet" || op == "$bitsAllClear",
 	}
-	switch {
-	case arg.Type == bson.TypeArray:
+	switch arg.Type {
+	case bson.TypeArray:
 		for _, e := range value.Elements(bson.Raw(arg.Value)) {
 			i, ok := wholeNumber(e)
 			if !ok || i < 0 || i > maxBitPosition {
@@ -30,7 +30,7 @@ func parseBits(op string, arg bson.RawValue) (predicate, error) {
 			}
 			t.positions = append(t.positions, uint(i))
 		}
-	case arg.Type == bson.TypeBinary:
+	case bson.TypeBinary:
 		_, data, _ := arg.BinaryOK()
 		for i := range uint(len(data) * 8) {
 			if data[i/8]>>(i%8)&1 == 1 {

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/shardferry/shardferry/api"
+)
+
+// settings are the options of sync, from flags, environment or a file. Flags
+// win over the environment, and both over the file.
+type settings struct {
+	Source          string        `yaml:"source"`
+	SourceFile      string        `yaml:"sourceFile"`
+	Destination     string        `yaml:"destination"`
+	DestinationFile string        `yaml:"destinationFile"`
+	DataDir         string        `yaml:"dataDir"`
+	APIAddr         string        `yaml:"apiAddr"`
+	CommitBudget    time.Duration `yaml:"commitBudget"`
+	Lanes           int           `yaml:"lanes"`
+	Copiers         int           `yaml:"copiers"`
+	Irreversible    bool          `yaml:"irreversible"`
+	LogLevel        string        `yaml:"logLevel"`
+}
+
+func settingsFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "source", Usage: "URI of the cluster to move", EnvVars: []string{"SHARDFERRY_SOURCE"}},
+		&cli.StringFlag{Name: "source-file", Usage: "file that holds this URI, so that no password is on the command line"},
+		&cli.StringFlag{Name: "destination", Usage: "URI of the empty cluster to move to", EnvVars: []string{"SHARDFERRY_DESTINATION"}},
+		&cli.StringFlag{Name: "destination-file", Usage: "file that holds this URI"},
+		&cli.StringFlag{Name: "data-dir", Usage: "where the state is kept; the same directory continues", Value: "shardferry-data", EnvVars: []string{"SHARDFERRY_DATA_DIR"}},
+		&cli.StringFlag{Name: "api-addr", Usage: "where to listen for commands", Value: api.DefaultAddr, EnvVars: []string{"SHARDFERRY_API_ADDR"}},
+		&cli.StringFlag{Name: "config", Usage: "YAML file with these settings (source, destination, dataDir, apiAddr, ...)"},
+		&cli.DurationFlag{Name: "commit-budget", Usage: "how long a commit may block writes before it is given up", Value: 5 * time.Minute},
+		&cli.IntFlag{Name: "lanes", Usage: "appliers of change events for each shard", Value: 8},
+		&cli.IntFlag{Name: "copiers", Usage: "ranges copied at a time for each shard", Value: 4},
+		&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
+		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "warn"},
+	}
+}
+
+func readSettings(c *cli.Context) (settings, error) {
+	var s settings
+	if path := c.String("config"); path != "" {
+		if err := s.load(path); err != nil {
+			return s, usage("%w", err)
+		}
+	}
+	take(c, "source", c.String, &s.Source)
+	take(c, "source-file", c.String, &s.SourceFile)
+	take(c, "destination", c.String, &s.Destination)
+	take(c, "destination-file", c.String, &s.DestinationFile)
+	take(c, "data-dir", c.String, &s.DataDir)
+	take(c, "api-addr", c.String, &s.APIAddr)
+	take(c, "commit-budget", c.Duration, &s.CommitBudget)
+	take(c, "lanes", c.Int, &s.Lanes)
+	take(c, "copiers", c.Int, &s.Copiers)
+	take(c, "irreversible", c.Bool, &s.Irreversible)
+	take(c, "log-level", c.String, &s.LogLevel)
+	for _, u := range []struct {
+		name, file string
+		uri        *string
+	}{{"source", s.SourceFile, &s.Source}, {"destination", s.DestinationFile, &s.Destination}} {
+		if err := uriFromFile(u.name, u.file, c.IsSet(u.name), u.uri); err != nil {
+			return s, usage("%w", err)
+		}
+	}
+	return s, s.validate()
+}
+
+// take copies a flag into the settings if it was given, or if the file left the
+// setting empty.
+func take[T comparable](c *cli.Context, flag string, get func(string) T, into *T) {
+	var zero T
+	if c.IsSet(flag) || *into == zero {
+		*into = get(flag)
+	}
+}
+
+func (s *settings) load(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	dec := yaml.NewDecoder(f)
+	dec.KnownFields(true)
+	if err := dec.Decode(s); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("--config %s cannot be read as settings; its text is withheld because it may hold a password: check the names and types of its fields", path)
+	}
+	return nil
+}
+
+func uriFromFile(name, file string, given bool, uri *string) error {
+	if file == "" {
+		return nil
+	}
+	if given {
+		return fmt.Errorf("--%s and --%s-file: give only one of them", name, name)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("--%s-file: %w", name, err)
+	}
+	*uri = strings.TrimSpace(string(b))
+	return nil
+}
+
+func (s *settings) validate() error {
+	switch {
+	case s.Source == "":
+		return usage("--source is missing: give the URI of the cluster to move")
+	case s.Destination == "":
+		return usage("--destination is missing: give the URI of the cluster to move to")
+	case s.CommitBudget < 0:
+		return usage("--commit-budget %v: want a positive duration", s.CommitBudget)
+	case s.Lanes < 0 || s.Lanes > 256:
+		return usage("--lanes %d: want 1 to 256", s.Lanes)
+	case s.Copiers < 0 || s.Copiers > 64:
+		return usage("--copiers %d: want 1 to 64", s.Copiers)
+	case s.DataDir == "":
+		return usage("--data-dir is empty: give a directory")
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shardferry/shardferry/api"
+)
+
+func addrFlag() cli.Flag {
+	return &cli.StringFlag{Name: "api-addr", Usage: "the node to talk to", Value: api.DefaultAddr, EnvVars: []string{"SHARDFERRY_API_ADDR"}}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+}
+
+// printResult prints the outcome of a command for people or for scripts.
+func printResult(c *cli.Context, v any, format string, args ...any) error {
+	if c.Bool("json") {
+		return json.NewEncoder(c.App.Writer).Encode(v)
+	}
+	_, err := fmt.Fprintf(c.App.Writer, format+"\n", args...)
+	return err
+}
+
+// controlCommand makes the command that sends one verb without parameters.
+func controlCommand(name, what string) *cli.Command {
+	return &cli.Command{
+		Name:      name,
+		Usage:     what,
+		UsageText: "shardferry " + name + " [--api-addr 127.0.0.1:27182]",
+		Flags:     []cli.Flag{addrFlag(), jsonFlag()},
+		Action: func(c *cli.Context) error {
+			if err := api.NewClient(c.String("api-addr")).Command(c.Context, name); err != nil {
+				return err
+			}
+			return printResult(c, api.Result{Success: true}, "%s accepted; see shardferry progress", name)
+		},
+	}
+}
+
+func startCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "start",
+		Usage:     "start the sync of a node that runs with --wait",
+		UsageText: "shardferry start [--irreversible]",
+		Flags: []cli.Flag{
+			addrFlag(), jsonFlag(),
+			&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
+		},
+		Action: func(c *cli.Context) error {
+			reversible := !c.Bool("irreversible")
+			req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible}
+			if err := api.NewClient(c.String("api-addr")).Start(c.Context, req); err != nil {
+				return err
+			}
+			return printResult(c, api.Result{Success: true}, "started; see shardferry progress")
+		},
+	}
+}
+
+func progressCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "progress",
+		Usage:     "show where the sync stands",
+		UsageText: "shardferry progress [--follow] [--json]",
+		Flags: []cli.Flag{
+			addrFlag(), jsonFlag(),
+			&cli.BoolFlag{Name: "follow", Usage: "go on showing it until interrupted"},
+			&cli.DurationFlag{Name: "interval", Usage: "with --follow: time between two lines", Value: time.Second},
+		},
+		Action: func(c *cli.Context) error {
+			if c.Duration("interval") <= 0 {
+				return usage("--interval %v: want a positive duration", c.Duration("interval"))
+			}
+			client := api.NewClient(c.String("api-addr"))
+			show := newDisplay(c.App.Writer, c.Bool("json"), 0)
+			tick := time.NewTicker(c.Duration("interval"))
+			defer tick.Stop()
+			for {
+				p, err := client.Progress(c.Context)
+				if err != nil {
+					return err
+				}
+				show.progress(p)
+				if !c.Bool("follow") {
+					show.endBar()
+					return nil
+				}
+				select {
+				case <-tick.C:
+				case <-c.Context.Done():
+					return nil
+				}
+			}
+		},
+	}
+}
+
+func verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "compare every document, index and option of the two clusters",
+		UsageText: "shardferry verify [--json]     (exit code 3 if they differ)",
+		Flags:     []cli.Flag{addrFlag(), jsonFlag()},
+		Action: func(c *cli.Context) error {
+			r, err := api.NewClient(c.String("api-addr")).Verify(c.Context)
+			if err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				if err := json.NewEncoder(c.App.Writer).Encode(r); err != nil {
+					return err
+				}
+			} else {
+				for _, d := range r.Differences {
+					fmt.Fprintf(c.App.Writer, "%s %s: %s: %s\n", d.NS, d.ID, d.Kind, d.Detail)
+				}
+				fmt.Fprintf(c.App.Writer, "%d documents in %d collections compared, %d bytes, %d differences\n", r.Documents, r.Collections, r.Bytes, r.Total)
+			}
+			if !r.Equal() {
+				return exitError{code: exitDifferent}
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry/internal/rehearse"
+	"github.com/shardferry/shardferry/mongotest"
+)
+
+func sandboxCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "sandbox",
+		Usage: "serve a simulated MongoDB cluster on this machine, to rehearse a move",
+		UsageText: `shardferry sandbox --shards 3 --port 27017
+   shardferry sandbox --replica-set --port 27100
+
+   Routers come first, then each shard's member and the config server, on the
+   ports that follow. Data is in memory and gone when it stops.`,
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "shards", Usage: "number of shards", Value: 2},
+			&cli.IntFlag{Name: "mongos", Usage: "number of routers", Value: 1},
+			&cli.BoolFlag{Name: "replica-set", Usage: "serve one plain replica set instead of a sharded cluster"},
+			&cli.StringFlag{Name: "host", Usage: "address to listen on", Value: "127.0.0.1"},
+			&cli.IntFlag{Name: "port", Usage: "first port", Value: 27017},
+			&cli.StringFlag{Name: "name", Usage: "name of the cluster", Value: "sandbox"},
+			&cli.StringFlag{Name: "server-version", Usage: "server version to simulate", Value: "8.0.4"},
+			&cli.IntFlag{Name: "oplog-entries", Usage: "entries of each oplog before it rolls over; 0: no bound"},
+			&cli.BoolFlag{Name: "auth", Usage: "refuse commands of clients that have not logged in"},
+			jsonFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			opts, err := sandboxOptions(c)
+			if err != nil {
+				return err
+			}
+			return serveSandbox(c, opts)
+		},
+	}
+}
+
+func sandboxOptions(c *cli.Context) (mongotest.Options, error) {
+	o := mongotest.Options{
+		Name: c.String("name"), Shards: c.Int("shards"), Mongos: c.Int("mongos"), Version: c.String("server-version"),
+		OplogEntries: c.Int("oplog-entries"), Users: rehearse.Users(), RequireAuth: c.Bool("auth"),
+		Listen: net.JoinHostPort(c.String("host"), strconv.Itoa(c.Int("port"))),
+	}
+	if p := c.Int("port"); p < 1 || p > 65000 {
+		return o, usage("--port %d: want 1 to 65000", p)
+	}
+	if c.Bool("replica-set") {
+		if c.IsSet("shards") {
+			return o, usage("--replica-set and --shards: give only one of them")
+		}
+		o.Shards, o.Mongos = 0, 0
+		return o, nil
+	}
+	if o.Shards < 1 || o.Shards > 100 {
+		return o, usage("--shards %d: want 1 to 100", o.Shards)
+	}
+	if o.Mongos < 1 || o.Mongos > 10 {
+		return o, usage("--mongos %d: want 1 to 10", o.Mongos)
+	}
+	if v := o.Version; !strings.HasPrefix(v, "8.") {
+		return o, usage("--server-version %s: only 8.0 is simulated so far", v)
+	}
+	return o, nil
+}
+
+func serveSandbox(c *cli.Context, opts mongotest.Options) error {
+	log, err := newLogger(os.Stderr, "warn", false)
+	if err != nil {
+		return err
+	}
+	opts.Logger = log
+	cluster, err := mongotest.New(opts)
+	if err != nil {
+		return usage("%w", err)
+	}
+	g, ctx := errgroup.WithContext(c.Context)
+	g.Go(func() error { return cluster.Run(ctx) })
+	g.Go(func() error {
+		select {
+		case <-cluster.Ready():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		return cluster.ListenAndServe(ctx)
+	})
+	g.Go(func() error {
+		if err := answers(ctx, cluster.Addrs()); err != nil {
+			return err
+		}
+		return announce(c, cluster)
+	})
+	err = g.Wait()
+	if errors.Is(context.Cause(c.Context), errInterrupted) {
+		return nil
+	}
+	return err
+}
+
+// answers waits until every process of the cluster takes connections.
+func answers(ctx context.Context, addrs []string) error {
+	for _, addr := range addrs {
+		for {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err == nil {
+				if err := conn.Close(); err != nil {
+					return err
+				}
+				break
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+func announce(c *cli.Context, cluster *mongotest.Cluster) error {
+	operator := rehearse.OperatorURI(cluster)
+	return printResult(c, map[string]any{"event": "ready", "uri": cluster.URI(), "operatorUri": operator, "shards": cluster.Shards()},
+		`serving %d shards; stop with Ctrl-C
+for applications:  %s
+for shardferry:    %s
+(the second one may write past a write block, which a rollback needs; another user is %s with the same password)`,
+		len(cluster.Shards()), cluster.URI(), operator, rehearse.AppName)
+}

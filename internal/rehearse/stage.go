@@ -1,0 +1,88 @@
+package rehearse
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/mongotest"
+)
+
+// The users of every simulated cluster. The operator may write past a write
+// block, an application may not.
+const (
+	OperatorName = "shardferry"
+	AppName      = "app"
+	Password     = "rehearsal"
+)
+
+// Users returns the users of a simulated cluster.
+func Users() []mongotest.User {
+	return []mongotest.User{
+		{Name: OperatorName, Password: Password, DB: "admin", Roles: []mongotest.Role{{Role: "root", DB: "admin"}}},
+		{Name: AppName, Password: Password, DB: "admin", Roles: []mongotest.Role{{Role: "readWriteAnyDatabase", DB: "admin"}}},
+	}
+}
+
+// A Stage is two simulated clusters between which something is rehearsed.
+type Stage struct {
+	Source      *mongotest.Cluster
+	Destination *mongotest.Cluster
+}
+
+// NewStage makes two clusters; 0 shards make a plain replica set. They do not
+// run yet.
+func NewStage(sourceShards, destinationShards int, log *slog.Logger) (*Stage, error) {
+	src, err := mongotest.New(mongotest.Options{Name: "source", Shards: sourceShards, Users: Users(), Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	dst, err := mongotest.New(mongotest.Options{Name: "destination", Shards: destinationShards, Users: Users(), Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	return &Stage{Source: src, Destination: dst}, nil
+}
+
+// Run runs both clusters until ctx ends.
+func (s *Stage) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Source.Run(ctx) })
+	g.Go(func() error { return s.Destination.Run(ctx) })
+	return g.Wait()
+}
+
+// WaitReady waits until both clusters take connections.
+func (s *Stage) WaitReady(ctx context.Context) error {
+	for _, c := range []*mongotest.Cluster{s.Source, s.Destination} {
+		select {
+		case <-c.Ready():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Operator returns how the node reaches a cluster of the stage.
+func Operator(c *mongotest.Cluster) mongoconn.Config {
+	return mongoconn.Config{URI: OperatorURI(c), Dialer: c.Dialer()}
+}
+
+// OperatorURI returns the URI of a cluster for a user who may write past a
+// write block.
+func OperatorURI(c *mongotest.Cluster) string { return withUser(c.URI(), OperatorName) }
+
+// App returns a client of an application, which a write block stops.
+func App(c *mongotest.Cluster) (*mongo.Client, error) {
+	client, err := mongo.Connect(c.ClientOptions().SetAuth(options.Credential{Username: AppName, Password: Password, AuthSource: "admin"}))
+	if err != nil {
+		return nil, fmt.Errorf("connect an application: %w", err)
+	}
+	return client, nil
+}

@@ -265,8 +265,10 @@ func pow(args []bson.RawValue) (bson.RawValue, error) {
 		if r == math.Trunc(r) && math.Abs(r) < 1<<53 {
 			return number.Integer(int64(r), t), nil
 		}
+		return value.Double(r), nil
+	default:
+		return value.Double(r), nil
 	}
-	return value.Double(r), nil
 }
 
 func bits(name string, unit int64, f func(a, b int64) int64) func([]bson.RawValue) (bson.RawValue, error) {

@@ -54,8 +54,9 @@ func moment(name string, v bson.RawValue) (time.Time, error) {
 		return time.Unix(int64(t), 0).UTC(), nil
 	case bson.TypeObjectID:
 		return v.ObjectID().Timestamp().UTC(), nil
+	default:
+		return time.Time{}, mongoerr.New(16006, "can't convert from BSON type %s to Date (in %s)", rawdoc.TypeName(v.Type), name)
 	}
-	return time.Time{}, mongoerr.New(16006, "can't convert from BSON type %s to Date (in %s)", rawdoc.TypeName(v.Type), name)
 }
 
 // part makes an operator of a function of a date, given bare or as

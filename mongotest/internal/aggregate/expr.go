@@ -56,6 +56,7 @@ func compile(v bson.RawValue) (evalFunc, error) {
 		return compileObject(v.Value)
 	case bson.TypeArray:
 		return compileArray(v.Value)
+	default:
 	}
 	return literal(v), nil
 }

@@ -1,6 +1,10 @@
 package aggregate
 
-import "go.mongodb.org/mongo-driver/v2/bson"
+import (
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
 
 // ExprHook returns the function that package query calls for $expr
 // (query.Options.Expr): whether the expression is true for the document.
@@ -14,12 +18,21 @@ func ExprHook(vars Vars) func(expr bson.RawValue, doc bson.Raw) (bool, error) {
 
 // ValueHook returns the function that package query calls for an expression in
 // a projection (query.Options.Value). A missing value has type 0.
+//
+// The function is safe for concurrent use. It keeps what it has compiled: a
+// filter asks about the same few expressions for every document.
 func ValueHook(vars Vars) func(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error) {
+	var compiled sync.Map // type and bytes of the expression to evalFunc
 	return func(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error) {
-		fn, err := compile(expr)
-		if err != nil {
-			return bson.RawValue{}, err
+		key := string(append([]byte{byte(expr.Type)}, expr.Value...))
+		fn, ok := compiled.Load(key)
+		if !ok {
+			var err error
+			if fn, err = compile(expr); err != nil {
+				return bson.RawValue{}, err
+			}
+			compiled.Store(key, fn)
 		}
-		return fn(evalCtx{root: doc, vars: vars})
+		return fn.(evalFunc)(evalCtx{root: doc, vars: vars})
 	}
 }

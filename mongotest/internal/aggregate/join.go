@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -123,6 +124,7 @@ func compileLookup(spec bson.RawValue, env Env) (stage, error) {
 
 func (l *lookup) stage(in Source) Source {
 	var foreign []bson.Raw
+	var index map[string][]int
 	read := false
 	return sourceFunc(func(ctx context.Context) (bson.Raw, error) {
 		doc, err := in.Next(ctx)
@@ -137,9 +139,10 @@ func (l *lookup) stage(in Source) Source {
 			if foreign, err = Collect(ctx, src); err != nil {
 				return nil, err
 			}
+			index = l.index(foreign)
 			read = true
 		}
-		found, err := l.join(ctx, doc, foreign)
+		found, err := l.join(ctx, doc, foreign, index)
 		if err != nil {
 			return nil, err
 		}
@@ -147,14 +150,31 @@ func (l *lookup) stage(in Source) Source {
 	})
 }
 
-func (l *lookup) join(ctx context.Context, doc bson.Raw, foreign []bson.Raw) ([]bson.Raw, error) {
+// index finds the foreign documents by the values of their join field.
+func (l *lookup) index(foreign []bson.Raw) map[string][]int {
+	if l.local == "" {
+		return nil
+	}
+	index := map[string][]int{}
+	for i, f := range foreign {
+		for _, v := range joinKeys(f, l.remote) {
+			k := groupKey(v)
+			index[k] = append(index[k], i)
+		}
+	}
+	return index
+}
+
+func (l *lookup) join(ctx context.Context, doc bson.Raw, foreign []bson.Raw, index map[string][]int) ([]bson.Raw, error) {
 	if l.local != "" {
-		var matched []bson.Raw
-		wanted := joinKeys(doc, l.local)
-		for _, f := range foreign {
-			if intersects(wanted, joinKeys(f, l.remote)) {
-				matched = append(matched, f)
-			}
+		var at []int
+		for _, v := range joinKeys(doc, l.local) {
+			at = append(at, index[groupKey(v)]...)
+		}
+		slices.Sort(at)
+		matched := make([]bson.Raw, 0, len(at))
+		for _, i := range slices.Compact(at) {
+			matched = append(matched, foreign[i])
 		}
 		foreign = matched
 	}
@@ -189,17 +209,6 @@ func joinKeys(doc bson.Raw, path string) []bson.RawValue {
 		return []bson.RawValue{value.Null()}
 	}
 	return vals
-}
-
-func intersects(a, b []bson.RawValue) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if compare(x, y) == 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func compileUnionWith(spec bson.RawValue, env Env) (stage, error) {

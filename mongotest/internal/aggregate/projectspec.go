@@ -43,6 +43,7 @@ func specLeaves(prefix []string, spec bson.Raw, flags bool, out *[]specLeaf) err
 				*out = append(*out, specLeaf{path, v, true, value.Truthy(v)})
 				continue
 			}
+		default:
 		}
 		*out = append(*out, specLeaf{path: path, val: v})
 	}
@@ -61,10 +62,7 @@ func compileProject(spec bson.RawValue) (docStage, error) {
 	if len(leaves) == 0 {
 		return nil, mongoerr.New(51272, "Invalid $project :: caused by :: projection specification must have at least one field")
 	}
-	kind, err := kindOf(leaves)
-	if err != nil {
-		return nil, err
-	}
+	kind := kindOf(leaves)
 	t := &fieldTree{}
 	seenID := false
 	for _, l := range leaves {
@@ -83,8 +81,12 @@ func compileProject(spec bson.RawValue) (docStage, error) {
 			}
 		} else if kind == excluding {
 			return nil, mongoerr.New(31252, "Invalid $project :: caused by :: Cannot use an expression for field %s in an exclusion projection", strings.Join(l.path, "."))
-		} else if leaf.computed, err = compile(l.val); err != nil {
-			return nil, err
+		} else {
+			fn, err := compile(l.val)
+			if err != nil {
+				return nil, err
+			}
+			leaf.computed = fn
 		}
 		if err := t.add(l.path, leaf); err != nil {
 			return nil, err
@@ -100,22 +102,22 @@ func compileProject(spec bson.RawValue) (docStage, error) {
 
 // kindOf tells an inclusion from an exclusion by the first path that decides;
 // _id decides only if nothing else does.
-func kindOf(leaves []specLeaf) (treeKind, error) {
+func kindOf(leaves []specLeaf) treeKind {
 	for _, l := range leaves {
 		if !l.flag {
-			return including, nil
+			return including
 		}
 		if l.path[0] != "_id" {
 			if l.on {
-				return including, nil
+				return including
 			}
-			return excluding, nil
+			return excluding
 		}
 	}
 	if leaves[0].on {
-		return including, nil
+		return including
 	}
-	return excluding, nil
+	return excluding
 }
 
 func mixed(kind treeKind, l specLeaf) error {

@@ -62,8 +62,9 @@ func text(name string, v bson.RawValue) (string, error) {
 	switch v.Type {
 	case bson.TypeString, bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128, bson.TypeDateTime, bson.TypeSymbol:
 		return stringOf(v), nil
+	default:
+		return "", mongoerr.New(16007, "can't convert from BSON type %s to String (in %s)", rawdoc.TypeName(v.Type), name)
 	}
-	return "", mongoerr.New(16007, "can't convert from BSON type %s to String (in %s)", rawdoc.TypeName(v.Type), name)
 }
 
 func mapString(name string, f func(string) string) func([]bson.RawValue) (bson.RawValue, error) {

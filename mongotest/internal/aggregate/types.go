@@ -47,6 +47,7 @@ func binarySize(args []bson.RawValue) (bson.RawValue, error) {
 	case bson.TypeBinary:
 		_, data := args[0].Binary()
 		return value.Int32(int32(len(data))), nil
+	default:
 	}
 	if nullish(args[0]) {
 		return value.Null(), nil
@@ -153,6 +154,7 @@ func convert(v bson.RawValue, t bson.Type) (bson.RawValue, error) {
 			}
 			return value.ObjectID(id), nil
 		}
+	default:
 	}
 	return v, unsupported(v, t)
 }
@@ -161,8 +163,9 @@ func toText(v bson.RawValue) (bson.RawValue, error) {
 	switch v.Type {
 	case bson.TypeString, bson.TypeSymbol, bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128, bson.TypeDateTime, bson.TypeBoolean, bson.TypeObjectID:
 		return value.String(stringOf(v)), nil
+	default:
+		return v, unsupported(v, bson.TypeString)
 	}
-	return v, unsupported(v, bson.TypeString)
 }
 
 // stringOf writes a scalar as $toString does.
@@ -225,6 +228,7 @@ func toFraction(v bson.RawValue, t bson.Type) (bson.RawValue, error) {
 			return v, mongoerr.New(conversionFailure, "Failed to parse number '%s' in $convert with no onError value", v.StringValue())
 		}
 		v = d
+	default:
 	}
 	switch {
 	case !number.Is(v):
@@ -255,6 +259,7 @@ func toDate(v bson.RawValue) (bson.RawValue, error) {
 	case bson.TypeString:
 		ms, err := parseDate(v.StringValue(), "", nil)
 		return value.DateTime(ms), err
+	default:
+		return v, unsupported(v, bson.TypeDateTime)
 	}
-	return v, unsupported(v, bson.TypeDateTime)
 }

@@ -99,6 +99,7 @@ func (m *merge) options(raw map[string]bson.RawValue) error {
 			}
 			m.on = append(m.on, s)
 		}
+	default:
 	}
 	for k, v := range value.Elements(raw["let"].Value) {
 		fn, err := compile(v)

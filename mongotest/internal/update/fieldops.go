@@ -12,16 +12,13 @@ import (
 // compiler completes an op from the argument that the update gives it.
 type compiler func(o *op, path string, arg bson.RawValue) error
 
-// compilerOf returns the compiler of a modifier.
-func compilerOf(modifier string) (compiler, bool) {
-	c, ok := map[string]compiler{
-		"$set": compileSet, "$setOnInsert": compileSet, "$unset": compileUnset, "$rename": nil,
-		"$inc": compileInc, "$mul": compileMul, "$min": compileMin, "$max": compileMax,
-		"$currentDate": compileCurrentDate, "$bit": compileBit,
-		"$push": compilePush, "$addToSet": compileAddToSet, "$pop": compilePop,
-		"$pull": compilePull, "$pullAll": compilePullAll,
-	}[modifier]
-	return c, ok
+// compilers are the modifiers an update may have.
+var compilers = map[string]compiler{
+	"$set": compileSet, "$setOnInsert": compileSet, "$unset": compileUnset, "$rename": compileRename,
+	"$inc": compileInc, "$mul": compileMul, "$min": compileMin, "$max": compileMax,
+	"$currentDate": compileCurrentDate, "$bit": compileBit,
+	"$push": compilePush, "$addToSet": compileAddToSet, "$pop": compilePop,
+	"$pull": compilePull, "$pullAll": compilePullAll,
 }
 
 func compileSet(o *op, _ string, arg bson.RawValue) error {

@@ -75,7 +75,7 @@ func compileOperators(u bson.Raw, o Options) (executor, error) {
 	c := &operators{opts: o}
 	taken := &trie{}
 	for mod, args := range value.Elements(u) {
-		compile, known := compilerOf(mod)
+		compile, known := compilers[mod]
 		if !known {
 			return nil, mongoerr.New(mongoerr.FailedToParse, "Unknown modifier: %s. Expected a valid update modifier or pipeline-style update specified as an array", mod)
 		}
@@ -99,11 +99,11 @@ func compileOperators(u bson.Raw, o Options) (executor, error) {
 
 func compileOp(o *op, arg bson.RawValue, compile compiler, taken *trie) (*op, error) {
 	path := o.text
-	if o.modifier == "$rename" {
-		if err := prepareRename(o, path, arg, taken); err != nil {
-			return nil, err
-		}
-		return o, nil
+	if err := compile(o, path, arg); err != nil {
+		return nil, err
+	}
+	if o.source != nil {
+		return o, takeRename(o, path, taken)
 	}
 	var err error
 	if o.path, err = parsePath(path); err != nil {
@@ -112,7 +112,7 @@ func compileOp(o *op, arg bson.RawValue, compile compiler, taken *trie) (*op, er
 	if err := taken.add(path, o.path); err != nil {
 		return nil, err
 	}
-	return o, compile(o, path, arg)
+	return o, nil
 }
 
 // compareComponents orders path components as the server applies them:

@@ -9,9 +9,9 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
 
-// prepareRename makes o the move of a value from the field path to the one
+// compileRename makes o the move of a value from the field path to the one
 // that arg names. It runs where the destination stands in the order of paths.
-func prepareRename(o *op, path string, arg bson.RawValue, taken *trie) error {
+func compileRename(o *op, path string, arg bson.RawValue) error {
 	to, ok := arg.StringValueOK()
 	if !ok {
 		return mongoerr.New(mongoerr.BadValue, "The 'to' field for $rename must be a string: %s", rawdoc.RenderElement(path, arg))
@@ -34,15 +34,17 @@ func prepareRename(o *op, path string, arg bson.RawValue, taken *trie) error {
 	case dynamic(o.path):
 		return mongoerr.New(mongoerr.BadValue, "The destination field for $rename may not be dynamic: %s", to)
 	}
-	if err := taken.add(path, src); err != nil {
-		return err
-	}
-	if err := taken.add(to, o.path); err != nil {
-		return err
-	}
 	o.leaf = func(t target) (outcome, error) { return t.rename(src) }
 	o.source = src
 	return nil
+}
+
+// takeRename takes both ends of a $rename.
+func takeRename(o *op, path string, taken *trie) error {
+	if err := taken.add(path, o.source); err != nil {
+		return err
+	}
+	return taken.add(o.text, o.path)
 }
 
 func dynamic(path []string) bool {

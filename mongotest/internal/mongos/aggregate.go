@@ -102,7 +102,8 @@ func (o *op) openPipeline(ctx context.Context, ns string, stages []bson.Raw) (fe
 		if stageName(stages, len(stages)-1) != "$out" {
 			return nil, nil, nil
 		}
-		return o.routerPart(&docsSource{}, nil, stages)
+		f, err := o.routerPart(&docsSource{}, nil, stages)
+		return f, nil, err
 	}
 	if len(rt.shards) == 1 && o.runsOnShard(ns, stages) || has(o.req.Body, "explain") {
 		c := o.forward()
@@ -157,7 +158,7 @@ func (o *op) splitPipeline(ctx context.Context, rt route, stages []bson.Raw) (fe
 			}}
 		}
 	}
-	f, use, err := o.routerPart(&chainSource{rest: sources}, bound, onRouter)
+	f, err := o.routerPart(&chainSource{rest: sources}, bound, onRouter)
 	if err != nil {
 		for _, m := range remotes {
 			m.close(ctx, o)
@@ -165,10 +166,7 @@ func (o *op) splitPipeline(ctx context.Context, rt route, stages []bson.Raw) (fe
 		return nil, nil, err
 	}
 	f.remotes = remotes
-	if rt.table != nil {
-		use = o.hold(rt)
-	}
-	return f, use, nil
+	return f, o.hold(rt), nil
 }
 
 // perShard reports whether the pipeline starts with a stage that describes
@@ -178,21 +176,21 @@ func perShard(stages []bson.Raw) bool {
 }
 
 // routerPart runs stages on the router over what the shards gave.
-func (o *op) routerPart(in aggregate.Source, bound *binding, stages []bson.Raw) (*sourceFeed, *rangeHold, error) {
+func (o *op) routerPart(in aggregate.Source, bound *binding, stages []bson.Raw) (*sourceFeed, error) {
 	if bound == nil {
 		bound = &binding{op: o}
 	}
 	vars, err := o.vars()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p, err := aggregate.CompilePipeline(stages, aggregate.Env{
 		DB: o.req.DB, Vars: vars, Reader: reader{bound}, Writer: writer{bound},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &sourceFeed{bound: bound, src: p.Run(in)}, nil, nil
+	return &sourceFeed{bound: bound, src: p.Run(in)}, nil
 }
 
 // vars are the variables of the client's command, its let evaluated.
@@ -254,7 +252,7 @@ func (o *op) aggregateDatabase(ctx context.Context, stages []bson.Raw, size int6
 		return o.start(ctx, ns, f, size, false, nil)
 	}
 	if stageName(stages, 0) == "$documents" {
-		f, _, err := o.routerPart(&docsSource{}, nil, stages)
+		f, err := o.routerPart(&docsSource{}, nil, stages)
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +283,7 @@ func (o *op) currentOp(ctx context.Context, stages []bson.Raw) (feed, error) {
 			return set(doc, bson.E{Key: "shard", Value: m.shard}), nil
 		}}
 	}
-	f, _, err := o.routerPart(&chainSource{rest: sources}, bound, stages[1:])
+	f, err := o.routerPart(&chainSource{rest: sources}, bound, stages[1:])
 	if err != nil {
 		return nil, err
 	}

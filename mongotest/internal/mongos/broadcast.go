@@ -41,7 +41,7 @@ func everywhere(ctx context.Context, o *op) (bson.Raw, error) {
 	})
 	raw := bson.D{}
 	for i, s := range shards {
-		var entry any = replies[i]
+		var entry any
 		if errs[i] != nil {
 			e := mongoerr.From(errs[i])
 			entry = bson.D{{"ok", 0.0}, {"errmsg", e.Message}, {"code", int32(e.Code)}, {"codeName", mongoerr.CodeName(e.Code)}}

@@ -166,7 +166,8 @@ func (c *Catalog) ensureDatabase(ctx context.Context, db, wanted string) (string
 	d := database{name: db, primary: wanted, uuid: value.NewUUID(), timestamp: c.cfg.Clock.Tick(1)}
 	w := c.writes()
 	w.put("databases", bson.E{Key: "_id", Value: db}, bson.D{
-		{"_id", db}, {"primary", wanted},
+		{"_id", db},
+		{"primary", wanted},
 		{"version", bson.D{{"uuid", d.uuid.Binary()}, {"timestamp", d.timestamp}, {"lastMod", int32(1)}}},
 	})
 	if err := w.send(ctx); err != nil {

@@ -46,8 +46,10 @@ func TestACursorOpenedBeforeAMoveReadsEveryDocumentOnce(t *testing.T) {
 
 func TestOrphansAreNeitherReadNorChanged(t *testing.T) {
 	c := spreadOut(t)
-	_, err := c.nodes["s0"].Handle(t.Context(), &command.Request{Name: "insert", DB: "db", Client: c.client, Routed: &command.Routed{FromMigrate: true},
-		Body: rawDoc(bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 777}, {"k", 777}}}}})})
+	_, err := c.nodes["s0"].Handle(t.Context(), &command.Request{
+		Name: "insert", DB: "db", Client: c.client, Routed: &command.Routed{FromMigrate: true},
+		Body: rawDoc(bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 777}, {"k", 777}}}}}),
+	})
 	require.NoError(t, err)
 	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 20)
 	body := c.must("db", bson.D{{"update", "c"}, {"updates", bson.A{bson.D{{"q", bson.D{}}, {"u", bson.D{{"$set", bson.D{{"m", 1}}}}}, {"multi", true}}}}})
@@ -88,14 +90,18 @@ func TestAMoveWaitsForWritesUnderWay(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 2)
 	go func() {
-		_, err := c.router.Handle(ctx, &command.Request{Name: "insert", DB: "db", Client: c.client,
-			Body: rawDoc(bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 55}, {"k", 55}}}}})})
+		_, err := c.router.Handle(ctx, &command.Request{
+			Name: "insert", DB: "db", Client: c.client,
+			Body: rawDoc(bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 55}, {"k", 55}}}}}),
+		})
 		done <- err
 	}()
 	<-reached
 	go func() {
-		_, err := c.router.Handle(ctx, &command.Request{Name: "moveChunk", DB: "admin", Client: c.client,
-			Body: rawDoc(bson.D{{"moveChunk", "db.c"}, {"find", bson.D{{"k", 50}}}, {"to", "s2"}})})
+		_, err := c.router.Handle(ctx, &command.Request{
+			Name: "moveChunk", DB: "admin", Client: c.client,
+			Body: rawDoc(bson.D{{"moveChunk", "db.c"}, {"find", bson.D{{"k", 50}}}, {"to", "s2"}}),
+		})
 		done <- err
 	}()
 	close(gate)

@@ -8,6 +8,7 @@ func commandTable() map[string]commandFunc {
 		"find": find, "getMore": getMore, "killCursors": killCursors, "aggregate": runAggregate,
 		"count": count, "distinct": distinct, "explain": explain,
 		"insert": runWrite, "update": runWrite, "delete": runWrite, "findAndModify": findAndModify, "findandmodify": findAndModify,
+		"bulkWrite": bulkWrite,
 
 		"create": create, "drop": drop, "dropDatabase": dropDatabase, "renameCollection": renameCollection,
 		"createIndexes": indexDDL, "dropIndexes": indexDDL, "deleteIndexes": indexDDL, "collMod": indexDDL,
@@ -55,12 +56,12 @@ var refusedCommands = []string{
 	"addShard", "removeShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"mergeAllChunksOnShard", "clearJumboFlag", "configureCollectionBalancing", "cleanupOrphaned", "checkMetadataConsistency",
 	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "validate", "mapReduce", "mapreduce",
-	"bulkWrite", "reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "currentOp", "killOp", "filemd5",
+	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "currentOp", "killOp", "filemd5",
 }
 
 // txnCommands may run in a transaction.
 var txnCommands = []string{
-	"find", "getMore", "killCursors", "aggregate", "count", "distinct", "insert", "update", "delete", "findAndModify", "findandmodify",
+	"find", "getMore", "killCursors", "aggregate", "count", "distinct", "insert", "update", "delete", "findAndModify", "findandmodify", "bulkWrite",
 	"create", "createIndexes", "commitTransaction", "abortTransaction",
 }
 

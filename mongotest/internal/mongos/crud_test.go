@@ -139,8 +139,14 @@ func TestAShardKeyMayChangeInPlaceAndAcrossShards(t *testing.T) {
 	c.must("db", bson.D{{"update", "c"}, {"lsid", lsid}, {"txnNumber", int64(2)}, {"updates", bson.A{
 		bson.D{{"q", bson.D{{"k", 20}}}, {"u", bson.D{{"$set", bson.D{{"k", 200}}}}}},
 	}}})
-	reply := c.must("db", bson.D{{"findAndModify", "c"}, {"lsid", lsid}, {"txnNumber", int64(3)}, {"new", true},
-		{"query", bson.D{{"k", 30}}}, {"update", bson.D{{"$set", bson.D{{"k", -300}}}}}})
+	reply := c.must("db", bson.D{
+		{"findAndModify", "c"},
+		{"lsid", lsid},
+		{"txnNumber", int64(3)},
+		{"new", true},
+		{"query", bson.D{{"k", 30}}},
+		{"update", bson.D{{"$set", bson.D{{"k", -300}}}}},
+	})
 	assert.Equal(t, int64(-300), getInt(getDoc(reply, "value"), "k", 0))
 	assert.Contains(t, ids(c.on("s2", "c")), int64(20))
 	assert.Contains(t, ids(c.on("s0", "c")), int64(30))

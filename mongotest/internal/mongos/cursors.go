@@ -179,8 +179,10 @@ func killCursors(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	missing := slices.DeleteFunc(slices.Clone(want), func(id int64) bool { return slices.Contains(killed, id) })
 	return rawDoc(bson.D{
-		{"cursorsKilled", ints(killed)}, {"cursorsNotFound", ints(missing)},
-		{"cursorsAlive", bson.A{}}, {"cursorsUnknown", bson.A{}},
+		{"cursorsKilled", ints(killed)},
+		{"cursorsNotFound", ints(missing)},
+		{"cursorsAlive", bson.A{}},
+		{"cursorsUnknown", bson.A{}},
 	}), nil
 }
 

@@ -108,7 +108,7 @@ func (o *op) migrate(ctx context.Context, t *table, i int, to string) error {
 		return err
 	}
 	o.changelog(ctx, "moveChunk.commit", t.ns, bson.D{{"min", c.min}, {"max", c.max}, {"from", from}, {"to", s.ID}})
-	task := &rangeTask{ns: t.ns, uuid: t.uuid, shard: from, chunk: c, key: t.key}
+	task := &rangeTask{ns: t.ns, uuid: t.uuid, shard: from, chunk: c}
 	if !o.r.catalog.cursors.add(task) {
 		return nil // the last cursor that reads the range there will delete it
 	}

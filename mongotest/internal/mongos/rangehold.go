@@ -4,8 +4,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -13,13 +11,11 @@ import (
 // away. It waits for the cursors that were open when the range moved: those
 // still read it there.
 type rangeTask struct {
-	ns      string
-	uuid    value.UUID
-	shard   string
-	chunk   chunk
-	key     keyPattern
-	waits   int
-	pending bool
+	ns    string
+	uuid  value.UUID
+	shard string
+	chunk chunk
+	waits int // guarded by rangeUse.mu
 }
 
 // rangeUse knows which cursors read which sharded collection, and what waits
@@ -78,7 +74,6 @@ func (u *rangeUse) add(t *rangeTask) bool {
 		h.tasks = append(h.tasks, t)
 		t.waits++
 	}
-	t.pending = true
 	u.tasks = append(u.tasks, t)
 	return t.waits == 0
 }
@@ -87,7 +82,6 @@ func (u *rangeUse) add(t *rangeTask) bool {
 func (u *rangeUse) done(t *rangeTask) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	t.pending = false
 	u.tasks = slices.DeleteFunc(u.tasks, func(o *rangeTask) bool { return o == t })
 }
 
@@ -99,10 +93,4 @@ func (u *rangeUse) overlapping(uuid value.UUID, shard string, c *chunk) bool {
 	return slices.ContainsFunc(u.tasks, func(t *rangeTask) bool {
 		return t.uuid == uuid && t.shard == shard && string(t.chunk.lo) < string(c.hi) && string(c.lo) < string(t.chunk.hi)
 	})
-}
-
-// in reports whether the task's range holds doc.
-func (t *rangeTask) in(doc bson.Raw) bool {
-	pos, err := t.key.position(doc)
-	return err == nil && t.chunk.contains(pos)
 }

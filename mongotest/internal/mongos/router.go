@@ -124,7 +124,9 @@ func (r *Router) Run(ctx context.Context) error {
 				return nil
 			case now := <-tick.C:
 				r.expire(ctx, now.Add(-r.cfg.CursorIdle))
-				r.sessions.expire(now.Add(-sessionIdle))
+				for _, t := range r.sessions.expire(now) {
+					r.abandon(ctx, t)
+				}
 			}
 		}
 	})
@@ -143,6 +145,15 @@ func (r *Router) Run(ctx context.Context) error {
 		}
 	})
 	return g.Wait()
+}
+
+// abandon aborts a transaction that has outlived its limit, so that its locks
+// hold up nobody any longer.
+func (r *Router) abandon(ctx context.Context, t *txn) {
+	o := &op{r: r, req: r.internal(), txn: t}
+	if err := o.abort(ctx); err != nil {
+		r.cfg.Logger.DebugContext(ctx, "expired transaction left to the shards", "error", err)
+	}
 }
 
 // ping writes this router's row of config.mongos.

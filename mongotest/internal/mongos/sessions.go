@@ -15,6 +15,9 @@ import (
 // sessionIdle is localLogicalSessionTimeoutMinutes.
 const sessionIdle = 30 * time.Minute
 
+// txnLifetime is transactionLifetimeLimitSeconds.
+const txnLifetime = time.Minute
+
 type txnState int
 
 const (
@@ -28,12 +31,12 @@ const (
 type txn struct {
 	lsid        bson.RawValue
 	number      bson.RawValue
+	began       time.Time
 	readConcern bson.RawValue // of the first statement, for each shard's first; type 0 if none
 
 	mu           sync.Mutex
 	state        txnState
 	participants []string
-	used         time.Time
 	locks        map[string]func() // held until the end, by name
 }
 
@@ -120,7 +123,7 @@ func (s *sessionTable) enter(body bson.Raw, name string) (*txn, error) {
 			return nil, mongoerr.New(mongoerr.ConflictingOperationInProgress, "txnNumber %d for session already started", want)
 		}
 		rc, _ := value.Get(body, "readConcern")
-		t = &txn{lsid: lsid, number: number, readConcern: rc, used: time.Now()}
+		t = &txn{lsid: lsid, number: number, readConcern: rc, began: time.Now()}
 		s.txns[key] = t
 		return t, nil
 	case have == want:
@@ -149,15 +152,22 @@ func (s *sessionTable) forget(ids []string) []*txn {
 	return open
 }
 
-// expire drops what no client asked for since before.
-func (s *sessionTable) expire(before time.Time) {
+// expire drops the transactions that began too long ago and returns those that
+// are open. The shards end their part by the same limit.
+func (s *sessionTable) expire(now time.Time) []*txn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var open []*txn
 	for id, t := range s.txns {
-		if t.used.Before(before) {
+		state, _ := t.get()
+		switch age := now.Sub(t.began); {
+		case state == txnOpen && age >= txnLifetime:
+			open = append(open, t)
+		case age >= sessionIdle:
 			delete(s.txns, id)
 		}
 	}
+	return open
 }
 
 // all returns the ids of every session known.

@@ -1,12 +1,9 @@
 package mongos
 
 import (
-	"bytes"
 	"context"
-	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -209,94 +206,6 @@ func indexName(key bson.Raw) string {
 		}
 	}
 	return strings.Join(parts, "_")
-}
-
-// layout is the first routing of the collection.
-func (s *sharding) layout() (*table, error) {
-	now := s.r.cfg.Clock.Tick(1)
-	t := &table{
-		ns: s.ns, uuid: s.uuid, key: s.key, unique: s.unique,
-		epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now(),
-	}
-	bounds, owners := s.splitPoints()
-	for i := range len(bounds) - 1 {
-		c, err := newChunk(s.key, bounds[i], bounds[i+1], owners(i, bounds[i]), bson.Timestamp{T: 1, I: uint32(i)}, now)
-		if err != nil {
-			return nil, err
-		}
-		t.chunks = append(t.chunks, c)
-	}
-	return t, nil
-}
-
-// splitPoints returns the bounds of the first chunks and who owns each: an
-// empty collection is divided by its zones, or evenly if its key starts hashed
-// (server-facts 5.2), else all belongs to the primary shard.
-func (s *sharding) splitPoints() ([]bson.Raw, func(i int, lower bson.Raw) string) {
-	lowest, highest := s.key.all(value.MinKey()), s.key.all(value.MaxKey())
-	toPrimary := func(int, bson.Raw) string { return s.primary }
-	zones := s.r.catalog.zoneRanges(s.ns)
-	switch {
-	case !s.empty:
-		return []bson.Raw{lowest, highest}, toPrimary
-	case len(zones) > 0:
-		bounds := []bson.Raw{lowest, highest}
-		for _, z := range zones {
-			bounds = append(bounds, z.min, z.max)
-		}
-		return s.sorted(bounds), func(_ int, lower bson.Raw) string { return s.r.catalog.zoneShard(s.ns, s.key, lower, s.primary) }
-	case s.key.hashedField() != 0:
-		return []bson.Raw{lowest, highest}, toPrimary
-	}
-	shards := s.r.catalog.shardIDs()
-	perShard := int64(1)
-	if v := s.r.cfg.Version; strings.HasPrefix(v, "6.") || strings.HasPrefix(v, "7.0") || strings.HasPrefix(v, "7.1") {
-		perShard = 2
-	}
-	n := getInt(s.req.Body, "numInitialChunks", perShard*int64(len(shards)))
-	bounds := []bson.Raw{lowest}
-	for _, p := range hashedPoints(n) {
-		vals := slices.Repeat([]bson.RawValue{value.MinKey()}, len(s.key.fields))
-		vals[0] = value.Int64(p)
-		bounds = append(bounds, s.key.document(vals))
-	}
-	bounds = append(bounds, highest)
-	each := (len(bounds) - 1 + len(shards) - 1) / len(shards)
-	return bounds, func(i int, _ bson.Raw) string { return shards[i/each] }
-}
-
-// hashedPoints divides the hash space into n parts as the server does.
-func hashedPoints(n int64) []int64 {
-	if n < 2 {
-		return nil
-	}
-	interval := math.MaxInt64 / n * 2
-	var points []int64
-	current := int64(0)
-	if n%2 == 0 {
-		points = append(points, current)
-		current += interval
-	} else {
-		current += interval / 2
-	}
-	for range (n - 1) / 2 {
-		points = append(points, current, -current)
-		current += interval
-	}
-	slices.Sort(points)
-	return points
-}
-
-func (s *sharding) sorted(bounds []bson.Raw) []bson.Raw {
-	place := func(b bson.Raw) []byte {
-		_, pos, err := s.key.bound(b)
-		if err != nil {
-			return nil
-		}
-		return pos
-	}
-	slices.SortFunc(bounds, func(a, b bson.Raw) int { return bytes.Compare(place(a), place(b)) })
-	return slices.CompactFunc(bounds, func(a, b bson.Raw) bool { return bytes.Equal(place(a), place(b)) })
 }
 
 // publish makes the shards know their part, then the routers.

@@ -14,9 +14,9 @@ import (
 // if it may change a document on each, else one after the other until one had
 // a match. An upsert happens only when none had.
 func (w *writeOp) spread(ctx context.Context, p plan) error {
-	if p.err != nil {
-		w.result.fail(p.index, p.err)
-		return nil
+	if refusal := p.err; refusal != nil { // the outcome of the statement, not of the command
+		w.result.fail(p.index, refusal)
+		return nil //nolint:nilerr // reported as a write error
 	}
 	upsert := getBool(p.doc, "upsert", false)
 	s := p.statement

@@ -125,3 +125,27 @@ func TestHelloIsThatOfAMongos(t *testing.T) {
 	assert.Contains(t, names, "db")
 	assert.Contains(t, names, "config")
 }
+
+func TestBulkWriteReportsEachOperation(t *testing.T) {
+	c := spreadOut(t)
+	ops := bson.A{
+		bson.D{{"insert", 0}, {"document", bson.D{{"_id", 900}, {"k", 900}}}},
+		bson.D{{"insert", 0}, {"document", bson.D{{"_id", 0}, {"k", 0}}}},
+		bson.D{{"insert", 1}, {"document", bson.D{{"_id", 1}}}},
+		bson.D{{"update", 0}, {"filter", bson.D{{"k", 10}}}, {"updateMods", bson.D{{"$set", bson.D{{"y", 1}}}}}},
+		bson.D{{"update", 0}, {"filter", bson.D{{"k", 5000}}}, {"updateMods", bson.D{{"$set", bson.D{{"y", 1}}}}}, {"upsert", true}},
+		bson.D{{"delete", 0}, {"filter", bson.D{{"x", 1}}}, {"multi", true}},
+	}
+	spaces := bson.A{bson.D{{"ns", "db.c"}}, bson.D{{"ns", "db.other"}}}
+	body := c.must("admin", bson.D{{"bulkWrite", 1}, {"ops", ops}, {"nsInfo", spaces}, {"ordered", false}})
+	results := getDocs(getDoc(body, "cursor"), "firstBatch")
+	require.Len(t, results, 6)
+	assert.Equal(t, int64(11000), getInt(results[1], "code", 0))
+	assert.True(t, has(results[4], "upserted"))
+	assert.Equal(t, []int64{1, 2, 1, 1}, []int64{getInt(body, "nErrors", 0), getInt(body, "nInserted", 0), getInt(body, "nMatched", 0), getInt(body, "nUpserted", 0)})
+	assert.Equal(t, getInt(body, "nDeleted", 0), getInt(results[5], "n", -1))
+	body = c.must("admin", bson.D{{"bulkWrite", 1}, {"ops", ops}, {"nsInfo", spaces}, {"errorsOnly", true}})
+	results = getDocs(getDoc(body, "cursor"), "firstBatch")
+	require.Len(t, results, 1)
+	assert.Equal(t, int64(0), getInt(results[0], "idx", -1), "ordered: nothing runs after the first error")
+}

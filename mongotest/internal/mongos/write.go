@@ -2,6 +2,7 @@ package mongos
 
 import (
 	"context"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -221,20 +222,24 @@ func (w *writeOp) failed(stmts []statement, err error) error {
 	if w.txn != nil || !isServerError(err) || retriable(err) || len(stmts) == 0 {
 		return err
 	}
-	switch e := mongoerr.From(err); e.Code {
-	case mongoerr.MaxTimeMSExpired, mongoerr.Interrupted, mongoerr.CursorKilled, mongoerr.TransactionTooOld,
-		mongoerr.NotARetryableWriteCommand, mongoerr.IncompleteTransactionHistory, mongoerr.Unauthorized,
-		mongoerr.FailedToParse, mongoerr.TypeMismatch, mongoerr.IDLUnknownField, mongoerr.InvalidOptions, mongoerr.CommandNotSupported:
+	e := mongoerr.From(err)
+	if slices.Contains(wholeCommand, e.Code) {
 		return err
-	default:
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for _, s := range stmts {
-			w.result.fail(s.index, e)
-			if w.ordered {
-				break
-			}
-		}
-		return nil
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range stmts {
+		w.result.fail(s.index, e)
+		if w.ordered {
+			break
+		}
+	}
+	return nil
+}
+
+// wholeCommand are the failures that no single statement is to blame for.
+var wholeCommand = []mongoerr.Code{
+	mongoerr.MaxTimeMSExpired, mongoerr.Interrupted, mongoerr.CursorKilled, mongoerr.TransactionTooOld,
+	mongoerr.NotARetryableWriteCommand, mongoerr.IncompleteTransactionHistory, mongoerr.Unauthorized,
+	mongoerr.FailedToParse, mongoerr.TypeMismatch, mongoerr.IDLUnknownField, mongoerr.InvalidOptions, mongoerr.CommandNotSupported,
 }

@@ -234,35 +234,3 @@ func (s Spec) StartingAt(ts bson.Timestamp) Spec {
 	}
 	return s
 }
-
-// Stage renders the spec as a {$changeStream: {...}} stage that ParseSpec reads
-// back, NeedsMerge aside. A mongos sends it to its shards.
-func (s Spec) Stage() bson.Raw {
-	opts := []any{"fullDocument", s.FullDocument, "fullDocumentBeforeChange", s.FullDocumentBeforeChange}
-	if t := s.Start; t != nil {
-		switch {
-		case t.Version == 0:
-			opts = append(opts, "startAtOperationTime", t.Time)
-		case s.StartAfter:
-			opts = append(opts, "startAfter", t.BSON())
-		default:
-			opts = append(opts, "resumeAfter", t.BSON())
-		}
-	}
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{
-		{"allChangesForCluster", s.Scope == ScopeCluster},
-		{"showExpandedEvents", s.ShowExpandedEvents},
-		{"showSystemEvents", s.ShowSystemEvents},
-		{"showMigrationEvents", s.ShowMigrationEvents},
-		{"showRawUpdateDescription", s.ShowRawUpdateDescription},
-		{"allowToRunOnConfigDB", s.AllowConfigDB},
-	} {
-		if f.set {
-			opts = append(opts, f.name, true)
-		}
-	}
-	return value.D("$changeStream", value.D(opts...))
-}

@@ -53,26 +53,6 @@ func TestBadStagesAreRefusedWithTheServersCodes(t *testing.T) {
 	assert.True(t, mongoerr.Is(err, 50808))
 }
 
-// A mongos sends its shards the stage of its spec.
-func TestStageReadsBackAsTheSameSpec(t *testing.T) {
-	tok := event(2, bson.Timestamp{T: 5, I: 1}, value.UUID{1}, value.D("operationType", "drop"))
-	for _, s := range []changestream.Spec{
-		spec(t),
-		spec(t).StartingAt(bson.Timestamp{T: 9, I: 9}),
-		specOn(t, "db", "c", "resumeAfter", tok.BSON(), "fullDocument", "updateLookup"),
-		specOn(t, "db", "", "startAfter", tok.BSON(), "showExpandedEvents", true, "fullDocumentBeforeChange", "required"),
-		specOn(t, "config", "shards", "allowToRunOnConfigDB", true, "showSystemEvents", true, "showRawUpdateDescription", true),
-	} {
-		db := s.DB
-		if s.Scope == changestream.ScopeCluster {
-			db = "admin"
-		}
-		back, err := changestream.ParseSpec(s.Stage(), db, s.Coll)
-		require.NoError(t, err)
-		assert.Equal(t, s, back)
-	}
-}
-
 func TestOnlyStreamingStagesMayFollow(t *testing.T) {
 	log := newLog()
 	for stage, code := range map[string]mongoerr.Code{

@@ -125,8 +125,12 @@ func (s *Stream) Next(ctx context.Context, maxDocs, maxBytes int, wait time.Dura
 	ctxWait, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for !s.closed {
-		if s.err = s.fill(ctx, b); s.err != nil && !b.done() {
-			return nil, nil, false, s.err
+		err := s.fill(ctx, b)
+		if ctx.Err() != nil && !b.done() {
+			return nil, nil, false, context.Cause(ctx)
+		}
+		if s.err = err; err != nil && !b.done() {
+			return nil, nil, false, err
 		}
 		s.closed = b.last
 		if b.done() || wait <= 0 {
@@ -230,10 +234,10 @@ func (s *Stream) push(ctx context.Context, e event) (err error) {
 	return err
 }
 
-// read fetches entries; false at the end of the log.
+// read fetches entries; false at the end of the log, or of ctx.
 func (s *Stream) read(ctx context.Context) (bool, error) {
 	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
+		return false, nil
 	}
 	entries, err := s.log.Read(s.next.ts, s.next.inclusive, readAhead)
 	if errors.Is(err, oplog.ErrTruncated) {

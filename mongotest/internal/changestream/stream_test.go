@@ -51,6 +51,10 @@ func TestNextWaitsForTheFirstEvent(t *testing.T) {
 		defer cancel()
 		_, _, _, err = s.Next(ctx, 0, 0, time.Hour)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
+		_, _, _, err = s.Next(ctx, 0, 0, 0)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		_, _, _, err = s.Next(t.Context(), 0, 0, 0)
+		require.NoError(t, err, "a reader that gave up may come back")
 	})
 }
 

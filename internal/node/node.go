@@ -24,6 +24,7 @@ type Node struct {
 	ready chan struct{} // closed once ends is set and the state is read
 	ends  *ends
 
+	before    *Resumed // set before ready is closed, nil if this is the first run
 	catalogue catalogue
 	clock     sourceClock
 }
@@ -97,10 +98,20 @@ func (n *Node) recall(ctx context.Context) error {
 		return fmt.Errorf("%s holds the sync of %s to %s: %w", n.cfg.DataDir, s.Job.Source.Hosts, s.Job.Destination.Hosts, ErrOtherJob)
 	}
 	r := resumed(s)
-	n.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "resumed", slog.String("state", string(s.State)), slog.String("phase", string(s.Leg.Phase)),
+	n.before = &r
+	n.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "resumed", slog.String("state", string(s.State)), slog.String("phase", r.Phase),
 		slog.Int("tasks_done", r.TasksDone), slog.Int("tasks", r.Tasks), slog.Int64("docs_copied", r.Documents),
-		slog.Any("resume_point", s.Leg.ResumePoint()))
+		slog.Any("resume_point", r.ResumePoint))
 	return nil
+}
+
+// Resumed says what an earlier run had done, if there was one. It may be called
+// once the node is ready.
+func (n *Node) Resumed() (Resumed, bool) {
+	if n.before == nil {
+		return Resumed{}, false
+	}
+	return *n.before, true
 }
 
 // State returns this node's copy of the replicated state, which nobody changes,
@@ -112,15 +123,18 @@ func transient(err error) bool {
 	return mongoconn.Classify(err) == mongoconn.Transient
 }
 
-// Resumed says what a sync that went on had done before.
+// Resumed says what a sync that goes on had done before.
 type Resumed struct {
-	Tasks     int
-	TasksDone int
-	Documents int64
+	State       shardferry.State
+	Phase       string
+	Tasks       int
+	TasksDone   int
+	Documents   int64
+	ResumePoint shardferry.ClusterTime
 }
 
 func resumed(s *state.Sync) Resumed {
-	r := Resumed{Tasks: len(s.Leg.Tasks)}
+	r := Resumed{State: s.State, Phase: string(s.Leg.Phase), Tasks: len(s.Leg.Tasks), ResumePoint: s.Leg.ResumePoint()}
 	for _, t := range s.Leg.Tasks {
 		r.Documents += t.Docs
 		if t.Done {

@@ -125,12 +125,11 @@ func (s *Stream) Next(ctx context.Context, maxDocs, maxBytes int, wait time.Dura
 	ctxWait, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for !s.closed {
-		err := s.fill(ctx, b)
+		if s.err = s.fill(ctx, b); s.err != nil && !b.done() {
+			return nil, nil, false, s.err
+		}
 		if ctx.Err() != nil && !b.done() {
 			return nil, nil, false, context.Cause(ctx)
-		}
-		if s.err = err; err != nil && !b.done() {
-			return nil, nil, false, err
 		}
 		s.closed = b.last
 		if b.done() || wait <= 0 {
@@ -236,8 +235,10 @@ func (s *Stream) push(ctx context.Context, e event) (err error) {
 
 // read fetches entries; false at the end of the log, or of ctx.
 func (s *Stream) read(ctx context.Context) (bool, error) {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return false, nil
+	default:
 	}
 	entries, err := s.log.Read(s.next.ts, s.next.inclusive, readAhead)
 	if errors.Is(err, oplog.ErrTruncated) {

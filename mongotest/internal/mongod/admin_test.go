@@ -98,6 +98,9 @@ func TestASnapshotIsReadAgainAtItsTime(t *testing.T) {
 	assert.Equal(t, []int64{1, 2, 3}, f.find("readConcern", value.D("level", "snapshot")))
 	f.fail(mongoerr.SnapshotTooOld, "db", "find", "c", "readConcern", value.D("level", "snapshot", "atClusterTime", f.Log().First()))
 	f.fail(mongoerr.InvalidOptions, "db", "count", "c", "readConcern", value.D("level", "snapshot"))
+	last := f.Log().Last()
+	f.run("admin", "appendOplogNote", 1, "data", value.D("msg", "changes no data"))
+	assert.Equal(t, []int64{1, 2, 3}, f.find("readConcern", value.D("level", "snapshot", "atClusterTime", last)))
 }
 
 func TestPrivilegesShowTheBypass(t *testing.T) {

@@ -61,7 +61,8 @@ func runCreate(ctx context.Context, op *operation) (bson.Raw, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	spec := storage.CollectionSpec{Options: op.commandOptions()}
+	v := op.node.version
+	spec := storage.CollectionSpec{Options: op.commandOptions(), RoundSize: v[0] < 6 || v[0] == 6 && v[1] == 0}
 	var key bson.Raw
 	if r := op.req.Routed; r != nil {
 		spec.UUID, key = r.UUID, r.ShardKey

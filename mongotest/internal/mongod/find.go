@@ -38,7 +38,7 @@ func parseFind(op *operation) (findCommand, error) {
 	}
 	a := op.args()
 	a.collation()
-	a.refuse("returnKey", "allowPartialResults")
+	a.refuse("returnKey")
 	f := findCommand{
 		coll: coll,
 		wanted: wanted{

@@ -97,8 +97,7 @@ func runGetMore(ctx context.Context, op *operation) (bson.Raw, error) {
 	}
 	done, err := c.feed.fill(ctx, b)
 	err = interrupted(ctx, err)
-	// A cursor does not outlive an error, but a time limit may be met again.
-	op.node.cursors.unpin(c, done || err != nil && !mongoerr.Is(err, mongoerr.MaxTimeMSExpired))
+	op.node.cursors.unpin(c, done || err != nil) // what an error's batch had read is lost
 	if err != nil {
 		return nil, err
 	}

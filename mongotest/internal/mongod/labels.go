@@ -71,9 +71,7 @@ func (n *Node) concernsStream(req *command.Request) bool {
 		stages, err := pipelineOf(req)
 		return err == nil && len(stages) > 0 && stages[0].Lookup("$changeStream").Type != 0
 	case "getMore":
-		// A killed cursor is gone from the table, and only streams are read
-		// through the cursors of whole databases or with $cmd.aggregate, so the
-		// node's memory of recent streams decides.
+		// The cursor may be gone by now, so the table remembers which were streams.
 		id, _ := req.Body.Lookup("getMore").AsInt64OK()
 		return n.cursors.wasStream(id)
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,15 +122,18 @@ func (p *parameters) enabled(name string) bool {
 	return value.Truthy(v)
 }
 
-// genericArgs are the fields every command may have beside its own.
+// genericArgs are the fields every command may have beside its own and those
+// whose names begin with a dollar.
 var genericArgs = []string{
-	"$db", "lsid", "txnNumber", "$clusterTime", "$readPreference", "$configTime", "$topologyTime", "$audit", "$client",
+	"lsid", "txnNumber",
 	"comment", "maxTimeMS", "maxTimeMSOpOnly", "readConcern", "writeConcern", "apiVersion", "apiStrict", "apiDeprecationErrors",
 	"autocommit", "startTransaction", "stmtId", "stmtIds", "databaseVersion", "shardVersion",
 	"help", "rawData", "mayBypassWriteBlocking", "collectionUUID",
 }
 
-func isGeneric(name string) bool { return slices.Contains(genericArgs, name) }
+func isGeneric(name string) bool {
+	return strings.HasPrefix(name, "$") || slices.Contains(genericArgs, name)
+}
 
 // runGetParameter is getParameter: 1 | "*" | {showDetails, allParameters}.
 func runGetParameter(_ context.Context, op *operation) (bson.Raw, error) {

@@ -82,6 +82,7 @@ func points(b query.Bounds, ix *storage.Index, hashed bool) ([]bson.RawValue, bo
 			if ix.Sparse || ix.Multikey() || hashed {
 				return nil, false // missing fields match as well
 			}
+		default:
 		}
 		if hashed {
 			v = value.Int64(hashkey.Hash(v))

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -76,21 +77,17 @@ func (n *Node) reach(ts bson.Timestamp) {
 // takeSnapshot gives op the snapshot of its atClusterTime, or of now.
 func (op *operation) takeSnapshot() error {
 	n := op.node
-	if s, at, ok := n.snapshots.find(op.concern.at); ok {
-		op.snapshot, op.concern.at = s, at
-		return nil
+	data, at, err := n.snapshots.take(n, op.concern.at)
+	if err != nil {
+		return err
 	}
-	s, at := n.snapshots.take(n)
-	if !op.concern.at.IsZero() && !op.concern.at.Equal(at) {
-		return mongoerr.New(mongoerr.SnapshotTooOld,
-			"Read timestamp %v is older than the oldest available timestamp %v.", op.concern.at, at)
-	}
-	op.snapshot, op.concern.at = s, at
+	op.snapshot, op.concern.at = data, at
 	return nil
 }
 
 // snapshotTable holds the snapshots that reads have been given, so that later
-// reads can name their cluster time. Only those times can be read at.
+// reads can name their cluster time. The data of other times in the past is
+// gone, unless nothing has changed since.
 type snapshotTable struct {
 	mu  sync.Mutex
 	all map[bson.Timestamp]snapshotEntry
@@ -105,27 +102,50 @@ func newSnapshotTable() *snapshotTable {
 	return &snapshotTable{all: map[bson.Timestamp]snapshotEntry{}}
 }
 
-// find returns the snapshot taken at ts.
-func (t *snapshotTable) find(ts bson.Timestamp) (*storage.Transaction, bson.Timestamp, bool) {
+// take returns a snapshot of the data at a time, zero meaning now, with that time.
+func (t *snapshotTable) take(n *Node, at bson.Timestamp) (*storage.Transaction, bson.Timestamp, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, ok := t.all[ts]
-	return e.data, ts, ok
+	if e, ok := t.all[at]; ok {
+		return e.data, at, nil
+	}
+	data := n.cfg.Engine.Begin(storage.Meta{Now: time.Now()})
+	if at.IsZero() {
+		at = data.ReadTime()
+	} else if err := n.unchangedSince(at, data.ReadTime()); err != nil {
+		data.Abort()
+		return nil, at, err
+	}
+	if e, ok := t.all[at]; ok {
+		data.Abort()
+		return e.data, at, nil
+	}
+	t.all[at] = snapshotEntry{data: data, taken: time.Now()}
+	return data, at, nil
 }
 
-// take returns a snapshot of now and its time.
-func (t *snapshotTable) take(n *Node) (*storage.Transaction, bson.Timestamp) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for {
-		before := n.cfg.Log.Last()
-		data := n.cfg.Engine.Begin(storage.Meta{Now: time.Now()})
-		if n.cfg.Log.Last().Equal(before) {
-			t.all[before] = snapshotEntry{data: data, taken: time.Now()}
-			return data, before
+// unchangedSince fails unless the log has only no-ops after at, up to now.
+func (n *Node) unchangedSince(at, now bson.Timestamp) error {
+	tooOld := mongoerr.New(mongoerr.SnapshotTooOld, "Read timestamp %v is older than the oldest available timestamp %v.", at, now)
+	for from := at; from.Before(now); {
+		entries, err := n.cfg.Log.Read(from, false, lookDocs)
+		if err != nil {
+			return tooOld
 		}
-		data.Abort() // a write came between; its time is not known to be in or out
+		if len(entries) == 0 {
+			return nil
+		}
+		for _, e := range entries {
+			if e.TS.After(now) {
+				return nil
+			}
+			if e.Op != oplog.Noop {
+				return tooOld
+			}
+			from = e.TS
+		}
 	}
+	return nil
 }
 
 // snapshotView reads a snapshot for as long as its history is kept.

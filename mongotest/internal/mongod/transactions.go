@@ -82,6 +82,7 @@ func (op *operation) joinTxn(ctx context.Context) error {
 		return mongoerr.New(mongoerr.TransactionCommitted, "Transaction with { txnNumber: %d } has been committed.", op.number)
 	case txnAborted:
 		return noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
+	case txnOpen:
 	}
 	op.txn = s.txn
 	return nil
@@ -140,6 +141,7 @@ func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 		return value.D(), nil
 	case txnAborted:
 		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
+	case txnOpen:
 	}
 	if t.wrote {
 		if err := op.node.block.enter(op.req.Client.BypassWriteBlock); err != nil {
@@ -165,6 +167,7 @@ func runAbortTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 		return nil, mongoerr.New(mongoerr.TransactionCommitted, "Transaction with { txnNumber: %d } has been committed.", op.number)
 	case txnAborted:
 		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
+	case txnOpen:
 	}
 	op.session.abort(op.node)
 	return value.D(), nil

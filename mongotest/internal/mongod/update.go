@@ -75,14 +75,19 @@ func (w *bulk) updateOne(ctx context.Context, i int) (stmtResult, error) {
 func (w *bulk) compileUpdate(i int) (*updateStatement, error) {
 	a := &args{name: "update.updates", body: w.statements[i]}
 	a.collation()
-	a.refuse("sort")
 	st := &updateStatement{
-		wanted: wanted{filter: a.doc("q"), hint: a.lookup("hint")},
+		wanted: wanted{filter: a.doc("q"), hint: a.lookup("hint"), sort: a.doc("sort")},
 		multi:  a.bool("multi", false),
 		upsert: a.bool("upsert", false),
 		owned:  w.op.owned(),
 	}
 	filters := a.docs("arrayFilters")
+	if st.multi && !isEmpty(st.wanted.sort) {
+		a.fail(mongoerr.FailedToParse, "Cannot specify sort with multi=true")
+	}
+	if w.op.node.version[0] < 8 && a.has("sort") {
+		a.fail(mongoerr.IDLUnknownField, "BSON field 'update.updates.sort' is an unknown field.")
+	}
 	if st.wanted.filter == nil {
 		a.err = missingField("update.updates", "q")
 	}

@@ -61,6 +61,27 @@ func TestAFailedUpdateStopsAnOrderedCommand(t *testing.T) {
 	assert.EqualValues(t, 1, num(reply, "nModified"))
 }
 
+func TestAnUpdateTakesTheFirstInItsOrder(t *testing.T) {
+	f := newFixture(t)
+	f.insert(doc(1, 1), doc(2, 2))
+	f.run("db", "update", "c", "updates", []bson.Raw{value.D("q", value.D(), "u", value.D("$set", value.D("b", 1)), "sort", value.D("a", -1))})
+	assert.Equal(t, []int64{2}, f.find("filter", value.D("b", 1)))
+}
+
+func TestARetriedBulkWriteChangesNothing(t *testing.T) {
+	f := newFixture(t)
+	args := []any{
+		"bulkWrite", 1, "nsInfo", []bson.Raw{value.D("ns", "db.c")}, "lsid", lsid(), "txnNumber", int64(1),
+		"ops", []bson.Raw{value.D("insert", 0, "document", doc(1, 1)), value.D("delete", 0, "filter", value.D("_id", 1), "multi", false)},
+	}
+	f.run("admin", args...)
+	f.insert(doc(1, 2))
+	reply := f.run("admin", args...)
+	assert.JSONEq(t, "[0, 1]", relaxed(t, reply.Lookup("retriedStmtIds")))
+	assert.EqualValues(t, 1, num(reply, "nDeleted"))
+	assert.Equal(t, []int64{1}, f.find())
+}
+
 func TestDeleteOneAndMany(t *testing.T) {
 	f := newFixture(t)
 	f.insert(doc(1, 1), doc(2, 1), doc(3, 1), doc(4, 2))

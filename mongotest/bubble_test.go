@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -39,4 +40,10 @@ func connect(t *testing.T, c *mongotest.Cluster, more ...*options.ClientOptions)
 	cl, err := mongo.Connect(append([]*options.ClientOptions{c.ClientOptions()}, more...)...)
 	require.NoError(t, err)
 	return cl, func() { assert.NoError(t, cl.Disconnect(t.Context())) }
+}
+
+// pass lets virtual time pass in a bubble.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

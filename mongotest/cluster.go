@@ -133,12 +133,12 @@ func (c *Cluster) start() error {
 	return nil
 }
 
-// ended drops the error of something that ended because ctx did.
+// ended returns err unless ctx has ended, which is what then ended the rest.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Ready is closed when the cluster serves clients. Those that dial before wait.

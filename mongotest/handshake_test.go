@@ -107,3 +107,33 @@ func TestOplogNoteReachesEveryShard(t *testing.T) {
 		assertCode(t, 209, err)
 	})
 }
+
+// connectionStatus says who is logged in, on a member and on a router.
+func TestConnectionStatus(t *testing.T) {
+	users := []mongotest.User{{Name: "sync", Password: "pw", Roles: []mongotest.Role{{Role: "restore"}, {Role: "read", DB: "app"}}}}
+	for name, shards := range map[string]int{"replica set": 0, "sharded": 1} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, mongotest.Options{Shards: shards, Users: users}, func(t *testing.T, c *mongotest.Cluster) {
+				type names []struct{ User, Role, DB string }
+				status := func(more ...*options.ClientOptions) (u, r names) {
+					cl, done := connect(t, c, more...)
+					defer done()
+					var reply struct {
+						Info struct {
+							Users names `bson:"authenticatedUsers"`
+							Roles names `bson:"authenticatedUserRoles"`
+						} `bson:"authInfo"`
+					}
+					require.NoError(t, cl.Database("admin").RunCommand(t.Context(), bson.D{{"connectionStatus", 1}}).Decode(&reply))
+					return reply.Info.Users, reply.Info.Roles
+				}
+				u, r := status()
+				assert.Empty(t, u)
+				assert.Empty(t, r)
+				u, r = status(login("sync"))
+				assert.Equal(t, names{{User: "sync", DB: "admin"}}, u)
+				assert.Equal(t, names{{Role: "restore", DB: "admin"}, {Role: "read", DB: "app"}}, r)
+			})
+		})
+	}
+}

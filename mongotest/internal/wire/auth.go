@@ -1,9 +1,6 @@
 package wire
 
 import (
-	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
-
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
@@ -16,7 +13,6 @@ var ownCommands = map[string]ownCommand{
 	"saslStart":          (*conn).saslStart,
 	"saslContinue":       (*conn).saslContinue,
 	"logout":             (*conn).logout,
-	"connectionStatus":   (*conn).connectionStatus,
 	"configureFailPoint": (*conn).configureFailPoint,
 }
 
@@ -55,34 +51,4 @@ func (c *conn) setClient(user string, roles []command.Role) {
 func (c *conn) logout(*command.Request) (*command.Response, error) {
 	c.setClient("", nil)
 	return &command.Response{}, nil
-}
-
-// connectionStatus reports who is logged in.
-func (c *conn) connectionStatus(req *command.Request) (*command.Response, error) {
-	users, roles := bsoncore.NewArrayBuilder(), bsoncore.NewArrayBuilder()
-	if c.client.User != "" {
-		db, name := splitUser(c.client.User)
-		users.AppendDocument(bsoncore.NewDocumentBuilder().AppendString("user", name).AppendString("db", db).Build())
-	}
-	for _, r := range c.client.Roles {
-		roles.AppendDocument(bsoncore.NewDocumentBuilder().AppendString("role", r.Role).AppendString("db", r.DB).Build())
-	}
-	info := bsoncore.NewDocumentBuilder().
-		AppendArray("authenticatedUsers", users.Build()).
-		AppendArray("authenticatedUserRoles", roles.Build())
-	if show, ok := req.Body.Lookup("showPrivileges").BooleanOK(); ok && show {
-		info.AppendArray("authenticatedUserPrivileges", bsoncore.NewArrayBuilder().Build())
-	}
-	doc := bsoncore.NewDocumentBuilder().AppendDocument("authInfo", info.Build()).Build()
-	return &command.Response{Body: bson.Raw(doc)}, nil
-}
-
-// splitUser splits "db.user"; a database's name has no dot.
-func splitUser(full string) (db, name string) {
-	for i := range full {
-		if full[i] == '.' {
-			return full[:i], full[i+1:]
-		}
-	}
-	return "", full
 }

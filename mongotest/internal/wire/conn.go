@@ -134,17 +134,13 @@ func (c *conn) respond(m *message, resp *command.Response, err error) error {
 	return err
 }
 
-// reply builds the reply to m.
-func (c *conn) reply(m *message, resp *command.Response, err error) (*reply, error) {
-	failed := err != nil
-	r, err := newReply(resp, err)
-	if err != nil {
-		return nil, err
-	}
-	if isHello(m.name) && !failed {
+// reply builds the reply to m. failure is the handler's error.
+func (c *conn) reply(m *message, resp *command.Response, failure error) (*reply, error) {
+	r, err := newReply(resp, failure)
+	if err == nil && failure == nil && isHello(m.name) {
 		c.handshake(m, r)
 	}
-	return r, nil
+	return r, err
 }
 
 // write sends r and returns the request id it carries.

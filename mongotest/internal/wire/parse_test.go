@@ -101,7 +101,7 @@ func TestParseRefusesWhatIsNoMessage(t *testing.T) {
 		"section kind":          build(0, good, []byte{2}),
 		"truncated body":        build(0, good[:len(good)-1]),
 		"truncated sequence":    build(0, good, sequence("documents", bson.D{{"a", 1}})[:9]),
-		"two equal sequences":   build(0, good, sequence("documents"), sequence("documents")),
+		"two equal sequences":   build(0, good, sequence("updates"), sequence("updates")),
 		"unterminated id":       build(0, good, []byte{1, 5, 0, 0, 0, 'x'}),
 		"checksum":              badSum,
 		"opcode":                badOp,

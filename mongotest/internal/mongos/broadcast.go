@@ -116,9 +116,8 @@ func joinDatabases(shards []string, resps []*command.Response, nameOnly bool) []
 	for i, resp := range resps {
 		for _, d := range getDocs(resp.Body, "databases") {
 			name := getString(d, "name")
-			internal := internalDB(name)
-			if name == "local" || internal != (shards[i] == ConfigShard) && (internal || !slices.Contains(shards[:i], ConfigShard) && shards[i] == ConfigShard) {
-				continue
+			if name == "local" || internalDB(name) && shards[i] != ConfigShard {
+				continue // every node has its own; admin and config are those of the config server
 			}
 			info := byName[name]
 			if info == nil {

@@ -6,7 +6,7 @@ import "slices"
 func commandTable() map[string]commandFunc {
 	t := map[string]commandFunc{
 		"find": find, "getMore": getMore, "killCursors": killCursors, "aggregate": runAggregate,
-		"count": count, "distinct": distinct, "explain": explain,
+		"count": count, "distinct": distinct, "explain": explain, "currentOp": currentOpCommand,
 		"insert": runWrite, "update": runWrite, "delete": runWrite, "findAndModify": findAndModify, "findandmodify": findAndModify,
 		"bulkWrite": bulkWrite,
 
@@ -26,7 +26,7 @@ func commandTable() map[string]commandFunc {
 
 		"appendOplogNote": everywhere, "setUserWriteBlockMode": setUserWriteBlockMode, "fsync": everywhere, "fsyncUnlock": everywhere,
 		"commitTransaction": commitTransaction, "abortTransaction": abortTransaction,
-		"startSession": startSession, "endSessions": endSessions, "killSessions": endSessions, "killAllSessions": endSessions,
+		"startSession": startSession, "endSessions": endSessions, "killSessions": endSessions, "killAllSessions": endSessions, "killAllSessionsByPattern": everywhere,
 		"refreshSessions": refreshSessions,
 
 		"hello": hello, "isMaster": hello, "ismaster": hello, "ping": ok, "buildInfo": buildInfo, "buildinfo": buildInfo,
@@ -44,6 +44,7 @@ func commandTable() map[string]commandFunc {
 
 // configCommands run on the config server, which keeps users and roles.
 var configCommands = []string{
+	"connectionStatus",
 	"createUser", "updateUser", "dropUser", "dropAllUsersFromDatabase", "usersInfo", "grantRolesToUser", "revokeRolesFromUser",
 	"createRole", "updateRole", "dropRole", "dropAllRolesFromDatabase", "rolesInfo", "grantRolesToRole", "revokeRolesFromRole",
 	"grantPrivilegesToRole", "revokePrivilegesFromRole", "setFeatureCompatibilityVersion", "getDefaultRWConcern", "setDefaultRWConcern",
@@ -56,7 +57,7 @@ var refusedCommands = []string{
 	"addShard", "removeShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"mergeAllChunksOnShard", "clearJumboFlag", "configureCollectionBalancing", "cleanupOrphaned", "checkMetadataConsistency",
 	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "validate", "mapReduce", "mapreduce",
-	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "currentOp", "killOp", "filemd5",
+	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "killOp", "filemd5",
 }
 
 // txnCommands may run in a transaction.

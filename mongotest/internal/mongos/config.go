@@ -53,6 +53,7 @@ func NewRouter(cfg Config) (*Router, error) {
 		started:   time.Now(),
 		cursors:   newCursorTable(),
 		sessions:  newSessionTable(),
+		commits:   &commitQueue{},
 		commands:  commandTable(),
 	}, nil
 }

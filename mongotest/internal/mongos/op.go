@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/sync/errgroup"
@@ -14,8 +15,14 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// maxAttempts is how often a router sends a command that may be repeated.
-const maxAttempts = 3
+// How a router repeats what a shard did not take: soon at first, then less and
+// less often, and not for longer than primaryWait, which leaves time for an
+// election.
+const (
+	primaryWait = 10 * time.Second
+	firstPause  = 10 * time.Millisecond
+	longPause   = 500 * time.Millisecond
+)
 
 // An op is one client command under way.
 type op struct {
@@ -103,10 +110,11 @@ func (o *op) read(db string, cmd bson.D) call {
 	return call{name: cmd[0].Key, db: db, body: rawDoc(append(cmd, g...)), safe: true}
 }
 
-// send runs a call on a shard. A call that may be repeated is, when the shard
-// was not to be reached or stepped down.
+// send runs a call on a shard. A call that may be repeated is, while the shard
+// cannot be reached or has no primary.
 func (o *op) send(ctx context.Context, shard string, c call) (*command.Response, error) {
-	for attempt := 1; ; attempt++ {
+	start, pause := time.Now(), firstPause
+	for {
 		body, err := o.seal(shard, c)
 		if err != nil {
 			return nil, err
@@ -118,9 +126,31 @@ func (o *op) send(ctx context.Context, shard string, c call) (*command.Response,
 		if err == nil {
 			return resp, nil
 		}
-		if !c.safe || o.txn != nil || attempt == maxAttempts || ctx.Err() != nil || !retriable(err) {
+		if !o.repeatable(c, err) || time.Since(start)+pause > primaryWait {
 			return nil, err
 		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, longPause)
+		case <-ctx.Done():
+			return nil, interrupted(ctx, err)
+		}
+	}
+}
+
+// repeatable reports whether c may be sent again after err. A shard that is no
+// primary has not carried it out, so anything may then, but for the statements
+// of a transaction, which that shard has forgotten.
+func (o *op) repeatable(c call, err error) bool {
+	switch {
+	case !retriable(err):
+		return false
+	case o.txn != nil:
+		return c.name == "commitTransaction" || c.name == "abortTransaction"
+	case mongoerr.Is(err, mongoerr.NotWritablePrimary):
+		return c.name != "getMore"
+	default:
+		return c.safe
 	}
 }
 

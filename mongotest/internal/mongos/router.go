@@ -22,6 +22,7 @@ type Router struct {
 	started   time.Time
 	cursors   *cursorTable
 	sessions  *sessionTable
+	commits   *commitQueue
 	commands  map[string]commandFunc
 }
 
@@ -141,6 +142,18 @@ func (r *Router) Run(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case <-tick.C:
+			}
+		}
+	})
+	g.Go(func() error {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				r.finishCommits(ctx)
 			}
 		}
 	})

@@ -196,12 +196,19 @@ func (o *op) commit(ctx context.Context) (bson.Raw, error) {
 		}
 	}
 	o.txn.end(txnCommitted)
-	defer o.txn.unlock()
-	for _, s := range shards {
-		if _, err := o.send(ctx, s, o.ending("commitTransaction")); err != nil {
+	for i, s := range shards {
+		_, err := o.send(ctx, s, o.ending("commitTransaction"))
+		if err == nil {
+			continue
+		}
+		if i == 0 { // nothing is decided: the client may ask again
+			o.txn.unlock()
 			return nil, err
 		}
+		o.r.commits.add(o.txn, shards[i:])
+		return rawDoc(bson.D{{"recoveryToken", o.txn.recoveryToken()}}), nil
 	}
+	o.txn.unlock()
 	return rawDoc(bson.D{{"recoveryToken", o.txn.recoveryToken()}}), nil
 }
 

@@ -16,7 +16,7 @@ import (
 func (w *writeOp) spread(ctx context.Context, p plan) error {
 	if refusal := p.err; refusal != nil { // the outcome of the statement, not of the command
 		w.result.fail(p.index, refusal)
-		return nil //nolint:nilerr // reported as a write error
+		return nil
 	}
 	upsert := getBool(p.doc, "upsert", false)
 	s := p.statement

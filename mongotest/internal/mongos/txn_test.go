@@ -1,7 +1,11 @@
 package mongos
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -148,4 +152,60 @@ func TestBulkWriteReportsEachOperation(t *testing.T) {
 	results = getDocs(getDoc(body, "cursor"), "firstBatch")
 	require.Len(t, results, 1)
 	assert.Equal(t, int64(0), getInt(results[0], "idx", -1), "ordered: nothing runs after the first error")
+}
+
+func TestAnElectionIsWaitedFor(t *testing.T) {
+	c := spreadOut(t)
+	refusals := 0
+	c.lose = func(shard string, req *command.Request) error {
+		if req.DB == "db" && shard == "s2" && refusals < 4 {
+			refusals++
+			return mongoerr.New(mongoerr.NotWritablePrimary, "not primary")
+		}
+		return nil
+	}
+	c.insert("c", bson.D{{"_id", 900}, {"k", 900}})
+	assert.Equal(t, 4, refusals)
+	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 21)
+}
+
+// What one participant has committed the others commit too, however long they
+// cannot be reached.
+func TestADecidedCommitReachesEveryParticipant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := spreadOut(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.router.Run(ctx) }()
+		synctest.Wait()
+		lsid := session()
+		c.must("db", in(lsid, 1, true, bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 901}, {"k", -1}}, bson.D{{"_id", 902}, {"k", 900}}}}}))
+		var away atomic.Bool
+		away.Store(true)
+		c.lose = func(shard string, _ *command.Request) error {
+			if shard == "s2" && away.Load() {
+				return mongoerr.New(mongoerr.HostUnreachable, "away")
+			}
+			return nil
+		}
+		c.must("admin", in(lsid, 1, false, bson.D{{"commitTransaction", 1}}))
+		assert.Contains(t, ids(c.on("s0", "c")), int64(901))
+		assert.NotContains(t, ids(c.on("s2", "c")), int64(902))
+		away.Store(false)
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		assert.Contains(t, ids(c.on("s2", "c")), int64(902))
+		cancel()
+		require.NoError(t, <-done)
+	})
+}
+
+func TestCurrentOpAsksEveryShard(t *testing.T) {
+	c := spreadOut(t)
+	body := c.must("admin", bson.D{{"currentOp", 1}})
+	seen := map[string]bool{}
+	for _, d := range getDocs(body, "inprog") {
+		seen[getString(d, "shard")] = true
+	}
+	assert.Len(t, seen, 3)
 }

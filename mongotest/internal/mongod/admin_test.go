@@ -16,7 +16,7 @@ import (
 
 func TestAnUnknownCommandIsSaidToBe(t *testing.T) {
 	f := newFixture(t)
-	e := f.fail(mongoerr.CommandNotFound, "admin", "atlasVersion", 1)
+	e := f.failure(mongoerr.CommandNotFound, "admin", "atlasVersion", 1)
 	assert.Equal(t, "no such command: 'atlasVersion'", e.Message)
 }
 

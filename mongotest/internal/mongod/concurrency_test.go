@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
@@ -30,7 +31,8 @@ func (f *fixture) writers(seed uint64, stop <-chan struct{}) (wait func() int) {
 				case <-time.After(time.Duration(rnd.IntN(1000)) * time.Microsecond):
 				}
 				insert := []any{
-					"insert", "c", "documents", []bson.Raw{value.D("_id", value.D("w", w, "i", i))},
+					"insert", "c", "documents",
+					[]bson.Raw{value.D("_id", value.D("w", w, "i", i))},
 					"lsid", session, "txnNumber", i,
 				}
 				r, err := f.try(f.t.Context(), "db", insert...)
@@ -80,13 +82,13 @@ func TestRetriedWritesHappenOnceAcrossStepdowns(t *testing.T) {
 		wait := f.writers(seed, stop)
 		for range 10 {
 			time.Sleep(20 * time.Millisecond)
-			assert.NoError(t, f.StepDown(t.Context(), 100*time.Millisecond))
+			require.NoError(t, f.StepDown(t.Context(), 100*time.Millisecond))
 		}
 		close(stop)
 		acknowledged := wait()
 		assert.NotZero(t, acknowledged)
 		entries, err := f.Log().Read(f.Log().First(), true, f.Log().Len())
-		assert.NoError(t, err)
+		require.NoError(t, err)
 		inserts := 0
 		for _, e := range entries {
 			if e.Op == oplog.Insert {

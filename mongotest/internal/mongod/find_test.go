@@ -138,7 +138,7 @@ func TestAReadWithTheUUIDOfAnotherCollectionFails(t *testing.T) {
 	id := list.Lookup("cursor", "firstBatch", "0", "info", "uuid")
 	f.run("db", "find", "c", "collectionUUID", id)
 	f.run("admin", "renameCollection", "db.c", "to", "db.d")
-	e := f.fail(mongoerr.CollectionUUIDMismatch, "db", "find", "c", "collectionUUID", id)
+	e := f.failure(mongoerr.CollectionUUIDMismatch, "db", "find", "c", "collectionUUID", id)
 	require.NotEmpty(t, e.Info)
 	assert.Equal(t, bson.E{Key: "actualCollection", Value: "d"}, e.Info[len(e.Info)-1])
 }

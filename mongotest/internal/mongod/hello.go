@@ -26,7 +26,6 @@ func runHello(ctx context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	known := a.doc("topologyVersion")
 	awaitMS := a.count("maxAwaitTimeMS", 0)
-	helloOK := a.bool("helloOk", false)
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -38,7 +37,7 @@ func runHello(ctx context.Context, op *operation) (bson.Raw, error) {
 			return nil, err
 		}
 	}
-	return op.node.hello(op, helloOK), nil
+	return op.node.hello(op), nil
 }
 
 // awaitTopology waits until the topology is not the known one.
@@ -63,13 +62,12 @@ func (n *Node) awaitTopology(ctx context.Context, known bson.Raw, d time.Duratio
 	}
 }
 
-func (n *Node) hello(op *operation, helloOK bool) bson.Raw {
+// hello describes the node. What concerns the connection (helloOk,
+// connectionId, compression, authentication) is added by the wire layer.
+func (n *Node) hello(op *operation) bson.Raw {
 	s := n.topo.state()
 	var pairs []any
 	add := func(name string, v any) { pairs = append(pairs, name, v) }
-	if helloOK {
-		add("helloOk", true)
-	}
 	add("topologyVersion", value.D("processId", s.processID, "counter", s.counter))
 	add("hosts", n.cfg.Hosts)
 	add("setName", n.cfg.SetName)
@@ -96,7 +94,6 @@ func (n *Node) hello(op *operation, helloOK bool) bson.Raw {
 	add("maxWriteBatchSize", maxWriteBatchSize)
 	add("localTime", time.Now())
 	add("logicalSessionTimeoutMinutes", sessionTimeoutMins)
-	add("connectionId", int32(op.req.Client.ID))
 	add("minWireVersion", 0)
 	add("maxWireVersion", n.version.wire())
 	add("readOnly", false)

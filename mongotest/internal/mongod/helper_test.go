@@ -63,7 +63,13 @@ func (f *fixture) run(db string, pairs ...any) bson.Raw {
 }
 
 // fail runs a command that must fail with code.
-func (f *fixture) fail(code mongoerr.Code, db string, pairs ...any) *mongoerr.Error {
+func (f *fixture) fail(code mongoerr.Code, db string, pairs ...any) {
+	f.t.Helper()
+	_ = f.failure(code, db, pairs...)
+}
+
+// failure is fail that returns the error.
+func (f *fixture) failure(code mongoerr.Code, db string, pairs ...any) *mongoerr.Error {
 	f.t.Helper()
 	_, err := f.try(f.t.Context(), db, pairs...)
 	require.Error(f.t, err)

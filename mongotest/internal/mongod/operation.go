@@ -2,7 +2,6 @@ package mongod
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -221,6 +220,3 @@ func (n *Node) gossip(req *command.Request) error {
 	n.cfg.Clock.Advance(bson.Timestamp{T: t, I: i})
 	return nil
 }
-
-// errStop ends a scan early; it never leaves the package.
-var errStop = errors.New("stop")

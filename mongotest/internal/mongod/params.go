@@ -62,11 +62,11 @@ func newParameters(c Config, v version) *parameters {
 	return p
 }
 
-func (p *parameters) get(name string) (bson.RawValue, bool) {
+// get returns a parameter's value, of type 0 if there is none of that name.
+func (p *parameters) get(name string) bson.RawValue {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v, ok := p.values[name]
-	return v, ok
+	return p.values[name]
 }
 
 func (p *parameters) all() map[string]bson.RawValue {
@@ -108,8 +108,7 @@ func (p *parameters) setFCV(fcv string) {
 }
 
 func (p *parameters) number(name string) int64 {
-	v, _ := p.get(name)
-	i, _ := value.AsInt64(v)
+	i, _ := value.AsInt64(p.get(name))
 	return i
 }
 
@@ -118,8 +117,7 @@ func (p *parameters) seconds(name string) time.Duration {
 }
 
 func (p *parameters) enabled(name string) bool {
-	v, _ := p.get(name)
-	return value.Truthy(v)
+	return value.Truthy(p.get(name))
 }
 
 // genericArgs are the fields every command may have beside its own and those

@@ -46,7 +46,7 @@ func TestAStepdownEndsEverythingAndIsFollowedByAHigherTerm(t *testing.T) {
 		assert.Equal(t, bson.Type(0), down.Lookup("electionId").Type)
 		synctest.Wait()
 		assert.Zero(t, f.CursorCount())
-		e = f.fail(mongoerr.NotWritablePrimary, "db", "insert", "c", "documents", []bson.Raw{doc(3, 3)}, "lsid", lsid(), "txnNumber", int64(1))
+		e = f.failure(mongoerr.NotWritablePrimary, "db", "insert", "c", "documents", []bson.Raw{doc(3, 3)}, "lsid", lsid(), "txnNumber", int64(1))
 		assert.Contains(t, e.Labels, "RetryableWriteError")
 		require.Error(t, f.StepDown(t.Context(), time.Second))
 		require.NoError(t, <-up)

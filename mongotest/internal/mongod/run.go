@@ -84,7 +84,7 @@ func (n *Node) expireDocuments(ctx context.Context) {
 
 func (n *Node) expireSome() (deleted int, err error) {
 	if err := n.block.enter(false); err != nil {
-		return 0, nil //nolint:nilerr // while user writes are blocked the monitor sleeps
+		return 0, nil
 	}
 	defer n.block.leave(false)
 	err = n.cfg.Engine.Update(func(tx *storage.Tx) error {

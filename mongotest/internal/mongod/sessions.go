@@ -60,12 +60,6 @@ func (t *sessionTable) use(lsid bson.Raw, client *command.Client) (*session, err
 	return s, nil
 }
 
-func (t *sessionTable) find(key string) *session {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.all[key]
-}
-
 func (t *sessionTable) remove(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -21,7 +21,7 @@ func (op *operation) stageSource(tx *storage.Tx, coll string, stage bson.Raw) (a
 	case "$collStats":
 		docs, err = op.collStatsStage(tx, coll, stage)
 	case "$indexStats":
-		docs, err = op.indexStatsStage(tx, coll)
+		docs = op.indexStatsStage(tx, coll)
 	case "$currentOp":
 		docs = op.currentOps()
 	case "$listLocalSessions", "$listSessions":
@@ -96,17 +96,17 @@ func storageStats(c *storage.Collection, scale int64) bson.Raw {
 	return value.D(pairs...)
 }
 
-func (op *operation) indexStatsStage(tx *storage.Tx, coll string) ([]bson.Raw, error) {
+func (op *operation) indexStatsStage(tx *storage.Tx, coll string) []bson.Raw {
 	c := tx.Collection(op.req.DB + "." + coll)
 	if c == nil {
-		return nil, nil
+		return nil
 	}
 	var docs []bson.Raw
 	for _, ix := range c.Indexes() {
 		docs = append(docs, value.D("name", ix.Name, "key", ix.Key, "host", op.node.cfg.Name,
 			"accesses", value.D("ops", int64(0), "since", time.Now()), "spec", ix.Spec))
 	}
-	return docs, nil
+	return docs
 }
 
 // currentOps describes the running operations.

@@ -32,7 +32,7 @@ func (x *txn) args(pairs ...any) []any {
 
 func (x *txn) insert(docs ...bson.Raw) { x.run("db", x.args("insert", "c", "documents", docs)...) }
 
-func (x *txn) commit() bson.Raw { return x.run("admin", x.args("commitTransaction", 1)...) }
+func (x *txn) commit() { x.run("admin", x.args("commitTransaction", 1)...) }
 
 func (f *fixture) begin() *txn { return &txn{fixture: f, lsid: lsid(), number: 1} }
 
@@ -59,7 +59,7 @@ func TestAnAbortedTransactionLeavesNothing(t *testing.T) {
 	x.insert(doc(2, 2))
 	x.run("admin", x.args("abortTransaction", 1)...)
 	assert.Equal(t, []int64{1}, f.find())
-	e := f.fail(mongoerr.NoSuchTransaction, "db", x.args("find", "c")...)
+	e := f.failure(mongoerr.NoSuchTransaction, "db", x.args("find", "c")...)
 	assert.Contains(t, e.Labels, "TransientTransactionError")
 }
 
@@ -80,7 +80,7 @@ func TestTwoTransactionsOnOneDocumentConflict(t *testing.T) {
 	set := []bson.Raw{value.D("q", value.D("_id", 1), "u", value.D("$inc", value.D("a", 1)))}
 	x, y := f.begin(), f.begin()
 	x.run("db", x.args("update", "c", "updates", set)...)
-	e := f.fail(mongoerr.WriteConflict, "db", y.args("update", "c", "updates", set)...)
+	e := f.failure(mongoerr.WriteConflict, "db", y.args("update", "c", "updates", set)...)
 	assert.Contains(t, e.Labels, "TransientTransactionError")
 	x.commit()
 }

@@ -25,7 +25,7 @@ func (op *operation) virtualSource(tx *storage.Tx, ns string, w wanted) (aggrega
 		if tx.Collection(ns) != nil {
 			return nil, false, nil
 		}
-		fcv, _ := op.node.params.get(paramFCV)
+		fcv := op.node.params.get(paramFCV)
 		return &filterSource{matcher: w.matcher, src: &sliceSource{docs: []bson.Raw{
 			value.D("_id", paramFCV, "version", fcv.Document().Lookup("version")),
 			value.D("_id", "authSchema", "currentVersion", 5),

@@ -71,8 +71,11 @@ func TestAnUpdateTakesTheFirstInItsOrder(t *testing.T) {
 func TestARetriedBulkWriteChangesNothing(t *testing.T) {
 	f := newFixture(t)
 	args := []any{
-		"bulkWrite", 1, "nsInfo", []bson.Raw{value.D("ns", "db.c")}, "lsid", lsid(), "txnNumber", int64(1),
-		"ops", []bson.Raw{value.D("insert", 0, "document", doc(1, 1)), value.D("delete", 0, "filter", value.D("_id", 1), "multi", false)},
+		"bulkWrite", 1, "nsInfo",
+		[]bson.Raw{value.D("ns", "db.c")},
+		"lsid", lsid(), "txnNumber", int64(1),
+		"ops",
+		[]bson.Raw{value.D("insert", 0, "document", doc(1, 1)), value.D("delete", 0, "filter", value.D("_id", 1), "multi", false)},
 	}
 	f.run("admin", args...)
 	f.insert(doc(1, 2))
@@ -102,23 +105,28 @@ func TestFindAndModify(t *testing.T) {
 		want string
 	}{
 		{
-			"returns the document before", []any{"query", value.D("_id", 1), "update", set},
+			"returns the document before",
+			[]any{"query", value.D("_id", 1), "update", set},
 			`{"lastErrorObject": {"n": 1, "updatedExisting": true}, "value": {"_id": 1, "a": 1}}`,
 		},
 		{
-			"takes the first in order, returns it after", []any{"sort", value.D("a", -1), "update", set, "new", true},
+			"takes the first in order, returns it after",
+			[]any{"sort", value.D("a", -1), "update", set, "new", true},
 			`{"lastErrorObject": {"n": 1, "updatedExisting": true}, "value": {"_id": 2, "a": 5, "b": 1}}`,
 		},
 		{
-			"upserts", []any{"query", value.D("_id", 7), "update", set, "new", true, "upsert", true},
+			"upserts",
+			[]any{"query", value.D("_id", 7), "update", set, "new", true, "upsert", true},
 			`{"lastErrorObject": {"n": 1, "updatedExisting": false, "upserted": 7}, "value": {"_id": 7, "b": 1}}`,
 		},
 		{
-			"removes", []any{"query", value.D("_id", 7), "remove", true, "fields", value.D("b", 1, "_id", 0)},
+			"removes",
+			[]any{"query", value.D("_id", 7), "remove", true, "fields", value.D("b", 1, "_id", 0)},
 			`{"lastErrorObject": {"n": 1}, "value": {"b": 1}}`,
 		},
 		{
-			"finds nothing", []any{"query", value.D("_id", 8), "update", set},
+			"finds nothing",
+			[]any{"query", value.D("_id", 8), "update", set},
 			`{"lastErrorObject": {"n": 0, "updatedExisting": false}, "value": null}`,
 		},
 	} {

@@ -163,3 +163,15 @@ func TestAShardKeyMayChangeInPlaceAndAcrossShards(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, int64(20), getInt(getDocs(body, "writeErrors")[0], "code", 0), "neither retryable nor in a transaction")
 }
+
+func TestARetriedFindAndModifyAnswersAsBefore(t *testing.T) {
+	c := spreadOut(t)
+	lsid := session()
+	cmd := bson.D{{"findAndModify", "c"}, {"query", bson.D{{"x", bson.D{{"$exists", true}}}}}, {"sort", bson.D{{"_id", -1}}}, {"remove", true}, {"lsid", lsid}, {"txnNumber", int64(1)}}
+	first := c.must("db", cmd)
+	assert.Equal(t, int64(140), getInt(getDoc(first, "value"), "_id", 0), "the order is that of all shards together")
+	c.must("db", bson.D{{"update", "c"}, {"updates", bson.A{bson.D{{"q", bson.D{}}, {"u", bson.D{{"$unset", bson.D{{"x", 1}}}}}, {"multi", true}}}}})
+	again := c.must("db", cmd)
+	assert.Equal(t, getDoc(first, "value").String(), getDoc(again, "value").String())
+	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 19)
+}

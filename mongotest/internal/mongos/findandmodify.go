@@ -90,11 +90,10 @@ func (o *op) modifyAlone(ctx context.Context, ns string) (bson.Raw, error) {
 	}
 	u, _ := value.Get(body, "update")
 	if doc == nil {
-		shard := rt.shards[0]
 		if getBool(body, "upsert", false) {
 			return o.modifyUpsert(ctx, rt, u)
 		}
-		return o.modifyOn(ctx, rt, shard, nil)
+		return o.modifyNone(ctx, rt)
 	}
 	if u.Type == 0 {
 		return o.modifyOn(ctx, rt, from, doc)
@@ -141,6 +140,18 @@ func (o *op) modifyOn(ctx context.Context, rt route, shard string, doc bson.Raw)
 		return nil, err
 	}
 	return resp.Body, nil
+}
+
+// modifyNone runs the command although nothing matches: the shard that carried
+// it out before, should this be a retry, answers as it did then.
+func (o *op) modifyNone(ctx context.Context, rt route) (reply bson.Raw, err error) {
+	for _, shard := range rt.shards {
+		reply, err = o.modifyOn(ctx, rt, shard, nil)
+		if err != nil || getInt(getDoc(reply, "lastErrorObject"), "n", 0) > 0 {
+			break
+		}
+	}
+	return reply, err
 }
 
 func (o *op) modifyUpsert(ctx context.Context, rt route, u bson.RawValue) (bson.Raw, error) {

@@ -40,11 +40,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("shard %s: %w", w.cfg.Shard, err)
 	}
-	defer func() {
-		for _, s := range sessions {
-			s.session.EndSession(context.WithoutCancel(ctx))
-		}
-	}()
+	// They are not handed back to the driver's pool: another user of the client
+	// would get one with our numbers in it, and be refused as too old.
 	if err := w.announce(ctx, sessions); err != nil {
 		return fmt.Errorf("shard %s: %w", w.cfg.Shard, err)
 	}

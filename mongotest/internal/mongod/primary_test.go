@@ -72,6 +72,17 @@ func TestReplSetStepDownIsFollowedByAnElection(t *testing.T) {
 	})
 }
 
+func TestAStepdownThatIsCutShortStillEndsInAnElection(t *testing.T) {
+	f := newFixture(t)
+	f.insert(doc(1, 1))
+	term := f.Log().Term()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, f.StepDown(ctx, time.Hour))
+	assert.Equal(t, term+1, f.Log().Term())
+	assert.Equal(t, []int64{1}, f.find())
+}
+
 func TestHelloNeedsBothOrNeitherOfItsAwaitFields(t *testing.T) {
 	f := newFixture(t)
 	f.fail(51760, "admin", "hello", 1, "maxAwaitTimeMS", 10)

@@ -18,19 +18,17 @@ type electionOrder struct{ after time.Duration }
 // every command but hello fails, running operations are interrupted, cursors
 // and open transactions are gone. It fails if the node is no primary.
 func (n *Node) StepDown(ctx context.Context, d time.Duration) error {
-	if err := n.demote(ctx, nil); err != nil {
-		return err
-	}
-	n.awaitElection(ctx, d)
-	return nil
-}
-
-// demote makes the node a secondary and ends everything that a stepdown ends.
-// The operation that asks for it goes on.
-func (n *Node) demote(ctx context.Context, asking *running) error {
 	if !n.topo.demote() {
 		return notPrimary()
 	}
+	err := n.endAll(ctx, nil)
+	n.awaitElection(ctx, d)
+	return err
+}
+
+// endAll ends everything that a stepdown ends, but the operation that asks for
+// it. It fails if ctx ends before the operations have.
+func (n *Node) endAll(ctx context.Context, asking *running) error {
 	cause := mongoerr.New(mongoerr.InterruptedDueToReplStateChange, "operation was interrupted because the node stepped down")
 	err := n.ops.interrupt(ctx, cause, func(r *running) bool {
 		return r != asking && !r.op.handler.has(always)
@@ -64,13 +62,11 @@ func runStepDown(ctx context.Context, op *operation) (bson.Raw, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	if err := op.node.demote(ctx, op.running); err != nil {
-		return nil, err
+	if !op.node.topo.demote() {
+		return nil, notPrimary()
 	}
-	select {
-	case op.node.reelect <- electionOrder{after: time.Duration(seconds) * time.Second}:
-		return value.D(), nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	// There is room for the order: only who makes the node step down gives one,
+	// and it is primary again when Run has taken it.
+	op.node.reelect <- electionOrder{after: time.Duration(seconds) * time.Second}
+	return value.D(), op.node.endAll(ctx, op.running)
 }

@@ -23,32 +23,33 @@ type application struct {
 const newIDs = 1 << 40
 
 // step does one random operation.
-func (a *application) step(ctx context.Context, c *mongo.Client) error {
+func (a *application) step(ctx context.Context, c *mongo.Client) (wrote bool, err error) {
 	switch p := a.r.IntN(100); {
 	case p < 30:
 		return a.insert(ctx, c)
 	case p < 55:
-		return a.update(ctx, c)
+		err = a.update(ctx, c)
 	case p < 65:
-		return a.changeArray(ctx, c)
+		err = a.changeArray(ctx, c)
 	case p < 75:
-		return a.replace(ctx, c)
+		err = a.replace(ctx, c)
 	case p < 88:
-		return a.remove(ctx, c)
+		err = a.remove(ctx, c)
 	case p < 94:
 		return a.log(ctx, c)
+	default:
+		err = a.transfer(ctx, c)
 	}
-	return a.transfer(ctx, c)
+	return false, err
 }
 
 func (a *application) orders(c *mongo.Client) *mongo.Collection {
 	return c.Database(shop).Collection("orders")
 }
 
-func (a *application) insert(ctx context.Context, c *mongo.Client) error {
+func (a *application) insert(ctx context.Context, c *mongo.Client) (wrote bool, err error) {
 	a.n++
 	id := newIDs + a.id<<32 + a.n
-	var err error
 	switch a.r.IntN(3) {
 	case 0:
 		_, err = a.orders(c).InsertOne(ctx, order(a.r, id))
@@ -58,9 +59,9 @@ func (a *application) insert(ctx context.Context, c *mongo.Client) error {
 		_, err = c.Database(crm).Collection("customers").InsertOne(ctx, customer(a.r, id%(1<<31)+a.id*1000))
 	}
 	if mongo.IsDuplicateKeyError(err) { // an insert of which the answer was lost
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // someOrder picks an order that is likely to exist.
@@ -115,13 +116,13 @@ func (a *application) remove(ctx context.Context, c *mongo.Client) error {
 	return err
 }
 
-func (a *application) log(ctx context.Context, c *mongo.Client) error {
+func (a *application) log(ctx context.Context, c *mongo.Client) (wrote bool, err error) {
 	a.n++
-	_, err := c.Database(metrics).Collection("recent").InsertOne(ctx, bson.D{{"_id", int64(newIDs + a.id<<32 + a.n)}, {"text", "something happened"}})
+	_, err = c.Database(metrics).Collection("recent").InsertOne(ctx, bson.D{{"_id", int64(newIDs + a.id<<32 + a.n)}, {"text", "something happened"}})
 	if mongo.IsDuplicateKeyError(err) {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // transfer moves an amount between two documents in a transaction: whoever

@@ -19,11 +19,10 @@ type schemaChanges struct {
 
 // step makes one schema change. What is not there any more is no error: the
 // step before it may have been refused.
-func (s *schemaChanges) step(ctx context.Context, c *mongo.Client) error {
+func (s *schemaChanges) step(ctx context.Context, c *mongo.Client) (wrote bool, err error) {
 	s.n++
 	db := c.Database(crm)
 	name := fmt.Sprintf("list%d", s.n/6)
-	var err error
 	switch s.n % 6 {
 	case 0:
 		_, err = db.Collection(name).InsertMany(ctx, []any{bson.D{{"_id", 1}, {"k", 1}}, bson.D{{"_id", 2}, {"k", 2}}})
@@ -44,7 +43,7 @@ func (s *schemaChanges) step(ctx context.Context, c *mongo.Client) error {
 		}
 	}
 	if mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound, mongoconn.CodeIndexNotFound, mongoconn.CodeNamespaceExists, mongoconn.CodeIndexOptionsConflict) {
-		return nil
+		return false, nil
 	}
-	return err
+	return false, err
 }

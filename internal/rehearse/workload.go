@@ -66,12 +66,14 @@ func (w *Workload) current() *mongo.Client {
 	return w.home
 }
 
-// acknowledged notes a write that a cluster took.
-func (w *Workload) acknowledged() {
+// acknowledged notes an operation that a cluster took. Only one that certainly
+// wrote something ends an outage: a delete that found nothing passes a write
+// block.
+func (w *Workload) acknowledged(wrote bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writes++
-	if !w.outage.since.IsZero() {
+	if wrote && !w.outage.since.IsZero() {
 		w.outage.last, w.outage.since = time.Since(w.outage.since), time.Time{}
 	}
 }
@@ -114,8 +116,9 @@ func (w *Workload) Run(ctx context.Context) error {
 
 const refusedPause = 5 * time.Millisecond
 
-// every calls step again and again, on whichever cluster takes writes.
-func (w *Workload) every(ctx context.Context, pause time.Duration, step func(context.Context, *mongo.Client) error) error {
+// every calls step again and again, on whichever cluster takes writes. A step
+// tells whether it certainly wrote something.
+func (w *Workload) every(ctx context.Context, pause time.Duration, step func(context.Context, *mongo.Client) (wrote bool, err error)) error {
 	tick := time.NewTicker(max(pause, time.Microsecond))
 	defer tick.Stop()
 	for {
@@ -125,12 +128,12 @@ func (w *Workload) every(ctx context.Context, pause time.Duration, step func(con
 		case <-tick.C:
 		}
 		home := w.current()
-		err := step(ctx, home)
+		wrote, err := step(ctx, home)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == nil:
-			w.acknowledged()
+			w.acknowledged(wrote)
 		case mongoconn.IsCode(err, mongoconn.CodeUserWritesBlocked):
 			w.refused(home)
 			if err := mongoconn.Sleep(ctx, refusedPause); err != nil {

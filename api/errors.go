@@ -69,7 +69,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%s (%s)", e.Text, e.Name) }
 // Is makes errors.Is find the error that the server named.
 func (e *Error) Is(target error) bool {
 	for _, w := range wire {
-		if w.err == target { //nolint:errorlint // Is compares identities by contract
+		if w.err == target {
 			return w.name == e.Name
 		}
 	}

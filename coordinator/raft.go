@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -93,8 +92,7 @@ func raftConfig(cfg Config, notify chan<- bool) *raft.Config {
 // raftLogger passes raft's warnings and errors on at debug level: what they mean
 // for a sync is logged by the coordinator in its own words.
 func raftLogger(l *slog.Logger) hclog.Logger {
-	w := slogWriter{l}
-	return hclog.FromStandardLogger(log.New(w, "", 0), &hclog.LoggerOptions{Name: "raft", Level: hclog.Warn})
+	return hclog.New(&hclog.LoggerOptions{Name: "raft", Level: hclog.Warn, Output: slogWriter{l}})
 }
 
 type slogWriter struct{ l *slog.Logger }

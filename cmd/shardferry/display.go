@@ -62,8 +62,10 @@ func (d *display) object(v any) {
 // resumed says what a sync that goes on had done.
 func (d *display) resumed(r node.Resumed) {
 	if d.json {
-		d.object(map[string]any{"event": "resumed", "state": r.State, "phase": r.Phase, "copyTasksDone": r.TasksDone,
-			"copyTasks": r.Tasks, "documentsCopied": r.Documents, "resumePoint": api.Time(r.ResumePoint)})
+		d.object(map[string]any{
+			"event": "resumed", "state": r.State, "phase": r.Phase, "copyTasksDone": r.TasksDone,
+			"copyTasks": r.Tasks, "documentsCopied": r.Documents, "resumePoint": api.Time(r.ResumePoint),
+		})
 		return
 	}
 	d.text("resumed: %s (%s), %d of %d copy tasks and %d documents were done; changes go on after cluster time %d:%d; only batches that were in flight are done again",
@@ -76,8 +78,10 @@ func (d *display) committed(p api.Progress) {
 		c = &api.Commit{}
 	}
 	if d.json {
-		d.object(map[string]any{"event": "committed", "verified": c.Differences == 0 && c.Documents >= 0, "documents": c.Documents,
-			"writesBlockedMillis": c.BlockedMS, "events": p.TotalEvents, "repairs": p.Detail.Repairs, "reversible": p.Detail.Reversible})
+		d.object(map[string]any{
+			"event": "committed", "verified": c.Differences == 0 && c.Documents >= 0, "documents": c.Documents,
+			"writesBlockedMillis": c.BlockedMS, "events": p.TotalEvents, "repairs": p.Detail.Repairs, "reversible": p.Detail.Reversible,
+		})
 		return
 	}
 	d.text("committed: the destination takes writes; %d documents verified, %d differences, writes were blocked for %d ms", c.Documents, c.Differences, c.BlockedMS)

@@ -47,9 +47,13 @@ func order(r *rand.Rand, i int) bson.D {
 		items = append(items, bson.D{{"sku", fmt.Sprintf("sku-%05d", r.IntN(5000))}, {"qty", int32(1 + r.IntN(9))}, {"price", r.Float64() * 100}})
 	}
 	return bson.D{
-		{"_id", int64(i)}, {"customer", int32(r.IntN(10000))}, {"status", "new"}, {"items", items},
+		{"_id", int64(i)},
+		{"customer", int32(r.IntN(10000))},
+		{"status", "new"},
+		{"items", items},
 		{"address", bson.D{{"country", countries[r.IntN(len(countries))]}, {"zip", fmt.Sprintf("%05d", r.IntN(99999))}}},
-		{"placed", bson.DateTime(1_700_000_000_000 + int64(i)*1000)}, {"version", int32(0)},
+		{"placed", bson.DateTime(1_700_000_000_000 + int64(i)*1000)},
+		{"version", int32(0)},
 	}
 }
 
@@ -59,24 +63,34 @@ func reading(r *rand.Rand, i int) bson.D {
 		values = append(values, r.NormFloat64())
 	}
 	return bson.D{
-		{"_id", fmt.Sprintf("sensor-%04d/%08d", r.IntN(1000), i)}, {"values", values},
-		{"unit", "°C"}, {"at", bson.Timestamp{T: uint32(1_700_000_000 + i), I: 1}}, {"flags", bson.Binary{Data: []byte{byte(r.IntN(256)), byte(i)}}}, {"version", int32(0)},
+		{"_id", fmt.Sprintf("sensor-%04d/%08d", r.IntN(1000), i)},
+		{"values", values},
+		{"unit", "°C"},
+		{"at", bson.Timestamp{T: uint32(1_700_000_000 + i), I: 1}},
+		{"flags", bson.Binary{Data: []byte{byte(r.IntN(256)), byte(i)}}},
+		{"version", int32(0)},
 	}
 }
 
 func customer(r *rand.Rand, i int) bson.D {
 	amount := bson.NewDecimal128(0x3040000000000000-uint64(2)<<49, uint64(r.IntN(1_000_000)))
 	return bson.D{
-		{"_id", bson.D{{"region", countries[i%len(countries)]}, {"no", int32(i)}}}, {"email", fmt.Sprintf("user%07d@example.org", i)},
-		{"name", fmt.Sprintf("Kundin %d Ünal", i)}, {"balance", amount}, {"tags", bson.A{"a", int32(r.IntN(3)), nil, true}}, {"version", int32(0)},
+		{"_id", bson.D{{"region", countries[i%len(countries)]}, {"no", int32(i)}}},
+		{"email", fmt.Sprintf("user%07d@example.org", i)},
+		{"name", fmt.Sprintf("Kundin %d Ünal", i)},
+		{"balance", amount},
+		{"tags", bson.A{"a", int32(r.IntN(3)), nil, true}},
+		{"version", int32(0)},
 	}
 }
 
 func session(r *rand.Rand, i int) bson.D {
 	return bson.D{
-		{"_id", bson.Binary{Subtype: 4, Data: []byte(fmt.Sprintf("%016d", i))}}, {"user", int32(r.IntN(10000))},
+		{"_id", bson.Binary{Subtype: 4, Data: []byte(fmt.Sprintf("%016d", i))}},
+		{"user", int32(r.IntN(10000))},
 		// Far enough in the future that nothing expires while it is rehearsed.
-		{"lastSeen", bson.NewDateTimeFromTime(time.Now().Add(time.Duration(r.IntN(3600)) * time.Second))}, {"version", int32(0)},
+		{"lastSeen", bson.NewDateTimeFromTime(time.Now().Add(time.Duration(r.IntN(3600)) * time.Second))},
+		{"version", int32(0)},
 	}
 }
 

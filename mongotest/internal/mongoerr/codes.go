@@ -35,7 +35,7 @@ const (
 	MaxTimeMSExpired                          Code = 50
 	UnknownRoles                              Code = 51
 	DollarPrefixedFieldName                   Code = 52
-	InvalidIdField                            Code = 53
+	InvalidIDField                            Code = 53
 	NotSingleValueField                       Code = 54
 	EmptyFieldName                            Code = 56
 	DottedFieldName                           Code = 57
@@ -122,7 +122,7 @@ const (
 	CannotConvertIndexToUnique                Code = 359
 	CollectionUUIDMismatch                    Code = 361
 	UserWritesBlocked                         Code = 371
-	DuplicateKeyId                            Code = 386
+	DuplicateKeyID                            Code = 386
 	SocketException                           Code = 9001
 	CannotGrowDocumentInCappedNamespace       Code = 10003
 	NotWritablePrimary                        Code = 10107
@@ -179,7 +179,7 @@ var names = map[Code]string{
 	MaxTimeMSExpired:                          "MaxTimeMSExpired",
 	UnknownRoles:                              "UnknownRoles",
 	DollarPrefixedFieldName:                   "DollarPrefixedFieldName",
-	InvalidIdField:                            "InvalidIdField",
+	InvalidIDField:                            "InvalidIdField",
 	NotSingleValueField:                       "NotSingleValueField",
 	EmptyFieldName:                            "EmptyFieldName",
 	DottedFieldName:                           "DottedFieldName",
@@ -266,7 +266,7 @@ var names = map[Code]string{
 	CannotConvertIndexToUnique:                "CannotConvertIndexToUnique",
 	CollectionUUIDMismatch:                    "CollectionUUIDMismatch",
 	UserWritesBlocked:                         "UserWritesBlocked",
-	DuplicateKeyId:                            "DuplicateKeyId",
+	DuplicateKeyID:                            "DuplicateKeyId",
 	SocketException:                           "SocketException",
 	CannotGrowDocumentInCappedNamespace:       "CannotGrowDocumentInCappedNamespace",
 	NotWritablePrimary:                        "NotWritablePrimary",

@@ -43,6 +43,9 @@ func (r *Router) Handle(ctx context.Context, req *command.Request) (*command.Res
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 		defer cancel()
 	}
+	if old := r.sessions.supersede(req.Body); old != nil {
+		r.abandon(ctx, old)
+	}
 	var err error
 	if o.txn, err = r.sessions.enter(req.Body, req.Name); err != nil {
 		return nil, err
@@ -160,12 +163,12 @@ func (r *Router) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// abandon aborts a transaction that has outlived its limit, so that its locks
-// hold up nobody any longer.
+// abandon aborts a transaction that has outlived its limit or whose session has
+// begun another one, so that its locks hold up nobody any longer.
 func (r *Router) abandon(ctx context.Context, t *txn) {
 	o := &op{r: r, req: r.internal(), txn: t}
 	if err := o.abort(ctx); err != nil {
-		r.cfg.Logger.DebugContext(ctx, "expired transaction left to the shards", "error", err)
+		r.cfg.Logger.DebugContext(ctx, "abandoned transaction left to the shards", "error", err)
 	}
 }
 

@@ -93,6 +93,26 @@ func sessionID(lsid bson.Raw) string {
 	return string(id.Value)
 }
 
+// supersede returns the open transaction of the session that a command with a
+// higher transaction number ends, nil if there is none.
+func (s *sessionTable) supersede(body bson.Raw) *txn {
+	v, _ := value.Get(body, "txnNumber")
+	number, ok := v.AsInt64OK()
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.txns[sessionID(getDoc(body, "lsid"))]
+	if t == nil || number <= t.number.AsInt64() {
+		return nil
+	}
+	if state, _ := t.get(); state != txnOpen {
+		return nil
+	}
+	return t
+}
+
 // enter returns the transaction that a command with autocommit: false is part
 // of, nil if the command is in none.
 func (s *sessionTable) enter(body bson.Raw, name string) (*txn, error) {
@@ -100,7 +120,8 @@ func (s *sessionTable) enter(body bson.Raw, name string) (*txn, error) {
 		return nil, nil //nolint:nilnil // no transaction is an answer here, not a failure
 	}
 	lsid, _ := value.Get(body, "lsid")
-	number, ok := value.Get(body, "txnNumber")
+	number, _ := value.Get(body, "txnNumber")
+	want, ok := number.AsInt64OK()
 	if lsid.Type != bson.TypeEmbeddedDocument || !ok {
 		return nil, mongoerr.New(mongoerr.InvalidOptions, "Transaction number and session are needed with autocommit")
 	}
@@ -111,7 +132,7 @@ func (s *sessionTable) enter(body bson.Raw, name string) (*txn, error) {
 	defer s.mu.Unlock()
 	key := sessionID(lsid.Document())
 	t := s.txns[key]
-	have, want := int64(-1), number.AsInt64()
+	have := int64(-1)
 	if t != nil {
 		have = t.number.AsInt64()
 	}

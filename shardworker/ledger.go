@@ -24,6 +24,7 @@ type ledger struct {
 	horizon  shardferry.ClusterTime                     // what former epochs wrote is not newer
 	blocked  shardferry.ClusterTime                     // of the event that cannot be handed on, if any
 	schema   *shardferry.SchemaChange
+	told     int64 // the barrier that the last report called reached, if any
 	events   int64
 	repairs  int64
 
@@ -43,10 +44,13 @@ func newLedger(shard shardferry.ShardID, a shardferry.Assignment) *ledger {
 	}
 }
 
-// assign replaces the assignment and wakes whoever waits for another one.
+// assign replaces the assignment and wakes whoever waits for another one. It
+// asks for a report only if that could say something new: each report makes a
+// new assignment, which must not make another report.
 func (l *ledger) assign(a shardferry.Assignment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	news := barrierID(a.Barrier) != barrierID(l.plan.Barrier) || a.Resolved != l.plan.Resolved
 	l.plan = a
 	l.targets = map[shardferry.UUID]*shardferry.Collection{}
 	close(l.replaced)
@@ -54,7 +58,16 @@ func (l *ledger) assign(a shardferry.Assignment) {
 	if l.schema != nil && a.Resolved.Covers(*l.schema) {
 		l.schema = nil
 	}
-	l.hurry()
+	if news {
+		l.hurry()
+	}
+}
+
+func barrierID(b *shardferry.Barrier) int64 {
+	if b == nil {
+		return 0
+	}
+	return b.ID
 }
 
 // assignment returns the current one and a channel that is closed when it is
@@ -115,8 +128,10 @@ func (l *ledger) finish(tickets []uint64, repairs int) {
 	l.hurryIfReady()
 }
 
+// hurryIfReady asks for a report if the worker has come to stand still at a
+// barrier and has not said so yet.
 func (l *ledger) hurryIfReady() {
-	if l.ready() != 0 {
+	if id := l.ready(); id != 0 && id != l.told {
 		l.hurry()
 	}
 }
@@ -147,6 +162,7 @@ func (l *ledger) report() shardferry.Report {
 		Applied: l.frontier.applied(), Seen: l.frontier.seen,
 		Ready: l.ready(), Events: l.events, Repairs: l.repairs,
 	}
+	l.told = r.Ready
 	if l.schema != nil {
 		change := *l.schema
 		r.Schema = &change

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -40,6 +42,7 @@ func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 				err = errors.Join(err, perr)
 				break
 			}
+			c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "recorded", slog.String("step", r.Name()), slog.String("command", describe(cmd)))
 		}
 		wait, onChange := patience, changed
 		switch {
@@ -64,6 +67,14 @@ func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 			return err
 		}
 	}
+}
+
+// describe names a command for the log.
+func describe(cmd state.Command) string {
+	if a, ok := cmd.(state.Advance); ok {
+		return "advance to " + string(a.To)
+	}
+	return strings.ToLower(reflect.TypeOf(cmd).Name())
 }
 
 // hold stops a sync that cannot go on by itself: a commit is given up, a running

@@ -22,6 +22,7 @@ type Config struct {
 	ConnectTimeout time.Duration // how long to wait for a cluster at start; default 10 s
 	Lanes          int           // appliers of events for each shard; default 8
 	Copiers        int           // copy tasks at a time for each shard; default 4
+	BatchDocs      int           // documents of a copy batch; default 1000
 
 	Logger *slog.Logger
 }

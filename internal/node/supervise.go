@@ -162,7 +162,7 @@ func (n *Node) work(ctx context.Context, leg int, shard shardferry.ShardID) erro
 		SessionsStarted: func(ctx context.Context, ids []bson.Raw) error {
 			return n.coord.Propose(ctx, state.Sessions{Leg: leg, Shard: shard, Epoch: at.Epoch, IDs: ids})
 		},
-		Lanes: n.cfg.Lanes, Copiers: n.cfg.Copiers, ReportInterval: n.cfg.ReportInterval,
+		Lanes: n.cfg.Lanes, Copiers: n.cfg.Copiers, BatchDocs: n.cfg.BatchDocs, ReportInterval: n.cfg.ReportInterval,
 		Logger: n.cfg.Logger,
 	})
 	if err != nil {

@@ -15,6 +15,11 @@ import (
 	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
+// firstNumber is where the numbers of a session's writes begin. The session may
+// come from the driver's pool, where retryable writes of others have counted it
+// up from one: a number used before would be taken for a retry and do nothing.
+const firstNumber = 1 << 40
+
 // A runner sends one command to the destination. It returns the reply also
 // where it reports failed statements; an error means there is no such reply. One
 // writer owns it and calls it from one goroutine.
@@ -53,7 +58,7 @@ type writer struct {
 	lease   *lease
 	timeout time.Duration // of one attempt, here and on the server
 	log     *slog.Logger
-	number  int64
+	number  int64 // of the last write
 }
 
 // write completes cmd, an open document that lacks write concern and number,

@@ -95,7 +95,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 	source, dest := clientFinder{client: c.Source}, clientFinder{client: c.Destination}
 	budget := semaphore.NewWeighted(inFlightBytes)
 	newWriter := func(s *sessionRunner) *writer {
-		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, log: c.Logger}
+		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, log: c.Logger, number: firstNumber}
 	}
 	for _, s := range sessions[:c.Lanes] {
 		p.lanes = append(p.lanes, &lane{

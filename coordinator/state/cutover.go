@@ -82,8 +82,10 @@ func (s *Sync) CanCommit() (bool, string) {
 		return false, fmt.Sprintf("the sync is %s", s.State)
 	case s.Leg.Phase != PhaseStreaming:
 		return false, fmt.Sprintf("the sync is still %s", s.Leg.Phase)
-	case s.Leg.Barrier != nil || s.Leg.NextSchemaChange() != nil:
+	case s.Leg.changesSchema():
 		return false, "a schema change is being applied"
+	case slices.ContainsFunc(s.Leg.Indexes, func(ix Index) bool { return !ix.Built }):
+		return false, "an index is being built"
 	}
 	return true, ""
 }
@@ -119,29 +121,67 @@ func (c Advance) Apply(s *Sync) error {
 	case to != at+1:
 		return fmt.Errorf("advance: %s does not follow %s", c.To, cut.Step)
 	}
+	if err := c.allowed(&s.Leg); err != nil {
+		return fmt.Errorf("advance: %w", err)
+	}
 	switch c.To {
 	case StepBlocked:
 		cut.BlockedAt = c.At
 	case StepDraining:
 		cut.End = c.End
-	case StepVerifying:
-		if g := s.Leg.ResumePoint(); g.Before(cut.End) {
-			return fmt.Errorf("advance: shards are applied up to %v, not %v", g, cut.End)
-		}
 	case StepFinishing:
-		if c.Verified.Differences != 0 {
-			return fmt.Errorf("advance: %d differences", c.Verified.Differences)
-		}
 		cut.Verified = c.Verified
 	case StepOpening:
-		if c.Next == nil || c.Next.Start.IsZero() || len(c.Next.Shards) == 0 {
-			return errors.New("advance: the way back is not armed")
-		}
 		cut.Next = c.Next
-	case StepBlocking, StepArming, StepAborting:
+	case StepBlocking, StepVerifying, StepArming, StepAborting:
 	}
 	cut.Step = c.To
 	return nil
+}
+
+// allowed returns why the step may not be entered yet. Whoever drives the
+// commit has looked before; these checks are the promise that no mistake there
+// opens a destination which lacks something.
+func (c Advance) allowed(l *Leg) error {
+	switch c.To {
+	case StepDraining:
+		if c.End.IsZero() {
+			return errors.New("no end time")
+		}
+	case StepVerifying:
+		if !l.Drained() {
+			return fmt.Errorf("shards are applied up to %v, not %v", l.ResumePoint(), l.Cutover.End)
+		}
+	case StepFinishing:
+		if c.Verified.Differences != 0 {
+			return fmt.Errorf("%d differences", c.Verified.Differences)
+		}
+	case StepArming:
+		if !l.finished() {
+			return errors.New("indexes or limits have not their final form")
+		}
+	case StepOpening:
+		if c.Next == nil || c.Next.Start.IsZero() || len(c.Next.Shards) == 0 {
+			return errors.New("the way back is not armed")
+		}
+	case StepBlocking, StepBlocked, StepAborting:
+	}
+	return nil
+}
+
+// Drained reports whether every shard has reached the end time of the commit
+// in progress, and no schema change waits.
+func (l *Leg) Drained() bool {
+	return l.Cutover != nil && !l.Cutover.End.IsZero() && len(l.Shards) > 0 &&
+		!l.ResumePoint().Before(l.Cutover.End) && !l.changesSchema()
+}
+
+func (l *Leg) changesSchema() bool { return l.Barrier != nil || l.NextSchemaChange() != nil }
+
+// finished reports whether everything on the destination has its final form.
+func (l *Leg) finished() bool {
+	return !slices.ContainsFunc(l.Indexes, func(ix Index) bool { return !ix.Finished }) &&
+		!slices.ContainsFunc(l.Limits, func(lim Limit) bool { return !lim.Finished })
 }
 
 // Finished records that indexes and capped collections have their final form
@@ -167,86 +207,6 @@ func (c Finished) Apply(s *Sync) error {
 		l := &s.Leg.Limits[i]
 		l.Finished = l.Finished || slices.Contains(c.Limits, l.NS)
 	}
-	return nil
-}
-
-// Committed ends the leg: the destination takes writes. The opposite leg, which
-// was armed while both clusters were blocked, takes its place.
-type Committed struct {
-	Leg int       `bson:"leg"`
-	At  time.Time `bson:"at"`
-}
-
-// Apply implements Command.
-func (c Committed) Apply(s *Sync) error {
-	cut, err := s.cutover("committed", c.Leg)
-	if err != nil {
-		return err
-	}
-	if cut.Step != StepOpening {
-		return fmt.Errorf("committed: the commit is still %s", cut.Step)
-	}
-	record := *cut
-	record.OpenedAt = c.At
-	for _, sh := range s.Leg.Shards {
-		s.Totals.Events += sh.Events + sh.Now.Events
-		s.Totals.Repairs += sh.Repairs + sh.Now.Repairs
-	}
-	next := Leg{
-		Number:    s.Leg.Number + 1,
-		Direction: s.Leg.Direction.Opposite(),
-		Phase:     PhaseStreaming,
-		Start:     cut.Next.Start,
-		Shards:    newShards(cut.Next.Shards, cut.Next.Start),
-	}
-	next.Collections = slices.Clone(cut.Next.Collections)
-	slices.SortFunc(next.Collections, compareCollections)
-	record.Next = nil
-	s.Leg, s.Last = next, &record
-	s.State, s.RollingBack = shardferry.StateCommitted, false
-	return nil
-}
-
-// Abort gives a commit up before the destination takes writes: the source is
-// unblocked and the sync goes on as before.
-type Abort struct {
-	Leg    int    `bson:"leg"`
-	Reason string `bson:"reason"`
-}
-
-// Apply implements Command. Once the destination is being opened there is no
-// way back but a rollback.
-func (c Abort) Apply(s *Sync) error {
-	cut, err := s.cutover("abort", c.Leg)
-	if err != nil {
-		return err
-	}
-	if cut.Step == StepOpening {
-		return fmt.Errorf("abort: the destination is being opened for writes: roll back once the commit has ended")
-	}
-	if cut.Step != StepAborting {
-		cut.Step, cut.Failure = StepAborting, c.Reason
-	}
-	return nil
-}
-
-// Aborted records that the source takes writes again.
-type Aborted struct {
-	Leg int `bson:"leg"`
-}
-
-// Apply implements Command.
-func (c Aborted) Apply(s *Sync) error {
-	cut, err := s.cutover("aborted", c.Leg)
-	if err != nil {
-		return err
-	}
-	if cut.Step != StepAborting {
-		return fmt.Errorf("aborted: the commit is %s", cut.Step)
-	}
-	s.Last, s.Leg.Cutover = cut, nil
-	s.State = shardferry.StateRunning
-	s.RollingBack = false
 	return nil
 }
 

@@ -92,6 +92,9 @@ func (c Resolve) Apply(s *Sync) error {
 	if s.Leg.Barrier == nil || s.Leg.Barrier.ID != c.Barrier {
 		return fmt.Errorf("resolve: barrier %d does not stand", c.Barrier)
 	}
+	if sh.Schema == nil || !sh.Schema.Time.Equal(c.Change.Time) || sh.Schema.Index != c.Change.Index {
+		return fmt.Errorf("resolve: shard %s does not wait for the change at %v (%d)", sh.ID, c.Change.Time, c.Change.Index)
+	}
 	sh.Resolved = shardferry.SchemaPoint{Time: c.Change.Time, Index: c.Change.Index}
 	sh.Schema = nil
 	s.Leg.Barrier = nil

@@ -94,8 +94,8 @@ func (c Report) Apply(s *Sync) error {
 			return err
 		}
 		for _, t := range r.Tasks {
-			if _, ok := s.Leg.task(t.ID); !ok {
-				return fmt.Errorf("report of shard %s: unknown copy task %d", r.Shard, t.ID)
+			if task, ok := s.Leg.task(t.ID); !ok || task.Shard != r.Shard {
+				return fmt.Errorf("report of shard %s: it has no copy task %d", r.Shard, t.ID)
 			}
 		}
 	}

@@ -55,6 +55,11 @@ func (c Planned) Apply(s *Sync) error {
 	case c.Start.IsZero():
 		return errors.New("plan: no start time")
 	}
+	for _, t := range c.Tasks {
+		if !slices.Contains(c.Shards, t.Shard) {
+			return fmt.Errorf("plan: copy task %d is of shard %q, which is not among %q", t.ID, t.Shard, c.Shards)
+		}
+	}
 	s.Job.Reversible, s.Job.BlockDest = c.Reversible, c.BlockDest
 	s.Leg.Phase, s.Leg.Plan, s.Leg.Start = PhaseCreating, c.Plan, c.Start
 	s.Leg.Bytes = c.Bytes

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -43,15 +44,17 @@ func run(args []string) int {
 	if err == nil {
 		return 0
 	}
+	code := exitFailed
 	var coded exitError
 	if errors.As(err, &coded) {
-		if coded.error != nil {
-			fmt.Fprintln(os.Stderr, "shardferry:", coded.error)
+		code = coded.code
+		if coded.error == nil {
+			return code
 		}
-		return coded.code
 	}
-	fmt.Fprintln(os.Stderr, "shardferry:", err)
-	return exitFailed
+	// One line, also where several things went wrong at once.
+	fmt.Fprintln(os.Stderr, "shardferry:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	return code
 }
 
 // exitError is an error with an exit code of its own. Without an error nothing
@@ -68,7 +71,7 @@ func usage(format string, args ...any) error {
 }
 
 func newApp() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:  "shardferry",
 		Usage: "move a live MongoDB cluster to another one, and be able to go back",
 		UsageText: `shardferry sync --source mongodb://a:27017 --destination mongodb://b:27017
@@ -83,7 +86,7 @@ func newApp() *cli.App {
 			controlCommand("reverse", "after a commit: make the flow back to the old source the sync"),
 			controlCommand("rollback", "after a commit: bring applications back to the old source with one command"),
 			progressCommand(), verifyCommand(),
-			sandboxCommand(), demoCommand(),
+			sandboxCommand(), demoCommand(), benchCommand(),
 		},
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true,
@@ -98,5 +101,25 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
+	}
+	for _, cmd := range app.Commands {
+		strict(cmd)
+	}
+	return app
+}
+
+// strict makes a command refuse what it does not know, in one line and with the
+// exit code of wrong usage.
+func strict(cmd *cli.Command) {
+	cmd.HideHelpCommand = true
+	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+		return usage("%s: %w (see shardferry %s --help)", cmd.Name, err, cmd.Name)
+	}
+	do := cmd.Action
+	cmd.Action = func(c *cli.Context) error {
+		if c.Args().Present() {
+			return usage("%s takes no argument %q (see shardferry %s --help)", cmd.Name, c.Args().First(), cmd.Name)
+		}
+		return do(c)
 	}
 }

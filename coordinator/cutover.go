@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/shardferry/shardferry"
@@ -99,13 +100,16 @@ func (r Cutover) step(ctx context.Context, s *state.Sync) (state.Command, error)
 		next.To = state.StepDraining
 		next.End, err = r.Clusters.EndTime(ctx, s)
 	case state.StepDraining:
-		if s.Leg.ResumePoint().Before(s.Leg.Cutover.End) {
+		if !s.Leg.Drained() {
 			return nil, nil
 		}
 		next.To = state.StepVerifying
 	case state.StepVerifying:
 		next.To = state.StepFinishing
 		next.Verified, err = r.Clusters.Verify(ctx, s)
+		if n := next.Verified.Differences; err == nil && n != 0 {
+			err = fmt.Errorf("%w in %d places", ErrDifferences, n)
+		}
 	case state.StepFinishing:
 		return r.finish(ctx, s, next)
 	case state.StepArming:

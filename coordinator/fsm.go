@@ -90,12 +90,14 @@ type snapshotDocument struct {
 }
 
 func decodeSnapshot(b []byte) (*state.Sync, error) {
+	// The version first: of another one nothing else can be relied upon.
+	version, _ := bson.Raw(b).Lookup("version").AsInt64OK()
+	if version != snapshotVersion {
+		return nil, fmt.Errorf("decode snapshot: version %d, this program reads %d: use the program that wrote it", version, snapshotVersion)
+	}
 	doc := snapshotDocument{Sync: state.New()}
 	if err := bson.Unmarshal(b, &doc); err != nil {
 		return nil, fmt.Errorf("decode snapshot: %w", err)
-	}
-	if doc.Version != snapshotVersion {
-		return nil, fmt.Errorf("decode snapshot: version %d, this program reads %d: use the program that wrote it", doc.Version, snapshotVersion)
 	}
 	return doc.Sync, nil
 }

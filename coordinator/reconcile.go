@@ -37,25 +37,20 @@ func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		for _, cmd := range cmds { // what was done is recorded even if a later step failed
-			if perr := c.Propose(ctx, cmd); perr != nil {
-				err = errors.Join(err, perr)
-				break
-			}
-			c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "recorded", slog.String("step", r.Name()), slog.String("command", describe(cmd)))
-		}
+		refused := c.record(ctx, r, cmds) // what was done is recorded even if a later step failed
 		wait, onChange := patience, changed
 		switch {
-		case err == nil && len(cmds) > 0:
+		case err == nil && refused == nil && len(cmds) > 0:
 			pause.Reset()
 			continue
-		case err == nil:
+		case err == nil && refused == nil:
 			pause.Reset()
-		case errors.Is(err, shardferry.ErrNotLeader):
-			return errNoLongerLeader
-		case c.cfg.Transient(err) || errors.Is(err, shardferry.ErrOutcomeUnknown) || errors.Is(err, shardferry.ErrStaleEpoch):
+		case err == nil || c.cfg.Transient(err) || errors.Is(err, shardferry.ErrOutcomeUnknown) || errors.Is(err, shardferry.ErrStaleEpoch):
+			// A command that is refused says that the state has moved on; lost
+			// leadership ends ctx. Either way the answer is to look again.
 			wait, onChange = pause.NextBackOff(), nil
-			c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "trying again", slog.String("step", r.Name()), slog.Any("error", err), slog.Duration("pause", wait))
+			c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "trying again", slog.String("step", r.Name()),
+				slog.Any("error", errors.Join(err, refused)), slog.Duration("pause", wait))
 		default:
 			c.cfg.Logger.LogAttrs(ctx, slog.LevelError, "cannot go on", slog.String("step", r.Name()), slog.Any("error", err))
 			if herr := c.hold(ctx, s, fmt.Errorf("%s: %w", r.Name(), err)); herr != nil {
@@ -75,6 +70,17 @@ func describe(cmd state.Command) string {
 		return "advance to " + string(a.To)
 	}
 	return strings.ToLower(reflect.TypeOf(cmd).Name())
+}
+
+// record proposes commands one after the other, up to the first that fails.
+func (c *Coordinator) record(ctx context.Context, r Reconciler, cmds []state.Command) error {
+	for _, cmd := range cmds {
+		if err := c.Propose(ctx, cmd); err != nil {
+			return err
+		}
+		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "recorded", slog.String("step", r.Name()), slog.String("command", describe(cmd)))
+	}
+	return nil
 }
 
 // hold stops a sync that cannot go on by itself: a commit is given up, a running

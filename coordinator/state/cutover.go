@@ -54,6 +54,9 @@ type Verified struct {
 	Differences int64 `bson:"differences"`
 }
 
+// ErrNotYet reports a commit that will be possible later. Nothing has changed.
+var ErrNotYet = errors.New("cannot commit yet")
+
 // Commit begins the cutover: RUNNING becomes COMMITTING.
 type Commit struct {
 	At   time.Time `bson:"at"`
@@ -66,7 +69,7 @@ func (c Commit) Apply(s *Sync) error {
 		if s.State != shardferry.StateRunning {
 			return &shardferry.StateError{Command: "commit", State: s.State}
 		}
-		return fmt.Errorf("cannot commit yet: %s", why)
+		return fmt.Errorf("%w: %s", ErrNotYet, why)
 	}
 	s.State = shardferry.StateCommitting
 	budget := time.Duration(s.Job.CommitBudget) * time.Millisecond

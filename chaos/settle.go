@@ -1,0 +1,116 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/internal/rehearse"
+)
+
+// blockedLimit is how long applications may find no cluster that takes writes:
+// a commit that is given up at the end of its budget, and what the longest
+// faults add to its last steps.
+const blockedLimit = commitBudget + time.Minute
+
+// settle waits until everything that the applications wrote is applied. They
+// have stopped, and so have the faults.
+func (s *scenario) settle(ctx context.Context) error {
+	began := time.Now()
+	var end shardferry.ClusterTime
+	for {
+		if err := s.process.up(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-s.process.node.Ready():
+			sync, _ := s.process.node.State()
+			s.last = sync
+			if sync.State == shardferry.StatePaused {
+				return fmt.Errorf("the sync paused by itself: %s", sync.Hold)
+			}
+			if end.IsZero() {
+				end = s.sides[from(sync)].cluster.ClusterTime()
+			}
+			if !sync.Leg.ResumePoint().Before(end) && sync.Leg.Barrier == nil && sync.Leg.NextSchemaChange() == nil && sync.Leg.Phase == state.PhaseStreaming {
+				return nil
+			}
+		default:
+		}
+		if time.Since(began) > stageLimit {
+			return fmt.Errorf("%w: all is calm since %v, but %s", errStuck, stageLimit, describe(s.last))
+		}
+		if err := mongoconn.Sleep(ctx, tick); err != nil {
+			return err
+		}
+	}
+}
+
+// from returns which side a leg reads from.
+func from(s *state.Sync) Side {
+	if s.Leg.Direction == state.Reverse {
+		return Destination
+	}
+	return Source
+}
+
+// judge checks what must hold at the end.
+func (s *scenario) judge(ctx context.Context) (documents int64, err error) {
+	if s.spoil != nil {
+		if err := s.spoil(ctx, s); err != nil {
+			return 0, err
+		}
+	}
+	checked, err := rehearse.Check(ctx, s.operators[Source], s.operators[Destination])
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range checked.Differences {
+		s.bad.add("the clusters differ: %s", d)
+	}
+	for side, c := range s.operators {
+		docs, err := readAll(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		for _, wrong := range s.crowd.ledger.check(docs, reading{}, 5) {
+			s.bad.add("the %v does not hold what was acknowledged: %s", Side(side), wrong)
+		}
+	}
+	s.judgeWriters(ctx)
+	return checked.Documents, nil
+}
+
+// judgeWriters checks that at every moment one cluster, and only one, was the
+// one to write to.
+func (s *scenario) judgeWriters(ctx context.Context) {
+	owner, commits := Source, 0
+	switch s.plan.Ending {
+	case Commit:
+		owner, commits = Destination, 1
+	case Rollback:
+		commits = 2
+	case Stay:
+	}
+	_, _, switches, blocked := s.crowd.counts()
+	if switches != commits {
+		s.bad.add("applications' writes changed from one cluster to the other %d times in %d commits", switches, commits)
+	}
+	if blocked > blockedLimit {
+		s.bad.add("for %v no cluster took writes", blocked)
+	}
+	for side, c := range s.crowd.clients {
+		_, err := c.Database("harbour").Collection("last").InsertOne(ctx, bson.D{{"_id", 1}})
+		switch {
+		case Side(side) == owner && err != nil:
+			s.bad.add("at the end the %v takes no writes: %v", owner, err)
+		case Side(side) != owner && !mongoconn.IsCode(err, mongoconn.CodeUserWritesBlocked):
+			s.bad.add("at the end the %v should be write-blocked, but: %v", Side(side), err)
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,10 +56,12 @@ func readSettings(c *cli.Context) (settings, error) {
 			return s, usage("%w", err)
 		}
 	}
-	take(c, "source", c.String, &s.Source)
-	take(c, "source-file", c.String, &s.SourceFile)
-	take(c, "destination", c.String, &s.Destination)
-	take(c, "destination-file", c.String, &s.DestinationFile)
+	if err := takeURI(c, "source", &s.Source, s.SourceFile); err != nil {
+		return s, err
+	}
+	if err := takeURI(c, "destination", &s.Destination, s.DestinationFile); err != nil {
+		return s, err
+	}
 	take(c, "data-dir", c.String, &s.DataDir)
 	take(c, "api-addr", c.String, &s.APIAddr)
 	take(c, "commit-budget", c.Duration, &s.CommitBudget)
@@ -65,14 +69,6 @@ func readSettings(c *cli.Context) (settings, error) {
 	take(c, "copiers", c.Int, &s.Copiers)
 	take(c, "irreversible", c.Bool, &s.Irreversible)
 	take(c, "log-level", c.String, &s.LogLevel)
-	for _, u := range []struct {
-		name, file string
-		uri        *string
-	}{{"source", s.SourceFile, &s.Source}, {"destination", s.DestinationFile, &s.Destination}} {
-		if err := uriFromFile(u.name, u.file, c.IsSet(u.name), u.uri); err != nil {
-			return s, usage("%w", err)
-		}
-	}
 	return s, s.validate()
 }
 
@@ -93,25 +89,67 @@ func (s *settings) load(path string) error {
 	defer func() { _ = f.Close() }() // it was only read
 	dec := yaml.NewDecoder(f)
 	dec.KnownFields(true)
-	if err := dec.Decode(s); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("--config %s cannot be read as settings; its text is withheld because it may hold a password: check the names and types of its fields", path)
+	err = dec.Decode(s)
+	if err != nil && !errors.Is(err, io.EOF) {
+		// The decoder's message may repeat a password; the lines that it names do not.
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, lanes, copiers, irreversible, logLevel)", path, wrongLines(err))
 	}
 	return nil
 }
 
-func uriFromFile(name, file string, given bool, uri *string) error {
+var lineNumber = regexp.MustCompile(`line (\d+):`)
+
+// wrongLines returns the lines that a YAML error names.
+func wrongLines(err error) string {
+	var lines []string
+	for _, m := range lineNumber.FindAllStringSubmatch(err.Error(), -1) {
+		lines = append(lines, m[1])
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return " line " + strings.Join(slices.Compact(lines), ", ")
+}
+
+// takeURI settles where a cluster is. Flags and the environment win over the
+// configuration file, whose own two ways are in uri and file.
+func takeURI(c *cli.Context, name string, uri *string, file string) error {
+	byFlag, byFile := c.IsSet(name), c.IsSet(name+"-file")
+	switch {
+	case byFlag && byFile:
+		return usage("--%s (or SHARDFERRY_%s) and --%s-file: give only one of them", name, strings.ToUpper(name), name)
+	case byFlag:
+		*uri = c.String(name)
+		return nil
+	case byFile:
+		file = c.String(name + "-file")
+	case *uri != "" && file != "":
+		return usage("--config: %s and %sFile: give only one of them", name, name)
+	}
 	if file == "" {
 		return nil
 	}
-	if given {
-		return fmt.Errorf("--%s and --%s-file: give only one of them", name, name)
-	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("--%s-file: %w", name, err)
+		return usage("%s URI from a file: %w", name, err)
 	}
 	*uri = strings.TrimSpace(string(b))
 	return nil
+}
+
+// visiblePasswords returns the flags by which a password has come onto the
+// command line.
+func visiblePasswords(s settings, args []string) []string {
+	var flags []string
+	for _, u := range []struct{ flag, uri string }{{"source", s.Source}, {"destination", s.Destination}} {
+		_, rest, _ := strings.Cut(u.uri, "://")
+		user, _, _ := strings.Cut(rest, "@")
+		if strings.Contains(user, ":") && strings.Contains(rest, "@") &&
+			slices.ContainsFunc(args, func(a string) bool { return strings.HasSuffix(a, u.uri) }) {
+			flags = append(flags, u.flag)
+		}
+	}
+	return flags
 }
 
 func (s *settings) validate() error {

@@ -83,6 +83,9 @@ func progressCommand() *cli.Command {
 			defer tick.Stop()
 			for {
 				p, err := client.Progress(c.Context)
+				if err != nil && c.Context.Err() != nil {
+					return nil // interrupted, which is how --follow ends
+				}
 				if err != nil {
 					return err
 				}

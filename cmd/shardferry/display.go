@@ -12,6 +12,7 @@ import (
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/api"
+	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/node"
 )
 
@@ -68,39 +69,46 @@ func (d *display) resumed(r node.Resumed) {
 		})
 		return
 	}
-	d.text("resumed: %s (%s), %d of %d copy tasks and %d documents were done; changes go on after cluster time %d:%d; only batches that were in flight are done again",
+	d.text("resumed: %s (%s), %d of %d copy tasks and %d documents are recorded as copied; changes go on after cluster time %d:%d; batches that were in flight or not recorded yet are done again",
 		r.State, r.Phase, r.TasksDone, r.Tasks, r.Documents, r.ResumePoint.T, r.ResumePoint.I)
 }
 
-func (d *display) committed(p api.Progress) {
+// committed says which cluster takes writes after the last commit. stays tells
+// whether this process goes on to keep the other one current.
+func (d *display) committed(p api.Progress, stays bool) {
 	c := p.Detail.Commit
 	if c == nil {
-		c = &api.Commit{}
+		c = &api.Commit{Differences: -1} // never said to be verified
+	}
+	home, other := "destination", "source"
+	if p.Detail.Direction == string(state.Forward) { // it was rolled back
+		home, other = other, home
 	}
 	if d.json {
-		d.object(map[string]any{
-			"event": "committed", "verified": c.Differences == 0 && c.Documents >= 0, "documents": c.Documents,
-			"writesBlockedMillis": c.BlockedMS, "events": p.TotalEvents, "repairs": p.Detail.Repairs, "reversible": p.Detail.Reversible,
-		})
+		d.object(map[string]any{"event": "committed", "verified": c.Differences == 0, "documents": c.Documents, "writable": home,
+			"writesBlockedMillis": c.BlockedMS, "events": p.TotalEvents, "repairs": p.Detail.Repairs, "reversible": p.Detail.Reversible})
 		return
 	}
-	d.text("committed: the destination takes writes; %d documents verified, %d differences, writes were blocked for %d ms", c.Documents, c.Differences, c.BlockedMS)
-	if p.Detail.Reversible {
-		d.text("the way back is open as long as the destination's oplog reaches back: run the same command to keep the old source current, shardferry rollback to return to it")
+	d.text("committed: the %s takes writes; %d documents verified, %d differences, writes were blocked for %d ms", home, c.Documents, c.Differences, c.BlockedMS)
+	switch {
+	case stays:
+		d.text("the %s is kept current while this runs; shardferry rollback returns to it", other)
+	case p.Detail.Reversible:
+		d.text("the way back is open as long as the %s's oplog reaches back: the same command with --stay keeps the %s current, then shardferry rollback returns to it", home, other)
 	}
 }
 
 // progress shows where the sync stands, at once when the state has changed.
 func (d *display) progress(p api.Progress) {
-	state := string(p.State) + p.Detail.Phase
+	at := string(p.State) + p.Detail.Phase
 	if c := p.Detail.Commit; c != nil && c.InProgress {
-		state += c.Step
+		at += c.Step
 	}
 	now := time.Now()
-	if state == d.state && !d.bar && now.Sub(d.last) < d.interval {
+	if at == d.state && !d.bar && now.Sub(d.last) < d.interval {
 		return
 	}
-	d.state, d.last = state, now
+	d.state, d.last = at, now
 	switch {
 	case d.json:
 		d.object(map[string]any{"event": "progress", "progress": p})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/api"
+	"github.com/shardferry/shardferry/coordinator"
 	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/internal/node"
 )
@@ -48,6 +50,10 @@ func syncCommand() *cli.Command {
 			if job.log, err = newLogger(os.Stderr, s.LogLevel, c.Bool("json")); err != nil {
 				return err
 			}
+			for _, flag := range visiblePasswords(s, os.Args) {
+				job.log.Warn("the password in --"+flag+" is visible to everyone who can list processes here",
+					"instead", "--"+flag+"-file, or the variable SHARDFERRY_"+strings.ToUpper(flag))
+			}
 			return job.run(c.Context)
 		},
 	}
@@ -56,11 +62,14 @@ func syncCommand() *cli.Command {
 // A syncJob is one run of the sync command.
 type syncJob struct {
 	settings settings
-	commit   bool
+	commit   bool // commit by itself; false once that is done
 	stay     bool
 	wait     bool
 	show     *display
 	log      *slog.Logger
+
+	began bool // this run found or started a sync
+	tried bool // this run saw a commit begin
 }
 
 // errDone ends a run that has reached what it was asked for.
@@ -82,21 +91,35 @@ func (j *syncJob) run(ctx context.Context) error {
 	// The port is taken first: if it is in use nothing has happened yet.
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", j.settings.APIAddr)
 	if err != nil {
-		return exitError{code: exitFailed, error: fmt.Errorf("--api-addr %s: %w (nothing was changed; is another shardferry running?)", j.settings.APIAddr, err)}
+		return fmt.Errorf("--api-addr %s: %w (nothing was changed; if another shardferry is running, give this one another address)", j.settings.APIAddr, err)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.Run(gctx) })
 	g.Go(func() error { return api.NewServer(n, j.log).Run(gctx, l) })
 	g.Go(func() error { return j.drive(gctx, n) })
-	err = g.Wait()
+	return j.outcome(ctx, g.Wait())
+}
+
+// outcome turns how a run ended into what is said about it and its exit code.
+func (j *syncJob) outcome(ctx context.Context, err error) error {
+	kept := fmt.Sprintf("everything is kept in %s: give the same command again to continue", j.settings.DataDir)
 	switch {
 	case errors.Is(err, errDone):
 		return nil
+	case errors.Is(context.Cause(ctx), errInterrupted) && j.commit:
+		// A script that goes on after --commit must not take this for success.
+		return fmt.Errorf("stopped before the commit was done; %s", kept)
 	case errors.Is(context.Cause(ctx), errInterrupted):
-		j.show.text("stopped; everything is kept in %s: give the same command again to continue", j.settings.DataDir)
+		j.show.text("stopped; %s", kept)
 		return nil
+	case errors.Is(err, api.ErrRefused): // it says so itself
+		return err
+	case errors.Is(err, coordinator.ErrInUse):
+		return fmt.Errorf("%w (nothing was changed; stop that one, or give this sync its own --data-dir)", err)
+	case !j.began:
+		return fmt.Errorf("%w (nothing was changed)", err)
 	}
-	return err
+	return fmt.Errorf("%w (%s)", err, kept)
 }
 
 // drive starts the sync or finds that it goes on, shows how it does, and ends
@@ -109,16 +132,39 @@ func (j *syncJob) drive(ctx context.Context, n *node.Node) error {
 	}
 	j.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("api", j.settings.APIAddr))
 	if r, ok := n.Resumed(); ok {
+		j.began = true
 		j.show.resumed(r)
+		if err := j.takeUp(ctx, n); err != nil {
+			return err
+		}
 	} else if !j.wait {
 		reversible := !j.settings.Irreversible
 		req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible}
 		if err := n.Start(ctx, req, "sync"); err != nil {
 			return err
 		}
+		j.began = true
 		j.show.event("started", "started: %s to %s, state in %s", mongoconn.Redact(j.settings.Source), mongoconn.Redact(j.settings.Destination), j.settings.DataDir)
 	}
 	return j.follow(ctx, n)
+}
+
+// takeUp decides what giving the same command again means for a sync that an
+// earlier run left.
+func (j *syncJob) takeUp(ctx context.Context, n *node.Node) error {
+	s, _ := n.State()
+	switch {
+	case s.State == shardferry.StatePaused && s.Hold != "":
+		j.show.event("tried again", "it had paused by itself: %s; trying again", s.Hold)
+		return n.Resume(ctx, "sync")
+	case s.State == shardferry.StatePaused:
+		j.show.text("it is paused: shardferry resume lets it go on")
+	case j.commit && s.Leg.Number > 1 && s.State != shardferry.StateCommitted:
+		// The commit that was asked for is made. Going back is another decision.
+		j.commit = false
+		j.show.text("the commit was made before; --commit does not commit the way back: see shardferry commit and rollback")
+	}
+	return nil
 }
 
 func (j *syncJob) follow(ctx context.Context, n *node.Node) error {
@@ -130,7 +176,7 @@ func (j *syncJob) follow(ctx context.Context, n *node.Node) error {
 			return err
 		}
 		j.show.progress(p)
-		if done, err := j.decide(ctx, n, p); done || err != nil {
+		if err := j.decide(ctx, n, p); err != nil {
 			return err
 		}
 		select {
@@ -146,28 +192,41 @@ const smallLag = 2
 
 // decide does what --commit asks for. It returns errDone once the commit has
 // ended well.
-func (j *syncJob) decide(ctx context.Context, n *node.Node, p api.Progress) (bool, error) {
+func (j *syncJob) decide(ctx context.Context, n *node.Node, p api.Progress) error {
 	if !j.commit {
-		return false, nil
+		return nil
 	}
 	switch {
 	case p.State == shardferry.StateCommitted:
-		j.show.committed(p)
 		j.commit = false
-		if j.stay && p.Detail.Reversible {
-			return false, nil
+		stays := j.stay && p.Detail.Reversible
+		j.show.committed(p, stays)
+		if !stays {
+			return errDone
 		}
-		return true, errDone
+	case p.State == shardferry.StateCommitting:
+		j.tried = true
 	case p.State == shardferry.StatePaused && p.Detail.Hold != "":
-		return true, fmt.Errorf("paused by itself: %s (everything is kept in %s: mend it, then run the same command and shardferry resume)", p.Detail.Hold, j.settings.DataDir)
+		return fmt.Errorf("paused by itself: %s; mend that first", p.Detail.Hold)
+	case j.tried && givenUp(p.Detail.Commit):
+		return fmt.Errorf("the commit was given up and the source takes writes again: %s", p.Detail.Commit.Failure)
 	case p.CanCommit && p.LagTimeSeconds != nil && *p.LagTimeSeconds <= smallLag:
-		if c := p.Detail.Commit; c != nil && c.Failure != "" && !c.InProgress {
-			return true, fmt.Errorf("the commit was given up and the source takes writes again: %s (everything is kept in %s)", c.Failure, j.settings.DataDir)
-		}
 		err := n.Commit(ctx, "sync --commit")
-		if err != nil && !errors.Is(err, api.ErrNotYet) {
-			return true, err
-		}
+		j.tried = j.tried || err == nil
+		return lasting(err)
 	}
-	return false, nil
+	return nil
+}
+
+func givenUp(c *api.Commit) bool { return c != nil && c.Failure != "" && !c.InProgress }
+
+// lasting returns err unless asking again in a moment is right: a schema change
+// came between, or another operator was faster.
+func lasting(err error) error {
+	var state *shardferry.StateError
+	if errors.Is(err, api.ErrNotYet) || errors.As(err, &state) ||
+		errors.Is(err, shardferry.ErrNotLeader) || errors.Is(err, shardferry.ErrOutcomeUnknown) {
+		return nil
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,7 +66,11 @@ func (n *Node) Commit(ctx context.Context, from string) error {
 	if ok, why := n.canCommit(s); s.State == shardferry.StateRunning && !ok {
 		return fmt.Errorf("%w: %s", api.ErrNotYet, why)
 	}
-	return n.coord.Propose(ctx, state.Commit{At: time.Now(), From: from})
+	err := n.coord.Propose(ctx, state.Commit{At: time.Now(), From: from})
+	if errors.Is(err, state.ErrNotYet) { // a schema change came between
+		err = fmt.Errorf("%w: %w", api.ErrNotYet, err)
+	}
+	return err
 }
 
 // canCommit reports whether a commit would be short.

@@ -59,7 +59,7 @@ func connectEnd(ctx context.Context, name string, cfg mongoconn.Config, wait tim
 	}
 	e := &end{name: name, client: client, hosts: mongoconn.Hosts(cfg.URI)}
 	if err := mongoconn.Ping(ctx, client, wait); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s %s cannot be reached (nothing was changed): %w", name, mongoconn.Redact(cfg.URI), err), e.close(ctx))
+		return nil, errors.Join(fmt.Errorf("%s %s cannot be reached: %w", name, mongoconn.Redact(cfg.URI), err), e.close(ctx))
 	}
 	if e.info, err = topology.Identify(ctx, client); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), e.close(ctx))

@@ -42,8 +42,12 @@ func connect(t *testing.T, c *mongotest.Cluster, more ...*options.ClientOptions)
 	return cl, func() { assert.NoError(t, cl.Disconnect(t.Context())) }
 }
 
-// pass lets virtual time pass in a bubble.
+// pass lets virtual time pass, and everything that has become due end. Only
+// one goroutine of a bubble may call it.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
+
+// rest lets virtual time pass for one goroutine among others.
+func rest(d time.Duration) { time.Sleep(d) }

@@ -171,7 +171,11 @@ func killCursors(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	var want []int64
 	for _, e := range value.Elements(bson.Raw(arr)) {
-		want = append(want, e.AsInt64())
+		id, ok := e.AsInt64OK()
+		if !ok {
+			return nil, mongoerr.New(mongoerr.TypeMismatch, "BSON field 'killCursors.cursors' has an element of type '%s', expected 'long'", e.Type)
+		}
+		want = append(want, id)
 	}
 	idle, killed := o.r.cursors.remove(func(c *cursor) bool { return slices.Contains(want, c.id) })
 	for _, c := range idle {

@@ -182,6 +182,9 @@ func numberRange(args []bson.RawValue) (bson.RawValue, error) {
 		if !ok {
 			return a, mongoerr.New(34443, "$range requires numeric arguments, found value of type: %s", rawdoc.TypeName(a.Type))
 		}
+		if x != int64(int32(x)) {
+			return a, mongoerr.New(mongoerr.Code(34444+2*i), "$range requires values that can be represented as a 32-bit integer, found value: %d", x)
+		}
 		if i == 2 {
 			step = x
 		} else {

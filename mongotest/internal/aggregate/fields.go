@@ -87,6 +87,9 @@ func compileSetField(name string, arg bson.RawValue) (evalFunc, error) {
 	if err != nil {
 		return nil, err
 	}
+	if strings.ContainsRune(key, 0) {
+		return nil, mongoerr.New(4161108, "%s requires 'field' without an embedded null byte", name)
+	}
 	input, err := compile(raw["input"])
 	if err != nil {
 		return nil, err
@@ -206,6 +209,9 @@ func arrayToObject(args []bson.RawValue) (bson.RawValue, error) {
 		key, ok := k.StringValueOK()
 		if !ok {
 			return in, mongoerr.New(40394, "$arrayToObject requires an object with keys 'k' and 'v', where the value of 'k' must be of type string. Found type: %s", rawdoc.TypeName(k.Type))
+		}
+		if strings.ContainsRune(key, 0) {
+			return in, mongoerr.New(4940400, "Key field cannot contain an embedded null byte")
 		}
 		out = withField(out, key, v)
 	}

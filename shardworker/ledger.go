@@ -25,11 +25,13 @@ type ledger struct {
 	blocked  shardferry.ClusterTime                     // of the event that cannot be handed on, if any
 	schema   *shardferry.SchemaChange
 	told     int64 // the barrier that the last report called reached, if any
-	events   int64
-	repairs  int64
+	counts   counts
 
 	urgent chan struct{} // has a token when a report should not wait
 }
+
+// counts are totals of the epoch.
+type counts struct{ events, repairs int64 }
 
 func newLedger(shard shardferry.ShardID, a shardferry.Assignment) *ledger {
 	return &ledger{
@@ -52,6 +54,7 @@ func (l *ledger) assign(a shardferry.Assignment) {
 	defer l.mu.Unlock()
 	news := barrierID(a.Barrier) != barrierID(l.plan.Barrier) || a.Resolved != l.plan.Resolved
 	l.plan = a
+	l.blocked = shardferry.ClusterTime{} // until the dispatcher has looked again
 	l.targets = map[shardferry.UUID]*shardferry.Collection{}
 	close(l.replaced)
 	l.replaced = make(chan struct{})
@@ -123,8 +126,8 @@ func (l *ledger) finish(tickets []uint64, repairs int) {
 	for _, t := range tickets {
 		l.frontier.done(t)
 	}
-	l.events += int64(len(tickets))
-	l.repairs += int64(repairs)
+	l.counts.events += int64(len(tickets))
+	l.counts.repairs += int64(repairs)
 	l.hurryIfReady()
 }
 
@@ -160,7 +163,7 @@ func (l *ledger) report() shardferry.Report {
 	r := shardferry.Report{
 		Shard: l.shard, Epoch: l.plan.Epoch,
 		Applied: l.frontier.applied(), Seen: l.frontier.seen,
-		Ready: l.ready(), Events: l.events, Repairs: l.repairs,
+		Ready: l.ready(), Events: l.counts.events, Repairs: l.counts.repairs,
 	}
 	l.told = r.Ready
 	if l.schema != nil {

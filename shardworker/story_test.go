@@ -67,7 +67,7 @@ func churn(ctx context.Context, t *testing.T, coll *mongo.Collection, seed uint6
 		if err != nil && ctx.Err() == nil && !assert.ErrorAs(t, err, &we, "seed %d", seed) {
 			return
 		}
-		time.Sleep(time.Duration(rng.IntN(3)) * time.Millisecond)
+		time.Sleep(time.Duration(rng.IntN(8)) * time.Millisecond)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestCopyAndStreamUnderWrites(t *testing.T) {
 // A worker that dies anywhere, again and again, and is continued from what it
 // has reported, loses nothing.
 func TestCrashesInCopyAndStream(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			o := mongotest.Options{Shards: 2}
 			bubble(t, o, o, func(t *testing.T, p *pair) {
@@ -265,18 +265,16 @@ func TestFrontierIsHeldByAStuckWrite(t *testing.T) {
 		coll := p.from.Database(notes.DB).Collection(notes.Coll)
 		_, err := coll.InsertOne(t.Context(), bson.D{{"_id", 0}})
 		require.NoError(t, err)
-		time.Sleep(time.Second)
-		stuck := l.reports()["source"].Applied
-		if stuck.IsZero() {
-			stuck = l.reports()[shardferry.ShardID(p.src.Shards()[0])].Applied
-		}
+		time.Sleep(3 * time.Second)
+		id := shardferry.ShardID(p.src.Shards()[0])
+		stuck := l.reports()[id].Applied
 		for i := 1; i < 50; i++ {
 			_, err := coll.InsertOne(t.Context(), bson.D{{"_id", i}})
 			require.NoError(t, err)
 		}
 		time.Sleep(20 * time.Second)
 		assert.Greater(t, len(p.docs(p.to, notes)), 10, "other lanes go on")
-		assert.Equal(t, stuck, l.reports()[shardferry.ShardID(p.src.Shards()[0])].Applied)
+		assert.Equal(t, stuck, l.reports()[id].Applied)
 		time.Sleep(time.Minute)
 		p.settle(l)
 		assert.Equal(t, 50, p.requireEqual(notes))
@@ -295,12 +293,12 @@ func TestBarrierHoldsTheDestination(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 			barrier := &shardferry.Barrier{ID: 5, Time: p.src.ClusterTime()}
 			s.l.assign(func(a *shardferry.Assignment) { a.Barrier = barrier })
-			time.Sleep(15 * time.Second)
+			time.Sleep(5 * time.Second)
 			for id, r := range s.l.reports() {
 				require.Equal(t, int64(5), r.Ready, "shard %s: %+v", id, r)
 			}
 			was := []map[string]int{p.docs(p.to, orders), p.docs(p.to, notes)}
-			time.Sleep(10 * time.Second)
+			time.Sleep(4 * time.Second)
 			assert.Equal(t, was, []map[string]int{p.docs(p.to, orders), p.docs(p.to, notes)})
 			s.l.assign(func(a *shardferry.Assignment) { a.Barrier = nil })
 			time.Sleep(time.Second)

@@ -1,0 +1,72 @@
+package shardworker
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// A batch is read at or after every event that was handed to a lane, notes those
+// that follow until it has landed, and holds the frontier until it is released.
+func TestOvertakingIsRecorded(t *testing.T) {
+	l := newLedger("s0", testAssignment(testCollection()))
+	first, _ := l.admit(deleteEvent(t, 10, bson.D{{"_id", 1}}))
+	b, _, _ := l.startBatch(testUUID)
+	require.Equal(t, at(10), b.readAt)
+	second, _ := l.admit(deleteEvent(t, 11, bson.D{{"_id", 2}}))
+	l.finish([]uint64{first.ticket, second.ticket}, 0)
+	l.pass(at(50))
+	assert.Equal(t, at(10), l.report().Applied, "held at the read time")
+
+	keys := l.landed(b, at(40), false)
+	assert.Equal(t, map[uint64]struct{}{second.hash: {}}, keys)
+	third, _ := l.admit(deleteEvent(t, 51, bson.D{{"_id", 3}}))
+	assert.NotContains(t, b.overtaken, third.hash, "what follows lands on what was copied")
+	assert.Equal(t, at(10), l.report().Applied, "repairs are still to do")
+	l.release(b)
+	assert.Equal(t, before(51), l.report().Applied)
+}
+
+// A delta that may meet a newer image is read again instead.
+func TestOvertakingDeltasAreReadAgain(t *testing.T) {
+	l := newLedger("s0", testAssignment(testCollection()))
+	l.setHorizon(at(20))
+	delta := func(sec uint32) event {
+		ev := deleteEvent(t, sec, bson.D{{"_id", 1}})
+		ev.kind, ev.op = kindUpdate, "update"
+		return ev
+	}
+	j, _ := l.admit(delta(20))
+	assert.True(t, j.reread, "a former epoch may have applied it")
+	j, _ = l.admit(delta(21))
+	assert.False(t, j.reread)
+	b, _, _ := l.startBatch(testUUID)
+	l.landed(b, at(30), false)
+	j, _ = l.admit(delta(30))
+	assert.True(t, j.reread, "a copied image may include it")
+	j, _ = l.admit(delta(31))
+	assert.False(t, j.reread)
+}
+
+// What a repair has put contains events up to its read time, and may contain
+// those up to when it was read.
+func TestOvertakingRepairsAreRemembered(t *testing.T) {
+	coll, key := testCollection(), raw(t, bson.D{{"_id", 1}})
+	var m images
+	m.put(&coll, key, image{includes: at(10), upTo: at(20)})
+	assert.True(t, m.contain(&coll, key, at(10)))
+	assert.False(t, m.contain(&coll, key, at(11)))
+	assert.True(t, m.maybeNewer(&coll, key, at(20)))
+	assert.False(t, m.maybeNewer(&coll, raw(t, bson.D{{"_id", 2}}), at(20)))
+	m.forget(&coll, key)
+	assert.False(t, m.maybeNewer(&coll, key, at(20)), "an event has put the whole document")
+
+	m.put(&coll, key, image{includes: at(10), upTo: at(20)})
+	for i := range maxImages {
+		m.put(&coll, raw(t, bson.D{{"_id", i + 2}}), image{includes: at(10), upTo: at(20)})
+	}
+	assert.True(t, m.maybeNewer(&coll, key, at(20)), "what was let go stays suspect")
+	assert.False(t, m.maybeNewer(&coll, key, at(21)))
+}

@@ -249,7 +249,7 @@ func (r *batchReader) find(active *activeBatch, coll *shardferry.Collection, run
 		if len(from) > 0 {
 			dst = bsoncore.AppendDocumentElement(dst, "min", from)
 		}
-		if len(r.task.Max) > 0 {
+		if !toTheEnd(r.task.Max) {
 			dst = bsoncore.AppendDocumentElement(dst, "max", r.task.Max)
 		}
 		dst = bsoncore.AppendDocumentElement(dst, "hint", r.task.Index)
@@ -267,6 +267,15 @@ func (r *batchReader) find(active *activeBatch, coll *shardferry.Collection, run
 		dst = bsoncore.AppendBinaryElement(dst, "collectionUUID", 4, coll.UUID[:])
 		return appendReadConcern(dst, active.readAt)
 	})
+}
+
+// toTheEnd reports whether an upper bound leaves nothing out: there is none, or
+// it is that of a collection's last chunk, which is exclusive by its form, while
+// the chunk holds documents whose key is MaxKey itself.
+func toTheEnd(bound bson.Raw) bool {
+	end := true
+	eachField(bound, func(_ string, v bson.RawValue) { end = end && v.Type == bson.TypeMaxKey })
+	return end
 }
 
 func naturalOrder(index bson.Raw) bool {

@@ -357,3 +357,15 @@ func (p *pair) requireEqual(ns shardferry.Namespace) int {
 	require.Empty(p.t, diff, "%s: the destination differs", ns)
 	return len(want)
 }
+
+// order reads the _ids of a collection in natural order.
+func (p *pair) order(cl *mongo.Client, ns shardferry.Namespace) (ids []int64) {
+	p.t.Helper()
+	cur, err := cl.Database(ns.DB).Collection(ns.Coll).Find(p.t.Context(), bson.D{}, options.Find().SetHint(bson.D{{"$natural", 1}}))
+	require.NoError(p.t, err)
+	for cur.Next(p.t.Context()) {
+		ids = append(ids, cur.Current.Lookup("_id").AsInt64())
+	}
+	require.NoError(p.t, cur.Err())
+	return ids
+}

@@ -51,7 +51,11 @@ func (r *reply) setError(e *mongoerr.Error) error {
 		f = bsoncore.AppendArrayElement(f, "errorLabels", labels.Build())
 	}
 	for _, info := range e.Info {
-		t, data, err := bson.MarshalValue(info.Value)
+		field := info.Value
+		if field == nil {
+			field = bson.Null{} // the driver encodes nil only inside documents
+		}
+		t, data, err := bson.MarshalValue(field)
 		if err != nil {
 			return fmt.Errorf("error %d: field %s: %w", e.Code, info.Key, err)
 		}

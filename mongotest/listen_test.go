@@ -3,6 +3,8 @@ package mongotest_test
 import (
 	"context"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -54,11 +56,7 @@ func TestRouterOverTCP(t *testing.T) {
 // ListenAndServe makes every process reachable under the name it has inside
 // the cluster.
 func TestListenAndServe(t *testing.T) {
-	// The port above a free one is most likely free too: both are handed out
-	// from one range.
-	ln := listener(t)
-	addr := ln.Addr().String()
-	require.NoError(t, ln.Close())
+	addr := freePorts(t, 1)
 	c, err := mongotest.New(mongotest.Options{Listen: addr})
 	require.NoError(t, err)
 	assert.Equal(t, []string{addr}, c.Addrs())
@@ -69,5 +67,63 @@ func TestListenAndServe(t *testing.T) {
 	var hello bson.M
 	require.NoError(t, cl.Database("admin").RunCommand(t.Context(), bson.D{{"hello", 1}}).Decode(&hello))
 	assert.Equal(t, bson.A{addr}, hello["hosts"])
+	require.NoError(t, cl.Disconnect(t.Context()))
+}
+
+// freePorts returns the first of n consecutive ports that nobody uses.
+func freePorts(t *testing.T, n int) string {
+	t.Helper()
+	for range 50 {
+		first := listener(t)
+		addr := first.Addr().(*net.TCPAddr)
+		held := []net.Listener{first}
+		for len(held) < n {
+			var cfg net.ListenConfig
+			ln, err := cfg.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(addr.Port+len(held))))
+			if err != nil {
+				break
+			}
+			held = append(held, ln)
+		}
+		for _, ln := range held {
+			require.NoError(t, ln.Close())
+		}
+		if len(held) == n {
+			return addr.String()
+		}
+	}
+	require.FailNow(t, "no consecutive free ports")
+	return ""
+}
+
+// Every process of a sharded cluster answers on TCP under the address that
+// config.shards gives.
+func TestShardedClusterOverTCP(t *testing.T) {
+	c, err := mongotest.New(mongotest.Options{Shards: 2, Mongos: 2, Listen: freePorts(t, 5)})
+	require.NoError(t, err)
+	run(t, c.Run, c.ListenAndServe)
+	cl, err := mongo.Connect(options.Client().ApplyURI(c.URI()))
+	require.NoError(t, err)
+	shardHashed(t, cl, "shop.orders")
+	crud(t, cl.Database("shop").Collection("orders"))
+	cur, err := cl.Database("config").Collection("shards").Find(t.Context(), bson.D{})
+	require.NoError(t, err)
+	var shards []struct {
+		ID   string `bson:"_id"`
+		Host string `bson:"host"`
+	}
+	require.NoError(t, cur.All(t.Context(), &shards))
+	require.Len(t, shards, 2)
+	total := int64(0)
+	for _, s := range shards {
+		set, host, _ := strings.Cut(s.Host, "/")
+		direct, err := mongo.Connect(options.Client().ApplyURI("mongodb://" + host + "/?replicaSet=" + set))
+		require.NoError(t, err)
+		n, err := direct.Database("shop").Collection("orders").CountDocuments(t.Context(), bson.D{})
+		require.NoError(t, err)
+		total += n
+		require.NoError(t, direct.Disconnect(t.Context()))
+	}
+	assert.Equal(t, int64(226), total)
 	require.NoError(t, cl.Disconnect(t.Context()))
 }

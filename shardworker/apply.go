@@ -64,6 +64,9 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 		return []repair{{coll: coll, key: key}}
 	}
 	id := a.keys.identity(key)
+	if repairs := a.moved(j, key); repairs != nil {
+		return repairs
+	}
 	if a.images.contain(coll, id, j.ev.time) {
 		return nil // what a repair has put includes this event
 	}
@@ -73,10 +76,6 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 		writes.add(coll, statement{kind: deletes, key: key, size: len(key)})
 		return nil
 	case kindPut:
-		after := a.keys.ofDocument(coll, key, j.ev.body)
-		if string(after) != string(key) {
-			return []repair{{coll: coll, key: key}, {coll: coll, key: after}}
-		}
 		if j.ev.op == "replace" && !a.keys.sourceSharded && len(coll.ShardKey) > 0 {
 			// Its shard key on the destination may have been another one before.
 			return []repair{{coll: coll, key: key}}
@@ -84,17 +83,35 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 		a.images.forget(coll, id)
 		writes.add(coll, statement{kind: puts, key: key, doc: j.ev.body, size: len(j.ev.body)})
 		return nil
+	default:
+		return a.planUpdate(j, key, writes)
 	}
-	return a.planUpdate(j, key, writes)
+}
+
+// moved returns the repairs that stand for an event after which the document has
+// another key, nil for all others. Such an event is never skipped, whatever is
+// known of the old key: what a repair found there says nothing about the new one.
+func (a *applier) moved(j *job, key bson.Raw) []repair {
+	switch j.ev.kind {
+	case kindPut:
+		if after := a.keys.ofDocument(j.coll, key, j.ev.body); string(after) != string(key) {
+			return []repair{{coll: j.coll, key: key}, {coll: j.coll, key: after}}
+		}
+	case kindUpdate:
+		if len(j.coll.ShardKey) == 0 && onlyID(key) {
+			return nil
+		}
+		if spec := parseUpdate(j.ev.body); spec.touches(j.coll, key) {
+			after, known := spec.moved(key)
+			return []repair{{coll: j.coll, key: key}, {coll: j.coll, key: after, byID: !known}}
+		}
+	case kindDelete, kindSchema, kindIgnored:
+	}
+	return nil
 }
 
 func (a *applier) planUpdate(j *job, key bson.Raw, writes *writeSet) []repair {
 	spec := parseUpdate(j.ev.body)
-	if spec.touches(j.coll) {
-		repairs := []repair{{coll: j.coll, key: key}}
-		after, known := spec.moved(j.coll, key)
-		return append(repairs, repair{coll: j.coll, key: after, byID: !known})
-	}
 	u, ok := spec.statement()
 	if !ok || j.reread || a.images.maybeNewer(j.coll, a.keys.identity(key), j.ev.time) {
 		return []repair{{coll: j.coll, key: key}}

@@ -65,7 +65,7 @@ func bubble(t *testing.T, src, dst mongotest.Options, story func(t *testing.T, p
 			cl, err := mongo.Connect(c.ClientOptions())
 			require.NoError(t, err)
 			stop = append(stop, func() {
-				assert.NoError(t, cl.Disconnect(t.Context()))
+				require.NoError(t, cl.Disconnect(t.Context()))
 				cancel()
 				assert.NoError(t, <-ran)
 			})

@@ -110,7 +110,13 @@ func (l *ledger) admit(ev event) (*job, <-chan struct{}) {
 			l.hurry()
 		}
 		return nil, l.block(ev)
+	default:
+		return l.admitWrite(ev)
 	}
+}
+
+// admitWrite is admit for an event of one document. The caller holds the lock.
+func (l *ledger) admitWrite(ev event) (*job, <-chan struct{}) {
 	coll := l.target(ev.uuid)
 	switch {
 	case coll == nil: // the change that makes it known is on its way

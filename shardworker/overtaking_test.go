@@ -70,3 +70,37 @@ func TestOvertakingRepairsAreRemembered(t *testing.T) {
 	assert.True(t, m.maybeNewer(&coll, key, at(20)), "what was let go stays suspect")
 	assert.False(t, m.maybeNewer(&coll, key, at(21)))
 }
+
+// An event that gives its document another key is applied even where a repair of
+// the old key already read what came later: it found nothing there, and said
+// nothing about the new key.
+func TestOvertakingRepairsDoNotHideAMove(t *testing.T) {
+	for name, shardKey := range map[string]bson.D{"sharded destination": {{"k", 1}}, "unsharded destination": nil} {
+		t.Run(name, func(t *testing.T) {
+			coll := testCollection()
+			if shardKey != nil {
+				coll.ShardKey = raw(t, shardKey)
+			}
+			a := applier{keys: keyer{sourceSharded: true}}
+			old, moved := raw(t, bson.D{{"k", 342}, {"_id", 1}}), raw(t, bson.D{{"k", 466}, {"_id", 1}})
+			a.images.put(&coll, old, image{includes: at(20), upTo: at(20)})
+			events := map[string]event{
+				"update": {kind: kindUpdate, op: "update", body: raw(t, bson.D{
+					{"updatedFields", bson.D{{"k", 466}}}, {"removedFields", bson.A{}}, {"disambiguatedPaths", bson.D{}},
+				})},
+				"replace": {kind: kindPut, op: "replace", body: raw(t, bson.D{{"_id", 1}, {"k", 466}})},
+			}
+			for op, ev := range events {
+				ev.key, ev.time = old, at(10)
+				var writes writeSet
+				repairs := a.plan(&job{coll: &coll, ev: ev}, &writes)
+				var keys []bson.Raw
+				for _, r := range repairs {
+					keys = append(keys, r.key)
+				}
+				assert.Contains(t, keys, moved, op)
+				assert.Empty(t, writes.commands(), op)
+			}
+		})
+	}
+}

@@ -64,7 +64,8 @@ func churn(ctx context.Context, t *testing.T, coll *mongo.Collection, seed uint6
 			}
 		}
 		var we mongo.WriteException
-		if err != nil && ctx.Err() == nil && !assert.ErrorAs(t, err, &we, "seed %d", seed) {
+		if err != nil && ctx.Err() == nil && !errors.As(err, &we) {
+			t.Errorf("seed %d: write to the source: %v", seed, err)
 			return
 		}
 		time.Sleep(time.Duration(rng.IntN(8)) * time.Millisecond)
@@ -299,7 +300,8 @@ func TestBarrierHoldsTheDestination(t *testing.T) {
 			}
 			was := []map[string]int{p.docs(p.to, orders), p.docs(p.to, notes)}
 			time.Sleep(4 * time.Second)
-			assert.Equal(t, was, []map[string]int{p.docs(p.to, orders), p.docs(p.to, notes)})
+			now := []map[string]int{p.docs(p.to, orders), p.docs(p.to, notes)}
+			assert.Equal(t, was, now)
 			s.l.assign(func(a *shardferry.Assignment) { a.Barrier = nil })
 			time.Sleep(time.Second)
 		})

@@ -210,26 +210,28 @@ func numeric(part string) bool {
 	return part != ""
 }
 
-// touches reports whether the update changes a field of the destination's shard
-// key, which may move the document.
-func (u updateSpec) touches(coll *shardferry.Collection) bool {
+// touches reports whether the update changes a field of the document's key, on
+// either cluster, which may move the document. An _id never changes.
+func (u updateSpec) touches(coll *shardferry.Collection, key bson.Raw) bool {
 	touched := false
 	paths := u.paths()
-	eachField(coll.ShardKey, func(name string, _ bson.RawValue) {
+	look := func(name string, _ bson.RawValue) {
 		for _, path := range paths {
 			touched = touched || path == name || strings.HasPrefix(path, name+".") || strings.HasPrefix(name, path+".")
 		}
-	})
+	}
+	eachField(coll.ShardKey, look)
+	eachField(key, look)
 	return touched
 }
 
 // moved returns the key of the document after the update, false if the
 // description does not tell.
-func (u updateSpec) moved(coll *shardferry.Collection, key bson.Raw) (bson.Raw, bool) {
+func (u updateSpec) moved(key bson.Raw) (bson.Raw, bool) {
 	known := !u.ambiguous
 	after := build(func(dst []byte) []byte {
 		eachField(key, func(name string, v bson.RawValue) {
-			if _, inKey := field(coll.ShardKey, name); inKey {
+			if name != "_id" {
 				for _, path := range u.unset {
 					if path == name || strings.HasPrefix(name, path+".") {
 						v = bson.RawValue{}

@@ -42,8 +42,10 @@ func TestUpdateStatements(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			desc := raw(t, bson.D{
-				{"updatedFields", orEmpty(tt.set)}, {"removedFields", append(bson.A{}, tt.unset...)},
-				{"truncatedArrays", append(bson.A{}, tt.cut...)}, {"disambiguatedPaths", orEmpty(tt.unclear)},
+				{"updatedFields", orEmpty(tt.set)},
+				{"removedFields", append(bson.A{}, tt.unset...)},
+				{"truncatedArrays", append(bson.A{}, tt.cut...)},
+				{"disambiguatedPaths", orEmpty(tt.unclear)},
 			})
 			got, ok := parseUpdate(desc).statement()
 			require.Equal(t, tt.want != nil, ok)
@@ -87,11 +89,14 @@ func TestUpdatesOfTheShardKey(t *testing.T) {
 			u := parseUpdate(raw(t, bson.D{
 				{"updatedFields", orEmpty(tt.set)}, {"removedFields", append(bson.A{}, tt.unset...)}, {"disambiguatedPaths", bson.D{}},
 			}))
-			require.Equal(t, tt.touches, u.touches(&coll))
+			key := raw(t, bson.D{{"x", 4}, {"a.b", 5}, {"_id", 1}})
+			require.Equal(t, tt.touches, u.touches(&coll, key))
+			unsharded := testCollection()
+			require.Equal(t, tt.touches, u.touches(&unsharded, key), "the source has a shard key too")
 			if !tt.touches {
 				return
 			}
-			after, known := u.moved(&coll, raw(t, bson.D{{"x", 4}, {"a.b", 5}, {"_id", 1}}))
+			after, known := u.moved(key)
 			assert.Equal(t, tt.known, known)
 			if known {
 				assert.Equal(t, raw(t, tt.after), after, "%v", after)

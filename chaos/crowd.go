@@ -88,6 +88,13 @@ func (c *crowd) took(side Side, begun time.Time) {
 	}
 }
 
+// writesTo reports whether the given cluster is the one that took the last write.
+func (c *crowd) writesTo(side Side) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owner == side
+}
+
 // refuse notes that a cluster is write-blocked.
 func (c *crowd) refuse(side Side) {
 	c.mu.Lock()

@@ -46,7 +46,7 @@ func Identify(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 		err = c.readShards(ctx, client)
 	case hello.SetName != "":
 		c.Kind = ReplicaSet
-		c.ID = replicaSetID(ctx, client, hello.SetName)
+		c.ID = replicaSetID(ctx, client, hello.SetName+"/"+strings.Join(hello.Hosts, ","))
 		c.Shards = []Shard{{ID: shardferry.ShardID(hello.SetName), Host: strings.Join(hello.Hosts, ",")}}
 	default:
 		err = ErrNoOplog
@@ -58,8 +58,9 @@ func Identify(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 }
 
 // replicaSetID returns the id that a set got when it was initiated. A user who
-// may not read the configuration must do with the set's name.
-func replicaSetID(ctx context.Context, client *mongo.Client, name string) string {
+// may not read the configuration must do with the set's name and members, which
+// tell it from others: most sets have the same name.
+func replicaSetID(ctx context.Context, client *mongo.Client, instead string) string {
 	var reply struct {
 		Config struct {
 			Settings struct {
@@ -69,7 +70,7 @@ func replicaSetID(ctx context.Context, client *mongo.Client, name string) string
 	}
 	err := run(ctx, client, "admin", bson.D{{"replSetGetConfig", 1}}, &reply)
 	if err != nil || reply.Config.Settings.ID.IsZero() {
-		return name
+		return instead
 	}
 	return reply.Config.Settings.ID.Hex()
 }

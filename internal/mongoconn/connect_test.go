@@ -59,6 +59,7 @@ func TestClassify(t *testing.T) {
 		{"duplicate key", server(11000), mongoconn.Permanent},
 		{"history lost", server(286), mongoconn.Permanent},
 		{"connection closed", fmt.Errorf("read: %w", io.EOF), mongoconn.Transient},
+		{"not sent, because the pool was cleared", fmt.Errorf("insert: %w", poolCleared{}), mongoconn.Transient},
 		{"asked to stop", context.Canceled, mongoconn.Permanent},
 		{"no server error", errors.New("boom"), mongoconn.Permanent},
 	}
@@ -66,3 +67,9 @@ func TestClassify(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) { assert.Equal(t, tt.want, mongoconn.Classify(tt.err)) })
 	}
 }
+
+// poolCleared is like the error of the driver's pool, whose type is not public.
+type poolCleared struct{}
+
+func (poolCleared) Error() string   { return "connection pool was cleared" }
+func (poolCleared) Retryable() bool { return true }

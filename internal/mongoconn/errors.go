@@ -73,6 +73,12 @@ func IsNetwork(err error) bool {
 	if err == nil {
 		return false
 	}
+	// The driver's pool says so of an operation that it did not even send,
+	// because another one's connection had failed.
+	var pool interface{ Retryable() bool }
+	if errors.As(err, &pool) && pool.Retryable() {
+		return true
+	}
 	var ne net.Error
 	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) ||
 		errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||

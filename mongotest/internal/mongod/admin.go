@@ -62,6 +62,7 @@ func runReplSetGetConfig(_ context.Context, op *operation) (bson.Raw, error) {
 	return value.D("config", value.D(
 		"_id", op.node.cfg.SetName, "version", replSetVersion, "term", op.node.topo.state().term,
 		"members", members, "protocolVersion", int64(1), "writeConcernMajorityJournalDefault", true,
+		"settings", value.D("chainingAllowed", true, "heartbeatIntervalMillis", 2000, "replicaSetId", op.node.setID),
 	)), nil
 }
 

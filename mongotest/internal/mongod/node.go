@@ -18,6 +18,7 @@ import (
 type Node struct {
 	cfg     Config
 	version version
+	setID   bson.ObjectID // given to the replica set when it is initiated
 	table   map[string]*handler
 
 	params    *parameters
@@ -48,6 +49,7 @@ func New(c Config) *Node {
 	n := &Node{
 		cfg:       c,
 		version:   parseVersion(c.Version),
+		setID:     bson.NewObjectID(),
 		topo:      newTopology(c.Log.Term()),
 		ops:       newOpTable(),
 		snapshots: newSnapshotTable(),

@@ -25,8 +25,9 @@ func Collated(v bson.RawValue) uint64 {
 	switch v.Type {
 	case bson.TypeString, bson.TypeSymbol, bson.TypeEmbeddedDocument, bson.TypeArray:
 		return fnvOffset
+	default:
+		return ID(v)
 	}
-	return ID(v)
 }
 
 // Key returns a hash of every field of a key document, names included, with
@@ -55,8 +56,9 @@ func hashValue(h uint64, v bson.RawValue) uint64 {
 		return hashInt(h, truncated(v))
 	case bson.TypeEmbeddedDocument, bson.TypeArray:
 		return hashDocument(h, v.Value)
+	default:
+		return hashBytes(h, v.Value)
 	}
-	return hashBytes(h, v.Value)
 }
 
 func hashDocument(h uint64, doc bson.Raw) uint64 {
@@ -124,12 +126,13 @@ func truncated(v bson.RawValue) int64 {
 	case bson.TypeDouble:
 		f, _ := v.DoubleOK()
 		return clampFloat(f)
+	default:
+		hi, lo, ok := decimalOf(v)
+		if !ok {
+			return 0
+		}
+		return decimalInt(bson.NewDecimal128(hi, lo), false)
 	}
-	hi, lo, ok := decimalOf(v)
-	if !ok {
-		return 0
-	}
-	return decimalInt(bson.NewDecimal128(hi, lo), false)
 }
 
 func decimalOf(v bson.RawValue) (hi, lo uint64, ok bool) {

@@ -35,8 +35,9 @@ func appendHashed(dst []byte, name string, named bool, v bson.RawValue) []byte {
 		return appendHashedDocument(dst, v.Value)
 	case bson.TypeCodeWithScope:
 		return appendHashedCode(dst, v.Value)
+	default:
+		return append(dst, v.Value...)
 	}
-	return append(dst, v.Value...)
 }
 
 func appendHashedDocument(dst []byte, doc bson.Raw) []byte {
@@ -73,6 +74,7 @@ func serverLong(v bson.RawValue) int64 {
 		if hi, lo, ok := decimalOf(v); ok {
 			return decimalInt(bson.NewDecimal128(hi, lo), true)
 		}
+	default: // every other number is cut alike
 	}
 	return truncated(v)
 }

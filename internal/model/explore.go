@@ -180,6 +180,7 @@ func (x *explorer) stepCopy(s state) {
 	case copyLeft:
 		s.done = true
 		x.visit(s)
+	case copyLanded: // its repair moves on
 	}
 }
 

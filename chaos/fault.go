@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -136,7 +137,7 @@ func (w *weather) do(ctx context.Context, f Fault) error {
 		w.cluster.KillConnections()
 		return nil
 	case StepDown:
-		return w.cluster.StepDown(ctx, w.cluster.Shards()[f.Shard], f.For)
+		return w.stepDown(ctx, f)
 	case Cut:
 		addr := w.process(f.Shard)
 		w.cluster.Cut(addr)
@@ -166,6 +167,16 @@ const nodeApp = "shardferry"
 
 // sides are the two clusters with their weather.
 type sides [2]*weather
+
+// stepDown takes a shard's primary away. One that was taken away already, by a
+// fault before, stays so.
+func (w *weather) stepDown(ctx context.Context, f Fault) error {
+	err := w.cluster.StepDown(ctx, w.cluster.Shards()[f.Shard], f.For)
+	if errors.Is(err, mongotest.ErrNoPrimary) {
+		return nil
+	}
+	return err
+}
 
 func newSides(st *rehearse.Stage, p Plan) sides {
 	return sides{

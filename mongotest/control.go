@@ -2,14 +2,20 @@ package mongotest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
+
+// ErrNoPrimary is returned by StepDown for a shard whose primary has stepped
+// down already.
+var ErrNoPrimary = errors.New("the shard has no primary")
 
 // Shards returns the ids of the shards, or the name of the plain replica set.
 func (c *Cluster) Shards() []string {
@@ -69,7 +75,11 @@ func (c *Cluster) StepDown(ctx context.Context, shard string, d time.Duration) e
 		Body:   value.D("replSetStepDown", secs, "secondaryCatchUpPeriodSecs", int64(0), "force", true, "$db", "admin"),
 		Client: &command.Client{Addr: "mongotest", AppName: "mongotest"},
 	}
-	if _, err := m.node.Handle(ctx, req); err != nil {
+	_, err = m.node.Handle(ctx, req)
+	if mongoerr.Is(err, mongoerr.NotWritablePrimary) {
+		return fmt.Errorf("mongotest: step down %s: %w", shard, ErrNoPrimary)
+	}
+	if err != nil {
 		return fmt.Errorf("mongotest: step down %s: %w", shard, err)
 	}
 	return nil

@@ -59,7 +59,7 @@ func TestClassify(t *testing.T) {
 		{"duplicate key", server(11000), mongoconn.Permanent},
 		{"history lost", server(286), mongoconn.Permanent},
 		{"connection closed", fmt.Errorf("read: %w", io.EOF), mongoconn.Transient},
-		{"not sent, because the pool was cleared", fmt.Errorf("insert: %w", poolCleared{}), mongoconn.Transient},
+		{"not sent, because the pool was cleared", fmt.Errorf("insert: %w", poolClearedError{}), mongoconn.Transient},
 		{"asked to stop", context.Canceled, mongoconn.Permanent},
 		{"no server error", errors.New("boom"), mongoconn.Permanent},
 	}
@@ -68,8 +68,8 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// poolCleared is like the error of the driver's pool, whose type is not public.
-type poolCleared struct{}
+// poolClearedError is like the error of the driver's pool, whose type is not public.
+type poolClearedError struct{}
 
-func (poolCleared) Error() string   { return "connection pool was cleared" }
-func (poolCleared) Retryable() bool { return true }
+func (poolClearedError) Error() string   { return "connection pool was cleared" }
+func (poolClearedError) Retryable() bool { return true }

@@ -72,6 +72,7 @@ func (p *process) start(ctx context.Context) error {
 func (p *process) up(ctx context.Context) error {
 	select {
 	case err := <-p.ended:
+		p.ended <- err // stop asks again, if no other node is started
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -86,19 +87,6 @@ func (p *process) up(ctx context.Context) error {
 	default:
 		return nil
 	}
-}
-
-// ready waits until the node takes commands, or the time is up.
-func (p *process) ready(ctx context.Context, limit time.Duration) bool {
-	t := time.NewTimer(limit)
-	defer t.Stop()
-	select {
-	case <-p.node.Ready():
-		return true
-	case <-t.C:
-	case <-ctx.Done():
-	}
-	return false
 }
 
 // kill ends the node as kill -9 does: what is on its disk stays as it is at this
@@ -123,8 +111,8 @@ func (p *process) stop() {
 		plug.pull()
 	}
 	p.cancel(errKilled)
-	<-p.ended
-	p.ended <- errKilled // for whoever asks again
+	err := <-p.ended
+	p.ended <- err // for whoever asks again
 }
 
 // files are the contents of a directory by relative path.

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
 // ErrNoOplog reports a server that is not part of a replica set: it keeps no
@@ -46,7 +47,7 @@ func Identify(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 		err = c.readShards(ctx, client)
 	case hello.SetName != "":
 		c.Kind = ReplicaSet
-		c.ID = replicaSetID(ctx, client, hello.SetName+"/"+strings.Join(hello.Hosts, ","))
+		c.ID, err = replicaSetID(ctx, client, hello.SetName+"/"+strings.Join(hello.Hosts, ","))
 		c.Shards = []Shard{{ID: shardferry.ShardID(hello.SetName), Host: strings.Join(hello.Hosts, ",")}}
 	default:
 		err = ErrNoOplog
@@ -59,8 +60,9 @@ func Identify(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 
 // replicaSetID returns the id that a set got when it was initiated. A user who
 // may not read the configuration must do with the set's name and members, which
-// tell it from others: most sets have the same name.
-func replicaSetID(ctx context.Context, client *mongo.Client, instead string) string {
+// tell it from others: most sets have the same name. Any other failure is one:
+// an identity that changes with the weather would be worse than none.
+func replicaSetID(ctx context.Context, client *mongo.Client, instead string) (string, error) {
 	var reply struct {
 		Config struct {
 			Settings struct {
@@ -69,10 +71,16 @@ func replicaSetID(ctx context.Context, client *mongo.Client, instead string) str
 		} `bson:"config"`
 	}
 	err := run(ctx, client, "admin", bson.D{{"replSetGetConfig", 1}}, &reply)
-	if err != nil || reply.Config.Settings.ID.IsZero() {
-		return instead
+	if mongoconn.IsCode(err, mongoconn.CodeUnauthorized, mongoconn.CodeCommandNotFound) {
+		return instead, nil
 	}
-	return reply.Config.Settings.ID.Hex()
+	if err != nil {
+		return "", err
+	}
+	if reply.Config.Settings.ID.IsZero() {
+		return instead, nil
+	}
+	return reply.Config.Settings.ID.Hex(), nil
 }
 
 func (c *Cluster) readShards(ctx context.Context, client *mongo.Client) error {

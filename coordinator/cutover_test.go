@@ -3,6 +3,7 @@ package coordinator_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,10 +22,19 @@ type ends struct {
 	t                 *testing.T
 	source, dest      bool // open to users
 	calls             []string
-	fail              map[string]error
 	slow              map[string]time.Duration
 	armed             int
 	destOpenedUnarmed bool
+
+	mu   sync.Mutex
+	fail map[string]error
+}
+
+// breaks makes a step fail from now on, or work again if err is nil.
+func (e *ends) breaks(step string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fail[step] = err
 }
 
 func newEnds(t *testing.T) *ends {
@@ -42,6 +52,8 @@ func (e *ends) call(ctx context.Context, name string) error {
 			return context.Cause(ctx)
 		}
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	return e.fail[name]
 }
 
@@ -285,7 +297,7 @@ func TestOpeningIsTriedUntilItWorks(t *testing.T) {
 		s, _ := c.Watch()
 		assert.Equal(t, shardferry.StateCommitting, s.State)
 		assert.Equal(t, state.StepOpening, s.Leg.Cutover.Step)
-		delete(e.fail, "open")
+		e.breaks("open", nil)
 		time.Sleep(time.Minute)
 		s, _ = c.Watch()
 		assert.Equal(t, shardferry.StateCommitted, s.State)

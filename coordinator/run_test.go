@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -207,23 +208,26 @@ func TestARefusedCommandDoesNotPauseTheSync(t *testing.T) {
 // that was accepted is forgotten.
 func TestLeaderLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		leads := make([]int, 3) // calls per node since the last reset
+		leads := make([]atomic.Int64, 3) // calls per node since the last reset
 		cl := startCluster(t, 3, func(i int) coordinator.Reconciler {
-			return script{func(context.Context, *state.Sync) ([]state.Command, error) { leads[i]++; return nil, nil }}
+			return script{func(context.Context, *state.Sync) ([]state.Command, error) { leads[i].Add(1); return nil, nil }}
 		})
 		leader := cl.propose(t, begin)
 		time.Sleep(10 * time.Second)
-		for i, n := range leads {
+		for i := range leads {
+			n := leads[i].Load()
 			assert.Equal(t, i == leader, n > 0, "node %d reconciled %d times", i, n)
 		}
 		cl.isolate(leader)
 		time.Sleep(10 * time.Second)
-		clear(leads)
+		for i := range leads {
+			leads[i].Store(0)
+		}
 		time.Sleep(10 * time.Second)
-		assert.Zero(t, leads[leader], "a leader without followers reconciles")
+		assert.Zero(t, leads[leader].Load(), "a leader without followers reconciles")
 		next := cl.propose(t, planned)
 		assert.NotEqual(t, leader, next)
-		assert.Positive(t, leads[next])
+		assert.Positive(t, leads[next].Load())
 		require.ErrorIs(t, cl.nodes[leader].CaughtUp(t.Context()), shardferry.ErrNotLeader)
 		s, _ := cl.nodes[leader].Watch()
 		assert.Equal(t, state.PhasePlanning, s.Leg.Phase, "it cannot know")

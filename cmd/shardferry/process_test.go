@@ -146,7 +146,7 @@ func (p *process) await(name string) map[string]any {
 		if e = p.event(name); e != nil {
 			return true
 		}
-		require.False(p.t, over, "it ended with code %d without the event %s\n%s\n%s", p.code, name, strings.Join(tail(p.lines()), "\n"), p.complaints())
+		require.False(p.t, over, "it ended without the event %s\n%s\n%s", name, strings.Join(tail(p.lines()), "\n"), p.complaints())
 		return false
 	})
 	return e

@@ -54,8 +54,13 @@ func benchParameters(c *cli.Context) (rehearse.BenchParameters, error) {
 		name     string
 		min, max int
 	}{
-		{"docs", 10, 100_000_000}, {"doc-bytes", 300, 1 << 20}, {"events", 10, 100_000_000},
-		{"shards", 1, 50}, {"dest-shards", 1, 50}, {"lanes", 1, 256}, {"copiers", 1, 64},
+		{"docs", 10, 100_000_000},
+		{"doc-bytes", 300, 1 << 20},
+		{"events", 10, 100_000_000},
+		{"shards", 1, 50},
+		{"dest-shards", 1, 50},
+		{"lanes", 1, 256},
+		{"copiers", 1, 64},
 	} {
 		if v := c.Int(f.name); v < f.min || v > f.max {
 			return p, usage("--%s %d: want %d to %d", f.name, v, f.min, f.max)

@@ -102,6 +102,11 @@ func (b *Bench) measure(ctx context.Context, source, dest *benchCluster, rep *Be
 		return err
 	}
 	rep.Process = child.life()
+	for _, c := range []BenchCost{rep.Copy.BenchCost, rep.CatchUp.BenchCost, rep.Live.BenchCost, rep.Verify.BenchCost} {
+		if c.Peak != nil { // each began with a peak of its own
+			rep.Process.Peak = max(rep.Process.Peak, *c.Peak)
+		}
+	}
 	return nil
 }
 

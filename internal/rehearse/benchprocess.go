@@ -104,14 +104,15 @@ func (p *process) String() string {
 	return strings.Join(p.cmd.Args[1:min(2, len(p.cmd.Args))], " ")
 }
 
-// life returns what the whole process took. Only after stop.
+// life returns what the whole process took. Only after stop. The peak is that
+// since the last meter began.
 func (p *process) life() BenchProcess {
 	out := BenchProcess{
 		Seconds: time.Since(p.began).Seconds(),
 		CPU:     (p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()).Seconds(),
 	}
 	if r, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		out.Peak = int64(r.Maxrss)
+		out.Peak = r.Maxrss
 		if runtime.GOOS != "darwin" { // there it is in bytes
 			out.Peak <<= 10
 		}

@@ -81,19 +81,22 @@ type reading struct {
 	upTo    shardferry.ClusterTime
 }
 
-// check compares what was read with what was acknowledged, and names at most
-// max documents that are wrong.
-func (l *ledger) check(docs found, r reading, most int) []string {
+// wrongShown is how many wrong documents one check names.
+const wrongShown = 5
+
+// check compares what was read with what was acknowledged, and names documents
+// that are wrong.
+func (l *ledger) check(docs found, r reading) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var wrong []string
 	for k, list := range l.attempts {
-		if why := judge(list, docs[k], r); why != "" && len(wrong) < most {
+		if why := judge(list, docs[k], r); why != "" && len(wrong) < wrongShown {
 			wrong = append(wrong, fmt.Sprintf("%v: %s", k, why))
 		}
 	}
 	for k, versions := range docs {
-		if len(l.attempts[k]) == 0 && len(wrong) < most {
+		if len(l.attempts[k]) == 0 && len(wrong) < wrongShown {
 			wrong = append(wrong, fmt.Sprintf("%v: versions %v were never written", k, versions))
 		}
 	}

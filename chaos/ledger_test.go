@@ -57,10 +57,10 @@ func TestTheLedgerTellsLossFromDoubt(t *testing.T) {
 			if c.found != nil {
 				docs[k] = c.found
 			}
-			assert.Equal(t, c.wrong, len(l.check(docs, c.r, 5)) > 0)
+			assert.Equal(t, c.wrong, len(l.check(docs, c.r)) > 0)
 		})
 	}
 
 	l := newLedger()
-	assert.Len(t, l.check(found{key{"c", 2}: {1}}, whole, 5), 1, "a document that nobody wrote")
+	assert.Len(t, l.check(found{key{"c", 2}: {1}}, whole), 1, "a document that nobody wrote")
 }

@@ -219,7 +219,7 @@ func (s *scenario) probe(ctx context.Context) {
 		return // the leg has ended, though the node that knew it is gone: to reads on while it is written to
 	}
 	s.probes++
-	for _, wrong := range s.crowd.ledger.check(docs, reading{partial: true, from: from, upTo: g}, 5) {
+	for _, wrong := range s.crowd.ledger.check(docs, reading{partial: true, from: from, upTo: g}) {
 		s.bad.add("the %v does not hold what the resume point %d.%d promises: %s", to, g.T, g.I, wrong)
 	}
 }

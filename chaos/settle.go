@@ -78,7 +78,7 @@ func (s *scenario) judge(ctx context.Context) (documents int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		for _, wrong := range s.crowd.ledger.check(docs, reading{}, 5) {
+		for _, wrong := range s.crowd.ledger.check(docs, reading{}) {
 			s.bad.add("the %v does not hold what was acknowledged: %s", Side(side), wrong)
 		}
 	}

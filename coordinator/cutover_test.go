@@ -124,7 +124,9 @@ func streaming(t *testing.T) *state.Sync {
 		p.Indexes = append(p.Indexes, state.Index{Spec: spec})
 	}
 	for _, cmd := range []state.Command{
-		begin, p, state.Created{}, state.IndexesBuilt{Leg: 1, Indexes: []state.IndexRef{{Name: "a_1"}, {Name: "b_1"}}},
+		begin, p,
+		state.Created{},
+		state.IndexesBuilt{Leg: 1, Indexes: []state.IndexRef{{Name: "a_1"}, {Name: "b_1"}}},
 		state.Assign{Leg: 1, Shard: "s0"},
 	} {
 		require.NoError(t, cmd.Apply(s))

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -38,7 +38,7 @@ func (m *move) burst(t *testing.T, rate int) (stop func() (changed int64, took t
 	go func() { done <- b.run(ctx) }()
 	return func() (int64, time.Duration) {
 		cancel()
-		assert.NoError(t, <-done)
+		require.NoError(t, <-done)
 		return b.changed, b.ended.Sub(b.began)
 	}
 }

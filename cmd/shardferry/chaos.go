@@ -37,7 +37,7 @@ func runChaos(c *cli.Context) error {
 	began := time.Now()
 	out := chaos.Printer{W: c.App.Writer, JSON: c.Bool("json"), Verbose: c.Bool("verbose")}
 	for _, seed := range seeds {
-		if c.Context.Err() != nil {
+		if c.Err() != nil {
 			break
 		}
 		if err := out.Result(chaos.Run(seed)); err != nil {
@@ -53,7 +53,7 @@ func runChaos(c *cli.Context) error {
 	switch {
 	case out.Failed() > 0:
 		return exitError{code: exitFailed, error: errors.New("an invariant was violated")}
-	case c.Context.Err() != nil:
+	case c.Err() != nil:
 		return errInterrupted
 	}
 	return nil

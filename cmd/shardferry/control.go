@@ -83,7 +83,7 @@ func progressCommand() *cli.Command {
 			defer tick.Stop()
 			for {
 				p, err := client.Progress(c.Context)
-				if err != nil && c.Context.Err() != nil {
+				if err != nil && c.Err() != nil {
 					return nil // interrupted, which is how --follow ends
 				}
 				if err != nil {

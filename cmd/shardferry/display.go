@@ -85,8 +85,10 @@ func (d *display) committed(p api.Progress, stays bool) {
 		home, other = other, home
 	}
 	if d.json {
-		d.object(map[string]any{"event": "committed", "verified": c.Differences == 0, "documents": c.Documents, "writable": home,
-			"writesBlockedMillis": c.BlockedMS, "events": p.TotalEvents, "repairs": p.Detail.Repairs, "reversible": p.Detail.Reversible})
+		d.object(map[string]any{
+			"event": "committed", "verified": c.Differences == 0, "documents": c.Documents, "writable": home,
+			"writesBlockedMillis": c.BlockedMS, "events": p.TotalEvents, "repairs": p.Detail.Repairs, "reversible": p.Detail.Reversible,
+		})
 		return
 	}
 	d.text("committed: the %s takes writes; %d documents verified, %d differences, writes were blocked for %d ms", home, c.Documents, c.Differences, c.BlockedMS)

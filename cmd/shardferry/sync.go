@@ -51,8 +51,8 @@ func syncCommand() *cli.Command {
 				return err
 			}
 			for _, flag := range visiblePasswords(s, os.Args) {
-				job.log.Warn("the password in --"+flag+" is visible to everyone who can list processes here",
-					"instead", "--"+flag+"-file, or the variable SHARDFERRY_"+strings.ToUpper(flag))
+				job.log.Warn("a password on the command line is visible to everyone who can list processes here",
+					"flag", "--"+flag, "instead", "--"+flag+"-file, or the variable SHARDFERRY_"+strings.ToUpper(flag))
 			}
 			return job.run(c.Context)
 		},

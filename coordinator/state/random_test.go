@@ -147,8 +147,12 @@ func randomCommand(t *rapid.T, s *state.Sync) state.Command {
 		return state.Aborted{Leg: leg}
 	default:
 		return rapid.SampledFrom([]state.Command{
-			state.Pause{At: at(4)}, state.Resume{At: at(4)}, state.TurnAround{At: at(4), Rollback: true}, state.TurnAround{At: at(4)},
-			state.Turned{Leg: leg}, state.Sessions{Leg: leg, Shard: sh.ID, Epoch: epoch, IDs: []bson.Raw{raw(bson.D{{"id", leg}})}},
+			state.Pause{At: at(4)},
+			state.Resume{At: at(4)},
+			state.TurnAround{At: at(4), Rollback: true},
+			state.TurnAround{At: at(4)},
+			state.Turned{Leg: leg},
+			state.Sessions{Leg: leg, Shard: sh.ID, Epoch: epoch, IDs: []bson.Raw{raw(bson.D{{"id", leg}})}},
 			state.Fenced{Leg: leg, Shard: sh.ID, Epoch: epoch, IDs: []bson.Raw{raw(bson.D{{"id", leg}})}},
 		}).Draw(t, "other")
 	}

@@ -86,9 +86,9 @@ func TestCommandsAreAcceptedOnlyWhereTheyBelong(t *testing.T) {
 				err := tt.cmd.Apply(s)
 				require.Equalf(t, before, encode(t, original), "%s: the original of a clone changed", name)
 				if slices.Contains(tt.want, all) || slices.Contains(tt.want, name) {
-					assert.NoErrorf(t, err, "while %s", name)
+					require.NoErrorf(t, err, "while %s", name)
 				} else {
-					assert.Errorf(t, err, "while %s", name)
+					require.Errorf(t, err, "while %s", name)
 				}
 				if err != nil {
 					assert.Equalf(t, before, encode(t, s), "%s: a refused command changed something", name)

@@ -81,7 +81,8 @@ var chapters = []struct {
 	{"creating", []state.Command{plannedCmd()}},
 	{"copying", []state.Command{
 		state.Created{},
-		state.Assign{Leg: 1, Shard: "s0", Owner: "n1"}, state.Assign{Leg: 1, Shard: "s1", Owner: "n2"},
+		state.Assign{Leg: 1, Shard: "s0", Owner: "n1"},
+		state.Assign{Leg: 1, Shard: "s1", Owner: "n2"},
 		state.Sessions{Leg: 1, Shard: "s0", Epoch: 1, IDs: []bson.Raw{raw(bson.D{{"id", 1}})}},
 	}},
 	{"building", []state.Command{report(

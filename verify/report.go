@@ -80,7 +80,7 @@ func (c *collector) result(collections int) Report {
 	defer c.mu.Unlock()
 	r := c.report
 	r.Collections = int64(collections)
-	r.Differences = slices.Clone(r.Differences)
+	r.Differences = append([]Difference{}, r.Differences...)
 	slices.SortStableFunc(r.Differences, func(a, b Difference) int {
 		return cmp.Or(cmp.Compare(a.NS.String(), b.NS.String()), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
 	})

@@ -90,12 +90,22 @@ func (n *Node) canCommit(s *state.Sync) (bool, string) {
 
 // Reverse implements api.Controller.
 func (n *Node) Reverse(ctx context.Context, from string) error {
-	return n.propose(ctx, state.TurnAround{At: time.Now(), From: from})
+	return n.turn(ctx, state.TurnAround{At: time.Now(), From: from})
 }
 
 // Rollback implements api.Controller.
 func (n *Node) Rollback(ctx context.Context, from string) error {
-	return n.propose(ctx, state.TurnAround{At: time.Now(), From: from, Rollback: true})
+	return n.turn(ctx, state.TurnAround{At: time.Now(), From: from, Rollback: true})
+}
+
+func (n *Node) turn(ctx context.Context, cmd state.TurnAround) error {
+	if err := n.wait(ctx); err != nil {
+		return err
+	}
+	if s, _ := n.coord.Watch(); s.State == shardferry.StateCommitted && !s.Job.Reversible {
+		return fmt.Errorf("%w: there is no way back, because the sync was started with --irreversible or our users may not bypass a write block (grant the role restore on both clusters before the next sync)", api.ErrInvalidState)
+	}
+	return n.coord.Propose(ctx, cmd)
 }
 
 // Verify implements api.Controller. It compares the clusters of the current leg

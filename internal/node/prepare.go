@@ -89,6 +89,9 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 	for _, l := range plan.Limits() {
 		planned.Limits = append(planned.Limits, state.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
 	}
+	for _, problem := range topology.Check(src, dst) { // those that are left forbid nothing
+		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "note", slog.String("what", problem.What), slog.String("advice", problem.Advice))
+	}
 	for _, w := range able.Warnings() {
 		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "limited", slog.String("why", w))
 	}

@@ -86,7 +86,8 @@ func (c *cluster) slow(t *testing.T, millis int, commands ...string) {
 		mode = "off"
 	}
 	require.NoError(t, c.client.Database("admin").RunCommand(t.Context(), bson.D{
-		{"configureFailPoint", "failCommand"}, {"mode", mode},
+		{"configureFailPoint", "failCommand"},
+		{"mode", mode},
 		{"data", bson.D{{"failCommands", commands}, {"blockConnection", true}, {"blockTimeMS", millis}, {"appName", "shardferry"}}},
 	}).Err())
 }
@@ -109,22 +110,13 @@ func (c *cluster) documents(t *testing.T) int64 {
 	return total
 }
 
-// untouched fails if a user collection, a write block or a user write is there.
-func (c *cluster) untouched(t *testing.T, notes bool) {
-	t.Helper()
-	dbs, err := c.client.ListDatabaseNames(t.Context(), bson.D{{"name", bson.D{{"$nin", bson.A{"admin", "config", "local"}}}}})
-	require.NoError(t, err)
-	assert.Empty(t, dbs)
-	c.unwritten(t, c.mark(t), notes)
-}
-
 // A mark is how long the oplog of each shard was.
 type mark map[string]int64
 
 // written are the oplog entries that a user's command makes; with notes those
 // of appendOplogNote too.
 func written(notes bool) bson.D {
-	user := bson.D{{"op", bson.D{{"$in", bson.A{"i", "u", "d", "c"}}}}, {"ns", bson.D{{"$not", bson.Regex{Pattern: `^(config|local|admin)\.`}}}}}
+	user := bson.D{{"op", bson.D{{"$in", bson.A{"i", "u", "d", "c"}}}}, {"ns", bson.D{{"$not", bson.Regex{Pattern: `^(config|local|admin|probe)\.`}}}}}
 	if !notes {
 		return user
 	}
@@ -229,4 +221,13 @@ func (m *move) equal(t *testing.T) rehearse.Checked {
 	require.NoError(t, err)
 	require.Empty(t, c.Differences)
 	return c
+}
+
+// operatorFile writes the operator's URI to a file, for --source-file and
+// --destination-file.
+func (c *cluster) operatorFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "uri")
+	require.NoError(t, os.WriteFile(path, []byte(c.operator+"\n"), 0o600))
+	return path
 }

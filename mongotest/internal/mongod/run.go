@@ -115,10 +115,9 @@ func (n *Node) sweepSession(s *session, now time.Time) {
 	}
 	defer s.checkIn()
 	if t := s.txn; t != nil && t.state == txnOpen && now.Sub(t.started) >= n.params.seconds(paramTxnSecs) {
-		s.abort(n)
+		s.interrupt(n)
 	}
-	if now.Sub(s.idleSince()) >= sessionTimeoutMins*time.Minute {
-		s.abort(n)
+	if now.Sub(s.idleSince()) >= sessionTimeoutMins*time.Minute && s.interrupt(n) {
 		n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key })
 		n.sessions.remove(s)
 	}

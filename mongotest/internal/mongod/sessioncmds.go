@@ -17,6 +17,7 @@ func sessionCommands() map[string]*handler {
 		"killSessions":             {runKillSessions, 0},
 		"killAllSessions":          {runKillAllSessions, 0},
 		"killAllSessionsByPattern": {runKillAllSessionsByPattern, 0},
+		"prepareTransaction":       {runPrepareTransaction, isWrite | txnOK | endsTxn},
 		"commitTransaction":        {runCommitTransaction, isWrite | txnOK | endsTxn | retryable},
 		"abortTransaction":         {runAbortTransaction, isWrite | txnOK | endsTxn | retryable},
 	}

@@ -36,7 +36,7 @@ func (n *Node) endAll(ctx context.Context, asking *running) error {
 	n.cursors.killWhere(func(*cursor) bool { return true })
 	for _, s := range n.sessions.list() {
 		if s.tryCheckOut() { // all their operations have ended, unless ctx has
-			s.abort(n)
+			s.interrupt(n)
 			s.checkIn()
 		}
 	}

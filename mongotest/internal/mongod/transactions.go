@@ -20,6 +20,12 @@ type transaction struct {
 	inner   *storage.Transaction
 	started time.Time
 	wrote   bool
+
+	// prepared says that a router has decided, or is about to decide, whether it
+	// commits: it survives elections and its own age, and counts as a write in
+	// flight until then.
+	prepared bool
+	exempt   bool // from the write block, as it was prepared
 }
 
 type txnState int
@@ -120,6 +126,16 @@ func (op *operation) joinEnded() error {
 	return nil
 }
 
+// interrupt aborts the session's transaction unless it is prepared, and reports
+// whether none is left. The caller has the session checked out.
+func (s *session) interrupt(n *Node) bool {
+	if s.txn != nil && s.txn.state == txnOpen && s.txn.prepared {
+		return false
+	}
+	s.abort(n)
+	return true
+}
+
 // abort ends the session's transaction if it is open. The caller has the
 // session checked out.
 func (s *session) abort(n *Node) {
@@ -128,7 +144,41 @@ func (s *session) abort(n *Node) {
 	}
 	s.txn.inner.Abort()
 	s.txn.state = txnAborted
+	s.txn.settle(n)
 	n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key && c.number == s.txn.number })
+}
+
+// settle ends the part of a prepared transaction as a write in flight.
+func (t *transaction) settle(n *Node) {
+	if t.prepared && t.wrote {
+		n.block.leave(t.exempt)
+	}
+	t.prepared = false
+}
+
+// runPrepareTransaction promises that the transaction can be committed, whatever
+// happens to this node until then. Routers send it to every participant before
+// they commit on the first.
+func runPrepareTransaction(_ context.Context, op *operation) (bson.Raw, error) {
+	if !op.inTxn {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "prepareTransaction must be run within a transaction")
+	}
+	t := op.session.txn
+	switch {
+	case t.state == txnAborted:
+		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
+	case t.state == txnCommitted || t.prepared:
+		return value.D(), nil
+	}
+	t.exempt = op.req.Client.BypassWriteBlock
+	if t.wrote {
+		if err := op.node.block.enter(t.exempt); err != nil {
+			op.session.abort(op.node)
+			return nil, err
+		}
+	}
+	t.prepared = true
+	return value.D(), nil
 }
 
 func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
@@ -143,7 +193,7 @@ func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
 	case txnOpen:
 	}
-	if t.wrote {
+	if t.wrote && !t.prepared {
 		if err := op.node.block.enter(op.req.Client.BypassWriteBlock); err != nil {
 			op.session.abort(op.node)
 			return nil, err
@@ -155,6 +205,7 @@ func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	t.state = txnCommitted
+	t.settle(op.node)
 	return value.D(), nil
 }
 

@@ -146,7 +146,7 @@ func (o *op) repeatable(c call, err error) bool {
 	case !retriable(err):
 		return false
 	case o.txn != nil:
-		return c.name == "commitTransaction" || c.name == "abortTransaction"
+		return c.name == "prepareTransaction" || c.name == "commitTransaction" || c.name == "abortTransaction"
 	case mongoerr.Is(err, mongoerr.NotWritablePrimary):
 		return c.name != "getMore"
 	default:

@@ -2,6 +2,7 @@ package mongos
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -216,6 +217,9 @@ func (o *op) commit(ctx context.Context) (bson.Raw, error) {
 			shards = []string{id}
 		}
 	}
+	if err := o.prepare(ctx, shards); err != nil {
+		return nil, err
+	}
 	o.txn.end(txnCommitted)
 	for i, s := range shards {
 		_, err := o.send(ctx, s, o.ending("commitTransaction"))
@@ -231,6 +235,23 @@ func (o *op) commit(ctx context.Context) (bson.Raw, error) {
 	}
 	o.txn.unlock()
 	return rawDoc(bson.D{{"recoveryToken", o.txn.recoveryToken()}}), nil
+}
+
+// prepare makes sure that every participant of a transaction on several shards
+// can commit, before the first one does. If one cannot, all abort.
+func (o *op) prepare(ctx context.Context, shards []string) error {
+	if len(shards) < 2 {
+		return nil
+	}
+	for _, s := range shards {
+		if _, err := o.send(ctx, s, o.ending("prepareTransaction")); err != nil {
+			if mongoerr.Is(err, mongoerr.NoSuchTransaction) || mongoerr.Is(err, mongoerr.UserWritesBlocked) {
+				return errors.Join(err, o.abort(ctx))
+			}
+			return err // the client may ask again
+		}
+	}
+	return nil
 }
 
 // abort ends the client's transaction everywhere. A shard that does not know

@@ -182,8 +182,8 @@ func TestADecidedCommitReachesEveryParticipant(t *testing.T) {
 		c.must("db", in(lsid, 1, true, bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 901}, {"k", -1}}, bson.D{{"_id", 902}, {"k", 900}}}}}))
 		var away atomic.Bool
 		away.Store(true)
-		c.lose = func(shard string, _ *command.Request) error {
-			if shard == "s2" && away.Load() {
+		c.lose = func(shard string, req *command.Request) error {
+			if shard == "s2" && away.Load() && req.Name != "prepareTransaction" {
 				return mongoerr.New(mongoerr.HostUnreachable, "away")
 			}
 			return nil
@@ -197,6 +197,42 @@ func TestADecidedCommitReachesEveryParticipant(t *testing.T) {
 		assert.Contains(t, ids(c.on("s2", "c")), int64(902))
 		cancel()
 		require.NoError(t, <-done)
+	})
+}
+
+// A participant that has promised to commit keeps its part through an election;
+// one that can promise nothing lets all abort.
+func TestAPreparedTransactionSurvivesAnElection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := spreadOut(t)
+		write := func(number int64) bson.D {
+			lsid := session()
+			c.must("db", in(lsid, number, true, bson.D{{"insert", "c"}, {"documents", bson.A{
+				bson.D{{"_id", 900 + number}, {"k", -1}}, bson.D{{"_id", 950 + number}, {"k", 900}},
+			}}}))
+			return lsid
+		}
+		stepDown := func(shard string) { require.NoError(t, c.nodes[shard].StepDown(t.Context(), time.Second)) }
+
+		stepped := false
+		c.lose = func(shard string, req *command.Request) error {
+			if shard == "s2" && req.Name == "commitTransaction" && !stepped {
+				stepped = true
+				stepDown("s2")
+			}
+			return nil
+		}
+		lsid := write(1)
+		c.must("admin", in(lsid, 1, false, bson.D{{"commitTransaction", 1}}))
+		assert.True(t, stepped)
+		assert.Contains(t, ids(c.on("s0", "c")), int64(901))
+		assert.Contains(t, ids(c.on("s2", "c")), int64(951))
+
+		c.lose = nil
+		lsid = write(2)
+		stepDown("s2")
+		c.fails(mongoerr.NoSuchTransaction, "admin", in(lsid, 2, false, bson.D{{"commitTransaction", 1}}))
+		assert.NotContains(t, ids(c.on("s0", "c")), int64(902))
 	})
 }
 

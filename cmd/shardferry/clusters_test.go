@@ -231,3 +231,8 @@ func (c *cluster) operatorFile(t *testing.T) string {
 	require.NoError(t, os.WriteFile(path, []byte(c.operator+"\n"), 0o600))
 	return path
 }
+
+func connectURI(t *testing.T, uri string) *mongo.Client {
+	t.Helper()
+	return connectTo(t, options.Client().ApplyURI(uri))
+}

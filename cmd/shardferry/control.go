@@ -32,7 +32,7 @@ func controlCommand(name, what string) *cli.Command {
 	return &cli.Command{
 		Name:      name,
 		Usage:     what,
-		UsageText: "shardferry " + name + " [--api-addr 127.0.0.1:27182]",
+		UsageText: "shardferry " + name + "\n   shardferry " + name + " --api-addr 127.0.0.1:27182 --json",
 		Flags:     []cli.Flag{addrFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if err := api.NewClient(c.String("api-addr")).Command(c.Context, name); err != nil {
@@ -47,7 +47,7 @@ func startCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "start",
 		Usage:     "start the sync of a node that runs with --wait",
-		UsageText: "shardferry start [--irreversible]",
+		UsageText: "shardferry start\n   shardferry start --irreversible",
 		Flags: []cli.Flag{
 			addrFlag(), jsonFlag(),
 			&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
@@ -67,7 +67,7 @@ func progressCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "progress",
 		Usage:     "show where the sync stands",
-		UsageText: "shardferry progress [--follow] [--json]",
+		UsageText: "shardferry progress\n   shardferry progress --follow --interval 5s --json",
 		Flags: []cli.Flag{
 			addrFlag(), jsonFlag(),
 			&cli.BoolFlag{Name: "follow", Usage: "go on showing it until interrupted"},
@@ -108,7 +108,7 @@ func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "compare every document, index and option of the two clusters",
-		UsageText: "shardferry verify [--json]     (exit code 3 if they differ)",
+		UsageText: "shardferry verify --json\n\n   The exit code is 3 if they differ.",
 		Flags:     []cli.Flag{addrFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
 			r, err := api.NewClient(c.String("api-addr")).Verify(c.Context)

@@ -117,18 +117,23 @@ func (r reread) all(ctx context.Context, q query) (docs []bson.Raw, upTo shardfe
 	err = mongoconn.Retry(ctx, r.log, "read "+q.coll.Source.String()+" again", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
-		docs, upTo, err = r.once(ctx, q, ns, byUUID)
-		if mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) && byUUID {
-			// It has another name by now, or it is gone: dropped, where the drop
-			// will arrive, or resharded, where the name holds the documents.
+		for {
+			docs, upTo, err = r.once(ctx, q, ns, byUUID)
+			if mongoconn.IsCode(err, mongoconn.CodeQueryPlanKilled, mongoconn.CodeCursorNotFound) {
+				continue // renamed or dropped between two batches: the next find tells
+			}
+			if !mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) || !byUUID {
+				return err
+			}
+			// It has another name by now, and may have yet another one when it is
+			// read by that; or it is gone: dropped, where the drop will arrive, or
+			// resharded, where the name holds the documents.
 			if name := actualCollection(err); name != "" && name != ns.Coll {
 				ns.Coll = name
 			} else {
 				byUUID = false
 			}
-			docs, upTo, err = r.once(ctx, q, ns, byUUID)
 		}
-		return err
 	})
 	return docs, upTo, err
 }

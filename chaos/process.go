@@ -38,6 +38,9 @@ var errKilled = errors.New("chaos: killed")
 // up.
 const commitBudget = 30 * time.Second
 
+// stopLimit is how long a node may take to end when it is told to.
+const stopLimit = 5 * time.Minute
+
 // start starts a node on the data directory.
 func (p *process) start(ctx context.Context) error {
 	src, dst := rehearse.Operator(p.stage.Source), rehearse.Operator(p.stage.Destination)
@@ -51,8 +54,10 @@ func (p *process) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make a node: %w", err)
 	}
-	ctx, p.cancel = context.WithCancelCause(ctx)
-	p.node, p.ended = n, make(chan error, 1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	p.cancel = cancel
+	ended := make(chan error, 1)
+	p.node, p.ended = n, ended
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
@@ -60,9 +65,9 @@ func (p *process) start(ctx context.Context) error {
 	}()
 	go func() {
 		err := n.Run(ctx)
-		p.cancel(errKilled)
+		cancel(errKilled)
 		<-watched
-		p.ended <- err
+		ended <- err
 	}()
 	return nil
 }
@@ -98,7 +103,9 @@ func (p *process) kill() error {
 	if err != nil {
 		return fmt.Errorf("keep the data directory: %w", err)
 	}
-	p.stop()
+	if err := p.stop(); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(p.dir); err != nil {
 		return fmt.Errorf("restore the data directory: %w", err)
 	}
@@ -106,13 +113,20 @@ func (p *process) kill() error {
 }
 
 // stop ends the node and waits for its end.
-func (p *process) stop() {
+func (p *process) stop() error {
 	for _, plug := range p.plugs {
 		plug.pull()
 	}
 	p.cancel(errKilled)
-	err := <-p.ended
-	p.ended <- err // for whoever asks again
+	late := time.NewTimer(stopLimit)
+	defer late.Stop()
+	select {
+	case err := <-p.ended:
+		p.ended <- err // for whoever asks again
+		return nil
+	case <-late.C:
+		return fmt.Errorf("the node was told to stop %v ago: %w", stopLimit, errStuck)
+	}
 }
 
 // files are the contents of a directory by relative path.

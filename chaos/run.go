@@ -104,18 +104,18 @@ func between(ctx context.Context, stage *rehearse.Stage, plan Plan, dir string, 
 
 // whole plays the scenario with the applications beside it, lets everything
 // settle, and judges.
-func (s *scenario) whole(ctx context.Context, docs []*document, res *Result) error {
+func (s *scenario) whole(ctx context.Context, docs []*document, res *Result) (err error) {
 	if err := s.process.start(ctx); err != nil {
 		return err
 	}
-	defer func() { s.process.stop() }()
+	defer func() { err = errors.Join(err, s.process.stop()) }()
 	working, stopWork := context.WithCancelCause(ctx)
 	defer stopWork(nil)
 	crowd := make(chan error, 1)
 	go func() { crowd <- s.crowd.run(working, docs) }()
 	s.faults = &errgroup.Group{}
 
-	err := s.play(ctx)
+	err = s.play(ctx)
 	s.trace.add("the applications stop")
 	stopWork(errOver)
 	if cerr := <-crowd; !errors.Is(cerr, errOver) {

@@ -61,7 +61,7 @@ func from(s *state.Sync) Side {
 
 // judge checks what must hold at the end.
 func (s *scenario) judge(ctx context.Context) (documents int64, err error) {
-	if s.spoil != nil {
+	if s.spoil != nil && s.plan.Ending == Stay {
 		if err := s.spoil(ctx, s); err != nil {
 			return 0, err
 		}

@@ -25,6 +25,7 @@ func Check(src, dst *Cluster) []Problem {
 	}
 	if src.ID == dst.ID {
 		refuse("give two different clusters", "source and destination are the same cluster (%s)", src.ID)
+		return fatal // whatever else was said would be about the source's own data
 	}
 	ends := []struct {
 		name string

@@ -96,7 +96,7 @@ func progressCommand() *cli.Command {
 				}
 				select {
 				case <-tick.C:
-				case <-c.Context.Done():
+				case <-c.Done():
 					return nil
 				}
 			}

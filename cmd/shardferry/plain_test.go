@@ -19,8 +19,10 @@ func TestWithoutBypassThereIsNoWayBack(t *testing.T) {
 	t.Parallel()
 	m := newMove(t, 500)
 	sync := func(args ...string) *process {
-		return launch(t, nil, append([]string{"sync", "--source", m.src.plain, "--destination", m.dst.plain,
-			"--data-dir", m.dir, "--api-addr", m.addr, "--json"}, args...)...)
+		return launch(t, nil, append([]string{
+			"sync", "--source", m.src.plain, "--destination", m.dst.plain,
+			"--data-dir", m.dir, "--api-addr", m.addr, "--json",
+		}, args...)...)
 	}
 	p := sync("--commit")
 	done := p.await("committed")

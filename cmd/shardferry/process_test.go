@@ -170,14 +170,6 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// finish runs the program to its end.
-func finish(t *testing.T, args ...string) *process {
-	t.Helper()
-	p := launch(t, nil, args...)
-	p.wait()
-	return p
-}
-
 // freePort returns the first of n neighbouring ports of the loopback interface
 // that are free now.
 func freePort(t *testing.T, n int) int {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
@@ -40,23 +41,35 @@ func (n *Node) nudge(ctx context.Context) error {
 	tick := time.NewTicker(n.cfg.NoteInterval)
 	defer tick.Stop()
 	for {
+		// The first note comes at once: until then the lag is unknown, and a commit
+		// not possible.
+		s, changed := n.coord.Watch()
+		if !s.Active() {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-changed:
+			}
+			continue
+		}
+		n.note(ctx, s)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		s, _ := n.coord.Watch()
-		if !s.Active() {
-			continue
-		}
-		nctx, cancel := context.WithTimeout(ctx, staleAfter)
-		now, err := mongoconn.Note(nctx, n.ends.from(&s.Leg).client, "tick")
-		cancel()
-		if err != nil {
-			// Lag turns to unknown by itself if this goes on.
-			n.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "the source took no note", slog.Any("error", err))
-			continue
-		}
-		n.clock.set(s.Leg.Number, now)
 	}
+}
+
+// note writes one note and takes the source's time from it.
+func (n *Node) note(ctx context.Context, s *state.Sync) {
+	ctx, cancel := context.WithTimeout(ctx, staleAfter)
+	defer cancel()
+	now, err := mongoconn.Note(ctx, n.ends.from(&s.Leg).client, "tick")
+	if err != nil {
+		// Lag turns to unknown by itself if this goes on.
+		n.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "the source took no note", slog.Any("error", err))
+		return
+	}
+	n.clock.set(s.Leg.Number, now)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -87,6 +88,11 @@ func (c *Changer) known(id shardferry.UUID) (shardferry.Collection, bool) {
 	return shardferry.Collection{}, false
 }
 
+// met reports whether a collection is in the catalogue, dropped or not.
+func (c *Changer) met(id shardferry.UUID) bool {
+	return !id.IsZero() && slices.ContainsFunc(c.Collections, func(coll shardferry.Collection) bool { return coll.UUID == id })
+}
+
 func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
 	details := describe(change)
 	if on, err := details.LookupErr("viewOn"); err == nil {
@@ -96,7 +102,7 @@ func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (O
 		}
 		return Outcome{}, createIfAbsent(ctx, c.Client, change.NS, CreateOptions(details))
 	}
-	if _, ok := c.known(change.UUID); ok {
+	if c.met(change.UUID) {
 		return Outcome{}, nil
 	}
 	made := Collection{NS: change.NS, UUID: change.UUID, Type: TypeCollection, Options: CreateOptions(details)}
@@ -151,7 +157,7 @@ func (c *Changer) dropView(ctx context.Context, ns shardferry.Namespace) error {
 }
 
 func dropCollection(ctx context.Context, client *mongo.Client, ns shardferry.Namespace) error {
-	err := client.Database(ns.DB).RunCommand(ctx, bson.D{{"drop", ns.Coll}}).Err()
+	err := client.Database(ns.DB).RunCommand(ctx, bson.D{{"drop", ns.Coll}, majority}).Err()
 	if err != nil && !mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound) {
 		return fmt.Errorf("drop %s: %w", ns, err)
 	}
@@ -189,6 +195,7 @@ func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (O
 		{"renameCollection", coll.Destination.String()},
 		{"to", change.To.String()},
 		{"dropTarget", len(out.Dropped) > 0},
+		majority,
 	}).Err()
 	if mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound) {
 		err = c.renamedBefore(ctx, change.To, err)
@@ -225,16 +232,11 @@ func (c *Changer) shardCollection(ctx context.Context, change shardferry.SchemaC
 		return Outcome{}, fmt.Errorf("shardCollection of %s carries no shardKey: %w", change.NS, ErrUnsupportedChange)
 	}
 	unique, _ := details.Lookup("unique").BooleanOK()
+	var out Outcome
 	// Its data may be there already; then the key needs its index first.
 	if !isIDKey(key) {
-		name := defaultIndexName(key)
-		for _, ix := range c.Indexes {
-			if k, ok := ix.Spec.Lookup("key").DocumentOK(); ok && ix.NS == coll.Destination && hasPrefix(k, key) {
-				name = IndexName(ix.Spec)
-			}
-		}
-		spec := mustMarshal(bson.D{{"key", key}, {"name", name}, {"unique", unique}})
-		if err := BuildIndexes(ctx, c.Client, coll.Destination, []bson.Raw{spec}); err != nil {
+		var err error
+		if out.Indexes, err = c.shardKeyIndex(ctx, coll.Destination, key, unique); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -242,7 +244,38 @@ func (c *Changer) shardCollection(ctx context.Context, change shardferry.SchemaC
 		return Outcome{}, err
 	}
 	coll.ShardKey = key
-	return Outcome{Collections: []shardferry.Collection{coll}}, nil
+	out.Collections = []shardferry.Collection{coll}
+	return out, nil
+}
+
+// shardKeyIndex builds the index that a shard key needs, and returns it if the
+// catalogue has it. That of a unique key takes its final form at once.
+func (c *Changer) shardKeyIndex(ctx context.Context, ns shardferry.Namespace, key bson.Raw, unique bool) ([]Index, error) {
+	like := Collection{ShardKey: key, Unique: unique}
+	for _, ix := range c.Indexes {
+		if ix.NS == ns {
+			like.Indexes = append(like.Indexes, ix.Spec)
+		}
+	}
+	spec := like.shardKeySpec()
+	if spec == nil {
+		spec = mustMarshal(bson.D{{"key", key}, {"name", defaultIndexName(key)}, {"unique", unique}})
+		return nil, BuildIndexes(ctx, c.Client, ns, []bson.Raw{spec})
+	}
+	for _, ix := range c.Indexes {
+		if ix.NS != ns || IndexName(ix.Spec) != IndexName(spec) {
+			continue
+		}
+		if unique {
+			return []Index{{NS: ns, Spec: spec, Built: true, Finished: true}}, FinishIndex(ctx, c.Client, ns, spec)
+		}
+		if ix.Built {
+			return nil, nil
+		}
+		ix.Built = true
+		return []Index{ix}, BuildIndexes(ctx, c.Client, ns, []bson.Raw{RelaxIndex(spec)})
+	}
+	return nil, nil
 }
 
 // describe returns the operationDescription of a change.

@@ -58,7 +58,7 @@ func (c *Changer) dropIndexes(ctx context.Context, change shardferry.SchemaChang
 	var out Outcome
 	for _, spec := range indexSpecs(change) {
 		name := IndexName(spec)
-		err := c.Client.Database(coll.Destination.DB).RunCommand(ctx, bson.D{{"dropIndexes", coll.Destination.Coll}, {"index", name}}).Err()
+		err := c.Client.Database(coll.Destination.DB).RunCommand(ctx, bson.D{{"dropIndexes", coll.Destination.Coll}, {"index", name}, majority}).Err()
 		if err != nil && !mongoconn.IsCode(err, mongoconn.CodeIndexNotFound, mongoconn.CodeNamespaceNotFound) {
 			return Outcome{}, fmt.Errorf("drop index %s of %s: %w", name, coll.Destination, err)
 		}
@@ -98,7 +98,7 @@ func (c *Changer) modify(ctx context.Context, change shardferry.SchemaChange) (O
 		cmd = append(cmd, bson.E{Key: e.Key(), Value: e.Value()})
 	}
 	if len(cmd) > 1 {
-		if err := c.Client.Database(ns.DB).RunCommand(ctx, cmd).Err(); err != nil {
+		if err := c.Client.Database(ns.DB).RunCommand(ctx, append(cmd, majority)).Err(); err != nil {
 			return Outcome{}, fmt.Errorf("modify %s: %w", ns, err)
 		}
 	}

@@ -43,8 +43,9 @@ func (v Version) Less(w Version) bool {
 
 // Shard is a replica set that holds data.
 type Shard struct {
-	ID   shardferry.ShardID `bson:"_id"`
-	Host string             `bson:"host"`
+	ID    shardferry.ShardID `bson:"_id"`
+	Host  string             `bson:"host"`
+	Zones []string           `bson:"tags,omitempty"` // the zones it belongs to
 }
 
 // Database is a database and the shard that holds its unsharded collections.
@@ -67,6 +68,7 @@ type Collection struct {
 	Type     string               `bson:"type"`
 	Options  bson.Raw             `bson:"options,omitempty"` // as listCollections shows them
 	Indexes  []bson.Raw           `bson:"indexes,omitempty"` // as listIndexes shows them, without that on _id
+	Home     shardferry.ShardID   `bson:"home,omitempty"`    // an unsharded collection's shard, if that is not its database's primary
 	ShardKey bson.Raw             `bson:"shardKey,omitempty"`
 	Unique   bool                 `bson:"unique,omitempty"` // the shard key is unique
 	Chunks   []Chunk              `bson:"chunks,omitempty"` // sorted by Min
@@ -122,12 +124,15 @@ func (c *Collection) Capped() bool {
 }
 
 // Collated reports whether the collection's default collation is not simple.
-func (c *Collection) Collated() bool {
-	v, ok := c.Option("collation")
+func (c *Collection) Collated() bool { return collated(c.Options) }
+
+// collated reports whether options, of a collection or an index, name a
+// collation that is not simple.
+func collated(options bson.Raw) bool {
+	doc, ok := options.Lookup("collation").DocumentOK()
 	if !ok {
 		return false
 	}
-	doc, _ := v.DocumentOK()
 	locale, _ := doc.Lookup("locale").StringValueOK()
 	return locale != "simple"
 }

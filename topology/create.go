@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,12 @@ func Create(ctx context.Context, client *mongo.Client, p *Plan, log *slog.Logger
 		for _, d := range p.Databases {
 			if err := createDatabase(ctx, client, d); err != nil {
 				return err
+			}
+		}
+		for _, z := range p.Zones {
+			err := client.Database("admin").RunCommand(ctx, bson.D{{"addShardToZone", z.Shard}, {"zone", z.Zone}}).Err()
+			if err != nil {
+				return fmt.Errorf("add shard %s to zone %s: %w", z.Shard, z.Zone, err)
 			}
 		}
 	}
@@ -71,10 +78,14 @@ func createCollection(ctx context.Context, client *mongo.Client, c *Collection, 
 		return nil
 	}
 	for _, spec := range c.Indexes {
-		if c.needsFromStart(spec) {
-			if err := BuildIndexes(ctx, client, c.NS, []bson.Raw{spec}); err != nil {
-				return err
-			}
+		if !c.needsFromStart(spec) {
+			continue
+		}
+		if !c.Unique {
+			spec = RelaxIndex(spec)
+		}
+		if err := BuildIndexes(ctx, client, c.NS, []bson.Raw{spec}); err != nil {
+			return err
 		}
 	}
 	if err := ShardCollection(ctx, client, c.NS, c.ShardKey, c.Unique, c.Collated()); err != nil {
@@ -118,6 +129,8 @@ func loosen(options bson.Raw) bson.Raw {
 	})
 }
 
+// createIfAbsent creates a collection or view. One that exists already is taken
+// for the work of an earlier attempt if it has the same options.
 func createIfAbsent(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, options bson.Raw) error {
 	cmd := bson.D{{"create", ns.Coll}}
 	elems, err := options.Elements()
@@ -127,9 +140,33 @@ func createIfAbsent(ctx context.Context, client *mongo.Client, ns shardferry.Nam
 	for _, e := range elems {
 		cmd = append(cmd, bson.E{Key: e.Key(), Value: e.Value()})
 	}
-	err = client.Database(ns.DB).RunCommand(ctx, cmd).Err()
-	if err != nil && !mongoconn.IsCode(err, mongoconn.CodeNamespaceExists) {
+	err = client.Database(ns.DB).RunCommand(ctx, append(cmd, majority)).Err()
+	if mongoconn.IsCode(err, mongoconn.CodeNamespaceExists) {
+		return createdBefore(ctx, client, ns, options)
+	}
+	if err != nil {
 		return fmt.Errorf("create %s: %w", ns, err)
+	}
+	return nil
+}
+
+// majority is the write concern of every command that changes the catalogue:
+// what was done and recorded must not be rolled back.
+var majority = bson.E{Key: "writeConcern", Value: bson.D{{"w", "majority"}}}
+
+// ErrOccupied reports a namespace that another program has taken on the
+// destination since it was found empty.
+var ErrOccupied = errors.New("it exists on the destination with other options, and this sync did not create it: drop it there")
+
+func createdBefore(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, options bson.Raw) error {
+	have, err := listed(ctx, client, ns)
+	if err != nil {
+		return err
+	}
+	for _, c := range have {
+		if !bytes.Equal(NormalOptions(c.Options), NormalOptions(options)) {
+			return fmt.Errorf("create %s: %w", ns, ErrOccupied)
+		}
 	}
 	return nil
 }
@@ -170,7 +207,10 @@ func placeChunks(ctx context.Context, client *mongo.Client, c *Collection) error
 	for _, ch := range have {
 		bounds[string(ch.Min)] = true
 	}
-	for _, ch := range c.Chunks[1:] { // the first begins at MinKey
+	for i, ch := range c.Chunks {
+		if i == 0 { // it begins at MinKey
+			continue
+		}
 		if bounds[string(ch.Min)] {
 			continue
 		}

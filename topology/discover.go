@@ -96,7 +96,33 @@ func Discover(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 }
 
 func listCollections(ctx context.Context, client *mongo.Client, db string) ([]Collection, error) {
-	cur, err := client.Database(db).ListCollections(ctx, bson.D{})
+	colls, err := listMatching(ctx, client, db, bson.D{})
+	if err != nil {
+		return nil, err
+	}
+	for i := range colls {
+		c := &colls[i]
+		if c.Type != TypeCollection {
+			continue
+		}
+		if c.Indexes, err = listIndexes(ctx, client, c.NS); err != nil {
+			return nil, err
+		}
+		if c.Stats, err = collStats(ctx, client, c.NS); err != nil {
+			return nil, err
+		}
+	}
+	return colls, nil
+}
+
+// listed returns the collection or view of a namespace as listCollections shows
+// it, or nothing if there is none.
+func listed(ctx context.Context, client *mongo.Client, ns shardferry.Namespace) ([]Collection, error) {
+	return listMatching(ctx, client, ns.DB, bson.D{{"name", ns.Coll}})
+}
+
+func listMatching(ctx context.Context, client *mongo.Client, db string, filter bson.D) ([]Collection, error) {
+	cur, err := client.Database(db).ListCollections(ctx, filter)
 	if err != nil {
 		return nil, fmt.Errorf("list the collections of %s: %w", db, err)
 	}
@@ -114,18 +140,9 @@ func listCollections(ctx context.Context, client *mongo.Client, db string) ([]Co
 	var colls []Collection
 	for _, e := range entries {
 		c := Collection{NS: shardferry.Namespace{DB: db, Coll: e.Name}, UUID: e.Info.UUID, Type: e.Type, Options: e.Options}
-		if c.NS.Internal() {
-			continue
+		if !c.NS.Internal() {
+			colls = append(colls, c)
 		}
-		if c.Type == TypeCollection {
-			if c.Indexes, err = listIndexes(ctx, client, c.NS); err != nil {
-				return nil, err
-			}
-			if c.Stats, err = collStats(ctx, client, c.NS); err != nil {
-				return nil, err
-			}
-		}
-		colls = append(colls, c)
 	}
 	return colls, nil
 }

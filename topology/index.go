@@ -3,7 +3,9 @@ package topology
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -42,7 +44,7 @@ func BuildIndexes(ctx context.Context, client *mongo.Client, ns shardferry.Names
 	err := client.Database(ns.DB).RunCommand(ctx, bson.D{
 		{"createIndexes", ns.Coll},
 		{"indexes", specs},
-		{"writeConcern", bson.D{{"w", "majority"}}},
+		majority,
 	}).Err()
 	if err != nil {
 		return fmt.Errorf("build %d indexes of %s: %w", len(specs), ns, err)
@@ -76,10 +78,6 @@ func FinishIndex(ctx context.Context, client *mongo.Client, ns shardferry.Namesp
 // order in which they must be sent.
 func indexChanges(current, final bson.Raw) []bson.E {
 	var changes []bson.E
-	flag := func(spec bson.Raw, name string) bool {
-		b, _ := spec.Lookup(name).BooleanOK()
-		return b
-	}
 	if v, err := final.LookupErr("expireAfterSeconds"); err == nil {
 		want, _ := v.AsInt64OK()
 		got, ok := current.Lookup("expireAfterSeconds").AsInt64OK()
@@ -87,25 +85,26 @@ func indexChanges(current, final bson.Raw) []bson.E {
 			changes = append(changes, bson.E{Key: "expireAfterSeconds", Value: want})
 		}
 	}
-	if flag(final, "unique") && !flag(current, "unique") {
-		if !flag(current, "prepareUnique") {
+	if isTrue(final, "unique") && !isTrue(current, "unique") {
+		if !isTrue(current, "prepareUnique") {
 			changes = append(changes, bson.E{Key: "prepareUnique", Value: true})
 		}
 		changes = append(changes, bson.E{Key: "unique", Value: true})
 	}
-	if flag(final, "prepareUnique") && !flag(current, "prepareUnique") && !flag(final, "unique") {
+	if isTrue(final, "prepareUnique") && !isTrue(current, "prepareUnique") && !isTrue(final, "unique") {
 		changes = append(changes, bson.E{Key: "prepareUnique", Value: true})
 	}
-	if flag(final, "hidden") != flag(current, "hidden") {
-		changes = append(changes, bson.E{Key: "hidden", Value: flag(final, "hidden")})
+	if isTrue(final, "hidden") != isTrue(current, "hidden") {
+		changes = append(changes, bson.E{Key: "hidden", Value: isTrue(final, "hidden")})
 	}
 	return changes
 }
 
 func collMod(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, index bson.D) error {
-	err := client.Database(ns.DB).RunCommand(ctx, bson.D{{"collMod", ns.Coll}, {"index", index}}).Err()
+	err := client.Database(ns.DB).RunCommand(ctx, bson.D{{"collMod", ns.Coll}, {"index", index}, majority}).Err()
 	if mongoconn.IsCode(err, mongoconn.CodeCannotConvertIndexToUnique) {
-		return fmt.Errorf("index %v of %s cannot be made unique, because documents share a value: find and repair them on the source: %w", index[0].Value, ns, err)
+		return fmt.Errorf("index %v of %s cannot be made unique, because documents share a value%s: find and repair them on the source: %w",
+			index[0].Value, ns, violations(err), errors.Join(err, unprepare(ctx, client, ns, index[0])))
 	}
 	if err != nil {
 		return fmt.Errorf("change index %v of %s: %w", index[0].Value, ns, err)
@@ -113,9 +112,49 @@ func collMod(ctx context.Context, client *mongo.Client, ns shardferry.Namespace,
 	return nil
 }
 
+// unprepare lets an index take duplicates again: the sync goes on after a commit
+// that was given up.
+func unprepare(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, name bson.E) error {
+	return client.Database(ns.DB).RunCommand(ctx, bson.D{
+		{"collMod", ns.Coll}, {"index", bson.D{name, {"prepareUnique", false}}}, majority,
+	}).Err()
+}
+
+const violationsShown = 5
+
+// violations names the documents that the reply to a refused conversion lists.
+func violations(err error) string {
+	var ce mongo.CommandError
+	if !errors.As(err, &ce) {
+		return ""
+	}
+	list, _ := ce.Raw.Lookup("violations").ArrayOK()
+	groups, lerr := list.Values()
+	if lerr != nil || len(groups) == 0 {
+		return ""
+	}
+	var shown []string
+	for _, g := range groups[:min(len(groups), violationsShown)] {
+		doc, _ := g.DocumentOK()
+		shown = append(shown, doc.Lookup("ids").String())
+	}
+	return fmt.Sprintf(" (%d groups, of _id %s)", len(groups), strings.Join(shown, " and "))
+}
+
+// isTrue reports whether a flag is set. The server takes numbers for flags too,
+// and shows them as they were given.
+func isTrue(spec bson.Raw, name string) bool {
+	v := spec.Lookup(name)
+	if n, ok := v.AsFloat64OK(); ok {
+		return n != 0
+	}
+	b, _ := v.BooleanOK()
+	return b
+}
+
 // FinishLimit shrinks a capped collection of the destination to its final size.
 func FinishLimit(ctx context.Context, client *mongo.Client, l Limit) error {
-	cmd := bson.D{{"collMod", l.NS.Coll}, {"cappedSize", l.Size}}
+	cmd := bson.D{{"collMod", l.NS.Coll}, {"cappedSize", l.Size}, majority}
 	if l.Max > 0 {
 		cmd = append(cmd, bson.E{Key: "cappedMax", Value: l.Max})
 	}

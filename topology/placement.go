@@ -28,14 +28,8 @@ func (c *Cluster) readPlacement(ctx context.Context, client *mongo.Client) error
 			}
 		}
 	}
-	// Since 8.0 unsharded collections may have a row too; unsplittable marks them.
-	var rows []struct {
-		NS     string          `bson:"_id"`
-		UUID   shardferry.UUID `bson:"uuid"`
-		Key    bson.Raw        `bson:"key"`
-		Unique bool            `bson:"unique"`
-	}
-	tracked := bson.D{{"unsplittable", bson.D{{"$ne", true}}}, {"dropped", bson.D{{"$ne", true}}}}
+	var rows []trackedCollection
+	tracked := bson.D{{"dropped", bson.D{{"$ne", true}}}}
 	if err := findAll(ctx, config.Collection("collections"), tracked, bson.D{{"_id", 1}}, &rows); err != nil {
 		return err
 	}
@@ -45,13 +39,33 @@ func (c *Cluster) readPlacement(ctx context.Context, client *mongo.Client) error
 			if coll.NS.String() != row.NS || coll.UUID != row.UUID {
 				continue
 			}
-			coll.ShardKey, coll.Unique = row.Key, row.Unique
 			if err := coll.readChunks(ctx, config); err != nil {
 				return err
 			}
+			coll.place(row)
 		}
 	}
 	return nil
+}
+
+// trackedCollection is a row of config.collections.
+type trackedCollection struct {
+	NS           string          `bson:"_id"`
+	UUID         shardferry.UUID `bson:"uuid"`
+	Key          bson.Raw        `bson:"key"`
+	Unique       bool            `bson:"unique"`
+	Unsplittable bool            `bson:"unsplittable"`
+}
+
+// place takes over what the row says. Since 8.0 an unsharded collection may have
+// a row too, marked unsplittable and with one chunk: moveCollection puts it on
+// any shard.
+func (c *Collection) place(row trackedCollection) {
+	if !row.Unsplittable {
+		c.ShardKey, c.Unique = row.Key, row.Unique
+		return
+	}
+	c.Home, c.Chunks, c.Zones = c.Chunks[0].Shard, nil, nil
 }
 
 func (c *Collection) readChunks(ctx context.Context, config *mongo.Database) error {

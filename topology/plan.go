@@ -20,6 +20,13 @@ type Plan struct {
 	Collections   []Collection `bson:"collections"` // chunks placed on the destination's shards
 	Views         []Collection `bson:"views"`
 	Shards        []ShardPair  `bson:"shards"` // filled if both clusters have the same number
+	Zones         []ZoneShard  `bson:"zones"`  // which shards of the destination are in which zones
+}
+
+// ZoneShard puts a shard of the destination into a zone.
+type ZoneShard struct {
+	Shard shardferry.ShardID `bson:"shard"`
+	Zone  string             `bson:"zone"`
 }
 
 // ShardPair maps a source shard to the destination shard that takes its place.
@@ -40,6 +47,11 @@ func MakePlan(src, dst *Cluster) (*Plan, error) {
 	p := &Plan{Sharded: dst.Kind == Sharded, StopBalancers: src.BalancerOn || dst.BalancerOn}
 	place := newPlacer(src, dst)
 	p.Shards = place.pairs
+	for i, pair := range place.pairs {
+		for _, zone := range src.Shards[i].Zones {
+			p.Zones = append(p.Zones, ZoneShard{Shard: pair.Destination, Zone: zone})
+		}
+	}
 	p.Databases = place.databases(src)
 	for _, c := range bySize(src.Collections) {
 		if c.Type == TypeView {
@@ -171,14 +183,15 @@ type PlannedIndex struct {
 	Spec bson.Raw             `bson:"spec"` // in its final form
 }
 
-// Indexes returns the indexes that are built after the copy, those of the
-// largest collection first. The index that a shard key needs is not among them.
+// Indexes returns the indexes that are built after the copy or have to take
+// their final form, those of the largest collection first. The index of a unique
+// shard key is not among them: it is final from the start.
 func (p *Plan) Indexes() []PlannedIndex {
 	var out []PlannedIndex
 	for i := range p.Collections {
 		c := &p.Collections[i]
 		for _, spec := range c.Indexes {
-			if !c.needsFromStart(spec) {
+			if !c.Unique || !c.needsFromStart(spec) {
 				out = append(out, PlannedIndex{NS: c.NS, Spec: spec})
 			}
 		}

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,10 @@ import (
 // TaskBytes is about how much one copy task covers.
 const TaskBytes = 64 << 20
 
-var idIndex = mustMarshal(bson.D{{"_id", int32(1)}})
+var (
+	idIndex      = mustMarshal(bson.D{{"_id", int32(1)}})
+	naturalOrder = mustMarshal(bson.D{{"$natural", int32(1)}})
+)
 
 // Tasks cuts the collections of a source into copy tasks, those of the largest
 // collection first. cuts holds split points on _id of unsharded collections, as
@@ -35,7 +39,7 @@ func Tasks(src *Cluster, cuts map[shardferry.Namespace][]bson.Raw) ([]shardferry
 			}
 			own = c.shardedTasks(index)
 		} else {
-			own = c.unshardedTasks(src.Primary(c.NS.DB), cuts[c.NS])
+			own = c.unshardedTasks(cmp.Or(c.Home, src.Primary(c.NS.DB)), cuts[c.NS])
 		}
 		for _, t := range own {
 			t.ID, t.UUID = int64(len(tasks)+1), c.UUID
@@ -49,7 +53,7 @@ func Tasks(src *Cluster, cuts map[shardferry.Namespace][]bson.Raw) ([]shardferry
 // but cuts a run where it grows over TaskBytes.
 func (c *Collection) shardedTasks(index bson.Raw) []shardferry.CopyTask {
 	var tasks []shardferry.CopyTask
-	each := c.Stats.Bytes / int64(len(c.Chunks))
+	each := c.Stats.Bytes / int64(max(len(c.Chunks), 1))
 	var run int64
 	for i, ch := range c.Chunks {
 		run += each
@@ -65,7 +69,12 @@ func (c *Collection) shardedTasks(index bson.Raw) []shardferry.CopyTask {
 	return tasks
 }
 
+// unshardedTasks cuts a collection at the given keys. A capped one keeps the
+// order of insertion, which only one task can do.
 func (c *Collection) unshardedTasks(shard shardferry.ShardID, cuts []bson.Raw) []shardferry.CopyTask {
+	if c.Capped() {
+		return []shardferry.CopyTask{{Shard: shard, Index: naturalOrder}}
+	}
 	var tasks []shardferry.CopyTask
 	var from bson.Raw
 	for _, cut := range append(slices.Clone(cuts), nil) {
@@ -75,41 +84,66 @@ func (c *Collection) unshardedTasks(shard shardferry.ShardID, cuts []bson.Raw) [
 	return tasks
 }
 
-// shardKeyIndex returns the key pattern of the index that supports the
-// collection's shard key: one that begins with it and holds every document.
+// shardKeyIndex returns the key pattern of the index that is scanned to read the
+// collection by its shard key.
 func shardKeyIndex(c *Collection) (bson.Raw, error) {
 	if isIDKey(c.ShardKey) {
 		return idIndex, nil
 	}
-	for _, spec := range c.Indexes {
-		if c.supportsShardKey(spec) {
-			return spec.Lookup("key").Document(), nil
-		}
+	if spec := c.shardKeySpec(); spec != nil {
+		return spec.Lookup("key").Document(), nil
 	}
 	return nil, errors.New("has no index that supports its shard key")
 }
 
+// shardKeySpec returns the index that supports the shard key, nil if there is
+// none: the unique one if the key is unique, and of several the one with the
+// fewest fields, because a longer one may be multikey in the rest of them and
+// list a document more than once.
+func (c *Collection) shardKeySpec() bson.Raw {
+	var best bson.Raw
+	fewest := 0
+	for _, spec := range c.Indexes {
+		if !c.supportsShardKey(spec) {
+			continue
+		}
+		n := fieldCount(spec.Lookup("key").Document())
+		if c.Unique && isTrue(spec, "unique") && n == fieldCount(c.ShardKey) {
+			return spec
+		}
+		if best == nil || n < fewest {
+			best, fewest = spec, n
+		}
+	}
+	return best
+}
+
+// supportsShardKey reports whether an index begins with the shard key and holds
+// every document in the order of the shard key, and may be asked for by a hint.
 func (c *Collection) supportsShardKey(spec bson.Raw) bool {
-	sparse, _ := spec.Lookup("sparse").BooleanOK()
-	if _, err := spec.LookupErr("partialFilterExpression"); err == nil || sparse {
+	if _, err := spec.LookupErr("partialFilterExpression"); err == nil || collated(spec) {
 		return false
 	}
 	key, ok := spec.Lookup("key").DocumentOK()
-	return ok && hasPrefix(key, c.ShardKey)
+	return ok && !isTrue(spec, "sparse") && !isTrue(spec, "hidden") && hasPrefix(key, c.ShardKey)
 }
 
 // needsFromStart reports whether the index must exist before the collection is
-// sharded on the destination. One such index is enough: the first.
+// sharded on the destination. One such index is enough.
 func (c *Collection) needsFromStart(spec bson.Raw) bool {
 	if len(c.ShardKey) == 0 || isIDKey(c.ShardKey) {
 		return false
 	}
-	for _, other := range c.Indexes {
-		if c.supportsShardKey(other) {
-			return IndexName(other) == IndexName(spec)
-		}
+	chosen := c.shardKeySpec()
+	return chosen != nil && IndexName(chosen) == IndexName(spec)
+}
+
+func fieldCount(doc bson.Raw) int {
+	elems, err := doc.Elements()
+	if err != nil {
+		return 0
 	}
-	return false
+	return len(elems)
 }
 
 // hasPrefix reports whether key begins with the fields of prefix, in order and
@@ -146,10 +180,15 @@ func isIDKey(key bson.Raw) bool {
 
 // indexBound turns a chunk bound into a bound on an index that may have more
 // fields than the shard key: those are filled with MinKey, as the server does.
+// The bounds of the first and the last chunk become none at all: the last one
+// holds documents whose key is MaxKey itself, though it is exclusive by its form.
 func indexBound(bound, index bson.Raw) bson.Raw {
 	elems, err := index.Elements()
 	if err != nil {
 		return bound
+	}
+	if allOf(bound, bson.TypeMinKey) || allOf(bound, bson.TypeMaxKey) {
+		return nil
 	}
 	out := bson.D{}
 	for _, e := range elems {
@@ -160,6 +199,12 @@ func indexBound(bound, index bson.Raw) bson.Raw {
 		}
 	}
 	return mustMarshal(out)
+}
+
+// allOf reports whether every field of a bound has the given type.
+func allOf(bound bson.Raw, t bson.Type) bool {
+	elems, err := bound.Elements()
+	return err == nil && !slices.ContainsFunc(elems, func(e bson.RawElement) bool { return e.Value().Type != t })
 }
 
 // mustMarshal encodes a document built from BSON values, which cannot fail.

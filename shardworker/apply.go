@@ -16,6 +16,7 @@ type applier struct {
 	writer *writer
 	reread reread
 	dest   finder // looks at the documents that stand in the way of a put
+	ledger *ledger
 	images images
 
 	last    shardferry.ClusterTime // of the latest event of this lane
@@ -113,7 +114,7 @@ func (a *applier) moved(j *job, key bson.Raw) []repair {
 func (a *applier) planUpdate(j *job, key bson.Raw, writes *writeSet) []repair {
 	spec := parseUpdate(j.ev.body)
 	u, ok := spec.statement()
-	if !ok || j.reread || a.images.maybeNewer(j.coll, a.keys.identity(key), j.ev.time) {
+	if !ok || j.reread || a.ledger.mayBeNewer(j.coll.UUID, j.ev.time) || a.images.maybeNewer(j.coll, a.keys.identity(key), j.ev.time) {
 		return []repair{{coll: j.coll, key: key}}
 	}
 	writes.add(j.coll, statement{kind: deltas, key: key, update: u, size: len(u.Value)})

@@ -1,8 +1,10 @@
 package shardworker
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -18,9 +20,11 @@ import (
 const duplicateTries = 5
 
 // resolve repairs one key whose put or delete failed. A document that stands in
-// the way of a put is deleted if the source, read now, no longer has it under
-// its full key. It returns a cluster time that what it has put is not newer than.
+// the way of a put is deleted if the source, read now, no longer has it as it is
+// on the destination; then that one is repaired too, although its key may be of
+// another lane. It returns a cluster time that what it has put is not newer than.
 func (a *applier) resolve(ctx context.Context, f failure, at shardferry.ClusterTime) (upTo shardferry.ClusterTime, err error) {
+	var displaced []bson.Raw
 	for try := 1; ; try++ {
 		var docs []bson.Raw
 		docs, upTo, err = a.reread.all(ctx, query{coll: f.coll, filter: filter(a.keys.identity(f.key)), at: at, limit: 1})
@@ -36,22 +40,19 @@ func (a *applier) resolve(ctx context.Context, f failure, at shardferry.ClusterT
 				return upTo, err
 			}
 		case f.err.code == mongoconn.CodeDuplicateKey:
-			if inWay, err = a.clear(ctx, f, docs[0], at); err != nil {
+			var gone []bson.Raw
+			gone, inWay, err = a.clear(ctx, f, docs[0], at)
+			displaced = append(displaced, gone...)
+			if err != nil {
 				return upTo, err
 			}
 		}
-		var doc bson.Raw
-		if len(docs) > 0 {
-			doc = docs[0]
-		}
-		var strays, writes writeSet
-		a.addPut(found{repair: repair{coll: f.coll, key: f.key}, doc: doc}, &strays, &writes)
-		failed, err := a.send(ctx, append(strays.commands(), writes.commands()...))
+		failed, err := a.put(ctx, f.coll, f.key, docs)
 		switch {
 		case err != nil:
 			return upTo, err
 		case len(failed) == 0:
-			return upTo, nil
+			return upTo, a.restore(ctx, f.coll, displaced, at)
 		case try == duplicateTries && inWay != nil:
 			return upTo, fmt.Errorf("%s: the source holds both %v and %v, the destination cannot: %w",
 				f.coll.Source, f.key, inWay, failed[0].err)
@@ -65,9 +66,23 @@ func (a *applier) resolve(ctx context.Context, f failure, at shardferry.ClusterT
 	}
 }
 
+// put makes the document of a key the one that was read, or deletes it if none
+// was.
+func (a *applier) put(ctx context.Context, coll *shardferry.Collection, key bson.Raw, read []bson.Raw) ([]failure, error) {
+	f := found{repair: repair{coll: coll, key: key}}
+	if len(read) > 0 {
+		f.doc = read[0]
+	}
+	var strays, writes writeSet
+	a.addPut(f, &strays, &writes)
+	return a.send(ctx, append(strays.commands(), writes.commands()...))
+}
+
 // clear deletes the documents on the destination that keep doc from being put
-// and that the source no longer has. It returns the key of one that it has.
-func (a *applier) clear(ctx context.Context, f failure, doc bson.Raw, at shardferry.ClusterTime) (bson.Raw, error) {
+// and that the source no longer has in that form: it has none under their full
+// key, or has changed it, as when two documents exchange a unique value. It
+// returns the keys of what it has deleted, and that of one it may not delete.
+func (a *applier) clear(ctx context.Context, f failure, doc bson.Raw, at shardferry.ClusterTime) (gone []bson.Raw, inWay bson.Raw, err error) {
 	own := a.keys.ofDocument(f.coll, f.key, doc)
 	conflict := build(func(dst []byte) []byte { return keyhash.AppendElement(dst, "_id", idOf(doc)) })
 	if len(f.err.keyValue) > 0 {
@@ -77,7 +92,7 @@ func (a *applier) clear(ctx context.Context, f failure, doc bson.Raw, at shardfe
 	dest := shardferry.Collection{Source: f.coll.Destination, Collated: f.coll.Collated}
 	there, _, err := onDestination.once(ctx, query{coll: &dest, filter: filter(conflict)}, f.coll.Destination, false)
 	if err != nil {
-		return nil, fmt.Errorf("look for what stands in the way in %s: %w", f.coll.Destination, err)
+		return nil, nil, fmt.Errorf("look for what stands in the way in %s: %w", f.coll.Destination, err)
 	}
 	for _, d := range there {
 		key := a.keys.ofDocument(f.coll, f.key, d)
@@ -86,16 +101,51 @@ func (a *applier) clear(ctx context.Context, f failure, doc bson.Raw, at shardfe
 		}
 		same, _, err := a.reread.all(ctx, query{coll: f.coll, filter: filter(key), at: at, limit: 1})
 		if err != nil {
-			return nil, err
+			return gone, nil, err
 		}
-		if len(same) > 0 {
-			return key, nil
+		if len(same) > 0 && bytes.Equal(same[0], d) {
+			return gone, key, nil
 		}
+		gone = append(gone, key)
 		if err := a.delete(ctx, f.coll, key); err != nil {
-			return nil, err
+			return gone, nil, err
 		}
 	}
-	return nil, nil
+	return gone, nil, nil
+}
+
+// restore repairs documents that were deleted because they stood in the way.
+// Their own lane, or the worker of another shard, may write them at any moment,
+// before the deletion or after it. So the source is read again after each write,
+// until it has not changed: what it changes later comes to the lane later.
+func (a *applier) restore(ctx context.Context, coll *shardferry.Collection, keys []bson.Raw, at shardferry.ClusterTime) error {
+	for _, key := range keys {
+		var put []bson.Raw // the deletion came first
+		for {
+			docs, upTo, err := a.reread.all(ctx, query{
+				coll: coll, filter: filter(a.keys.identity(key)), limit: 1,
+				at: shardferry.LaterOf(at, a.ledger.handedUpTo()),
+			})
+			if err != nil {
+				return err
+			}
+			if slices.EqualFunc(docs, put, func(a, b bson.Raw) bool { return bytes.Equal(a, b) }) {
+				break
+			}
+			a.ledger.foreign(coll.UUID, upTo)
+			failed, err := a.put(ctx, coll, key, docs)
+			if err != nil {
+				return err
+			}
+			for _, f := range failed {
+				if _, err := a.resolve(ctx, f, at); err != nil {
+					return err
+				}
+			}
+			put = docs
+		}
+	}
+	return nil
 }
 
 func (a *applier) delete(ctx context.Context, coll *shardferry.Collection, key bson.Raw) error {

@@ -60,7 +60,9 @@ func (m *images) contain(coll *shardferry.Collection, key bson.Raw, t shardferry
 // maybeNewer reports whether the document of key may include the event at t.
 func (m *images) maybeNewer(coll *shardferry.Collection, key bson.Raw, t shardferry.ClusterTime) bool {
 	if t.After(m.newest) {
-		m.byKey = nil // the lane has passed every image
+		// The lane has passed every image, but earlier events of other keys may
+		// still be in later rounds of the same batch.
+		m.byKey, m.forgotten = nil, m.newest
 		return false
 	}
 	im, ok := m.byKey[imageKey{coll.UUID, string(key)}]

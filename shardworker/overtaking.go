@@ -81,3 +81,27 @@ func (l *ledger) release(b *activeBatch) {
 func (l *ledger) mustReread(ev event) bool {
 	return ev.kind == kindUpdate && (!ev.time.After(l.horizon) || !ev.time.After(l.newest[ev.uuid]))
 }
+
+// handedUpTo returns the time of the last event handed to a lane: nothing that a
+// lane of this worker has written because of an event is later.
+func (l *ledger) handedUpTo() shardferry.ClusterTime {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.handed
+}
+
+// foreign notes that a lane is about to put an image, not newer than t, of a
+// document that another lane may have older events of.
+func (l *ledger) foreign(uuid shardferry.UUID, t shardferry.ClusterTime) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.newest[uuid] = shardferry.LaterOf(l.newest[uuid], t)
+}
+
+// mayBeNewer reports whether images not older than t were put by others than
+// the lane of their key.
+func (l *ledger) mayBeNewer(uuid shardferry.UUID, t shardferry.ClusterTime) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !t.After(l.newest[uuid])
+}

@@ -101,7 +101,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 		p.lanes = append(p.lanes, &lane{
 			queue: make(chan *job, laneQueue), ledger: p.ledger, budget: budget,
 			apply: &applier{
-				keys: keys, writer: newWriter(s), dest: dest,
+				keys: keys, writer: newWriter(s), dest: dest, ledger: p.ledger,
 				reread: reread{from: source, log: c.Logger}, last: a.From,
 			},
 		})

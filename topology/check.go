@@ -46,6 +46,14 @@ func Check(src, dst *Cluster) []Problem {
 	for i := range src.Collections {
 		fatal = append(fatal, src.Collections[i].problems()...)
 	}
+	for i := range src.Collections {
+		if len(src.Collections[i].Zones) > 0 && len(newPlacer(src, dst).pairs) == 0 {
+			warn = append(warn, Problem{
+				What:   fmt.Sprintf("%s has zones, and the clusters differ in their shards", src.Collections[i].NS),
+				Advice: "its zones are left out; set them up on the destination after the commit",
+			})
+		}
+	}
 	for _, c := range ends {
 		if c.BalancerOn {
 			warn = append(warn, Problem{

@@ -108,6 +108,9 @@ func (r *batchReader) interrupted(ctx context.Context, err error) error {
 		mongoconn.CodeCollectionUUIDMismatch, mongoconn.CodeQueryPlanKilled, mongoconn.CodeCursorNotFound) {
 		return err
 	}
+	if mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) {
+		r.ledger.copied(r.task.UUID) // what became of it stands behind its events
+	}
 	_, replaced := r.ledger.assignment()
 	pause := time.NewTimer(time.Second)
 	defer pause.Stop()

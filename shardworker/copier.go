@@ -94,6 +94,9 @@ func (c *copier) land(ctx context.Context, b *batch, progress *shardferry.TaskPr
 	if b.resume != nil {
 		progress.Resume = b.resume
 	}
+	if b.end {
+		c.ledger.copied(b.coll.UUID)
+	}
 	c.tasks.advance(*progress)
 	c.progressed()
 	return nil

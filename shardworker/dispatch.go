@@ -124,6 +124,9 @@ func (l *ledger) admitWrite(ev event) (*job, <-chan struct{}) {
 	case coll.Dropped:
 		return l.handOver(nil)
 	}
+	if wait := l.await(ev); wait != nil {
+		return nil, wait
+	}
 	j := &job{coll: coll, ev: ev, hash: laneHash(coll, ev.key), reread: l.mustReread(ev)}
 	j.ticket = l.frontier.begin(ev.time)
 	l.handed = shardferry.LaterOf(l.handed, ev.time)

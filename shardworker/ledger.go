@@ -16,18 +16,24 @@ type ledger struct {
 	mu       sync.Mutex
 	plan     shardferry.Assignment
 	targets  map[shardferry.UUID]*shardferry.Collection // of plan, those in use
-	replaced chan struct{}                              // closed when plan is
+	replaced chan struct{}                              // closed when plan is, or when waiting may be over
 	frontier *frontier
 	handed   shardferry.ClusterTime // of the last event handed to a lane
 	active   map[*activeBatch]struct{}
-	newest   map[shardferry.UUID]shardferry.ClusterTime // copied images are not newer
-	horizon  shardferry.ClusterTime                     // what former epochs wrote is not newer
-	blocked  shardferry.ClusterTime                     // of the event that cannot be handed on, if any
+	images   limits
+	order    cappedOrder
+	blocked  shardferry.ClusterTime // of the event that cannot be handed on, if any
 	schema   *shardferry.SchemaChange
 	told     int64 // the barrier that the last report called reached, if any
 	counts   counts
 
 	urgent chan struct{} // has a token when a report should not wait
+}
+
+// limits are times that images on the destination are not newer than.
+type limits struct {
+	copied  map[shardferry.UUID]shardferry.ClusterTime // those put outside the lane of their key
+	horizon shardferry.ClusterTime                     // those of former epochs
 }
 
 // counts are totals of the epoch.
@@ -41,7 +47,8 @@ func newLedger(shard shardferry.ShardID, a shardferry.Assignment) *ledger {
 		frontier: newFrontier(a.From),
 		handed:   a.From,
 		active:   map[*activeBatch]struct{}{},
-		newest:   map[shardferry.UUID]shardferry.ClusterTime{},
+		images:   limits{copied: map[shardferry.UUID]shardferry.ClusterTime{}},
+		order:    newCappedOrder(a.Tasks),
 		urgent:   make(chan struct{}, 1),
 	}
 }
@@ -56,14 +63,20 @@ func (l *ledger) assign(a shardferry.Assignment) {
 	l.plan = a
 	l.blocked = shardferry.ClusterTime{} // until the dispatcher has looked again
 	l.targets = map[shardferry.UUID]*shardferry.Collection{}
-	close(l.replaced)
-	l.replaced = make(chan struct{})
+	l.wake()
 	if l.schema != nil && a.Resolved.Covers(*l.schema) {
 		l.schema = nil
 	}
 	if news {
 		l.hurry()
 	}
+}
+
+// wake has everyone look again who waits for another assignment. The caller
+// holds the lock.
+func (l *ledger) wake() {
+	close(l.replaced)
+	l.replaced = make(chan struct{})
 }
 
 func barrierID(b *shardferry.Barrier) int64 {
@@ -107,7 +120,7 @@ func (l *ledger) hurry() {
 func (l *ledger) setHorizon(t shardferry.ClusterTime) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.horizon = shardferry.LaterOf(l.horizon, t)
+	l.images.horizon = shardferry.LaterOf(l.images.horizon, t)
 }
 
 // pass notes that the stream has returned everything at or before t, and that

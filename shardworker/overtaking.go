@@ -21,7 +21,7 @@ func (l *ledger) startBatch(uuid shardferry.UUID) (b *activeBatch, coll *shardfe
 	defer l.mu.Unlock()
 	coll = l.target(uuid)
 	switch {
-	case l.plan.Barrier != nil || coll == nil:
+	case coll == nil || !l.mayCopy(uuid):
 		return nil, nil, l.replaced
 	case coll.Dropped:
 		return nil, nil, nil
@@ -54,7 +54,7 @@ func (l *ledger) record(uuid shardferry.UUID, hash uint64) {
 func (l *ledger) landed(b *activeBatch, t shardferry.ClusterTime, more bool) map[uint64]struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.newest[b.uuid] = shardferry.LaterOf(l.newest[b.uuid], t)
+	l.images.copied[b.uuid] = shardferry.LaterOf(l.images.copied[b.uuid], t)
 	keys := make(map[uint64]struct{}, len(b.overtaken))
 	for k := range b.overtaken {
 		keys[k] = struct{}{}
@@ -79,7 +79,7 @@ func (l *ledger) release(b *activeBatch) {
 // than it: one put by a former epoch, or one copied. Such a delta could change
 // the order of fields. The caller holds the lock.
 func (l *ledger) mustReread(ev event) bool {
-	return ev.kind == kindUpdate && (!ev.time.After(l.horizon) || !ev.time.After(l.newest[ev.uuid]))
+	return ev.kind == kindUpdate && (!ev.time.After(l.images.horizon) || !ev.time.After(l.images.copied[ev.uuid]))
 }
 
 // handedUpTo returns the time of the last event handed to a lane: nothing that a
@@ -95,7 +95,7 @@ func (l *ledger) handedUpTo() shardferry.ClusterTime {
 func (l *ledger) foreign(uuid shardferry.UUID, t shardferry.ClusterTime) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.newest[uuid] = shardferry.LaterOf(l.newest[uuid], t)
+	l.images.copied[uuid] = shardferry.LaterOf(l.images.copied[uuid], t)
 }
 
 // mayBeNewer reports whether images not older than t were put by others than
@@ -103,5 +103,5 @@ func (l *ledger) foreign(uuid shardferry.UUID, t shardferry.ClusterTime) {
 func (l *ledger) mayBeNewer(uuid shardferry.UUID, t shardferry.ClusterTime) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !t.After(l.newest[uuid])
+	return !t.After(l.images.copied[uuid])
 }

@@ -39,14 +39,17 @@ func (b *taskBoard) assign(tasks []shardferry.CopyTask) {
 }
 
 // take gives the next task that nobody has started, or a channel that is closed
-// when there may be one.
+// when there may be one. Capped collections come first: the stream may have to
+// wait for them.
 func (b *taskBoard) take() (shardferry.CopyTask, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, t := range b.tasks {
-		if !t.Done && !b.started[t.ID] {
-			b.started[t.ID] = true
-			return t, nil
+	for _, capped := range []bool{true, false} {
+		for _, t := range b.tasks {
+			if !t.Done && !b.started[t.ID] && naturalOrder(t.Index) == capped {
+				b.started[t.ID] = true
+				return t, nil
+			}
 		}
 	}
 	return shardferry.CopyTask{}, b.added

@@ -47,7 +47,7 @@ func disturbed(t *testing.T, opts []mongotest.Options, story func(t *testing.T, 
 		}
 		defer func() {
 			for _, c := range clients {
-				assert.NoError(t, c.Disconnect(t.Context()))
+				require.NoError(t, c.Disconnect(t.Context()))
 			}
 			cancel()
 			for _, end := range ended {

@@ -53,6 +53,10 @@ func (w *weather) command(cmd mongotest.Command) mongotest.Fault {
 			out.DropReply = true
 		case Slow:
 			out.Delay += time.Duration(w.r.Int64N(int64(slowest)))
+		case SlowCopy:
+			if cmd.Name == "insert" || cmd.Name == "find" {
+				out.Delay += time.Duration(w.r.Int64N(int64(2 * slowest)))
+			}
 		case KillNode, KillConns, LoseRouted, StepDown, Cut, Freeze:
 		}
 	}
@@ -146,7 +150,7 @@ func (w *weather) do(ctx context.Context, f Fault) error {
 		addr := w.process(f.Shard)
 		w.cluster.Pause(addr)
 		defer w.cluster.Resume(addr)
-	case KillNode, LoseRequests, LoseReplies, LoseRouted, Slow:
+	case KillNode, LoseRequests, LoseReplies, LoseRouted, Slow, SlowCopy:
 	}
 	return mongoconn.Sleep(ctx, f.For)
 }

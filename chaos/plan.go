@@ -43,6 +43,7 @@ const (
 	LoseReplies  Kind = "lose replies"           // with Odds, for For: the command took effect
 	LoseRouted   Kind = "lose replies of shards" // the same between routers and shards
 	Slow         Kind = "delay commands"         // by up to a second, with Odds, for For
+	SlowCopy     Kind = "delay the copy"         // the node's inserts or finds, by up to two seconds, for For
 	StepDown     Kind = "step down"              // a shard has no primary for For
 	Cut          Kind = "cut off"                // a process is unreachable for For
 	Freeze       Kind = "freeze"                 // a process answers nothing for For
@@ -85,7 +86,7 @@ func (f Fault) String() string {
 	switch f.Kind {
 	case StepDown, Cut, Freeze:
 		fmt.Fprintf(&b, ", process %d", f.Shard)
-	case LoseRequests, LoseReplies, LoseRouted, Slow:
+	case LoseRequests, LoseReplies, LoseRouted, Slow, SlowCopy:
 		fmt.Fprintf(&b, ", %.0f %%", 100*f.Odds)
 	case KillNode, KillConns:
 	}
@@ -130,13 +131,14 @@ func NewPlan(seed uint64) Plan {
 		Ending:       pick(r, Stay, Commit, Commit, Rollback, Rollback),
 		Linger:       time.Duration(2+r.IntN(4)) * time.Second,
 	}
-	for i, s := range p.Stages() {
+	p.Faults = p.slowCopy(r)
+	for _, s := range p.Stages() {
 		for range r.IntN(4) {
 			p.Faults = append(p.Faults, p.fault(r, s))
 		}
-		if i == 0 && len(p.Faults) == 0 {
-			p.Faults = append(p.Faults, p.fault(r, s))
-		}
+	}
+	if len(p.Faults) == 0 {
+		p.Faults = append(p.Faults, p.fault(r, Copying))
 	}
 	order := p.Stages()
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int {
@@ -168,6 +170,21 @@ func (p Plan) Of(s Stage) []Fault {
 	return of
 }
 
+// slowCopy lets the stream overtake the copy, in most runs: otherwise nothing
+// happens to a document between the moment it is read and the moment it lands.
+func (p Plan) slowCopy(r *rand.Rand) []Fault {
+	var faults []Fault
+	for _, side := range []Side{Source, Destination} {
+		if r.IntN(3) > 0 {
+			faults = append(faults, Fault{
+				Kind: SlowCopy, Stage: Copying, Side: side, Only: "node",
+				For: time.Duration(3+r.IntN(8)) * time.Second, Odds: 0.5,
+			})
+		}
+	}
+	return faults
+}
+
 func (p Plan) fault(r *rand.Rand, s Stage) Fault {
 	f := Fault{
 		Kind: pick(r, KillNode, KillNode, KillNode, KillConns, LoseRequests, LoseReplies, LoseReplies, LoseRouted, Slow, StepDown, StepDown, Cut, Freeze),
@@ -175,6 +192,9 @@ func (p Plan) fault(r *rand.Rand, s Stage) Fault {
 		Stage: s, After: time.Duration(r.IntN(1500)) * time.Millisecond,
 		Side: Side(r.IntN(2)),
 		Only: pick(r, "", "", "node", "application"),
+	}
+	if s == Copying && r.IntN(2) == 0 {
+		f.After *= 4
 	}
 	if s == Streaming || s == Living || s == Home {
 		f.After = time.Duration(r.Int64N(int64(p.Linger)))
@@ -190,6 +210,7 @@ func (p Plan) fault(r *rand.Rand, s Stage) Fault {
 		f.Only = ""
 	case LoseRequests, LoseReplies, Slow:
 		f.For, f.Odds = time.Duration(200+r.IntN(3000))*time.Millisecond, pick(r, 0.02, 0.1, 0.4)
+	case SlowCopy: // see slowCopy
 	case LoseRouted:
 		f.For, f.Odds = time.Duration(200+r.IntN(2000))*time.Millisecond, pick(r, 0.02, 0.1)
 	case StepDown:

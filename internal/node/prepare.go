@@ -53,6 +53,14 @@ func refuse(problems []topology.Problem) error {
 
 // Plan implements coordinator.Preparer.
 func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error) {
+	if _, _, _, err := p.check(ctx); err != nil {
+		return state.Planned{}, err
+	}
+	// Not later: the events of a chunk that moves after the start of the streams
+	// come from two shards, and nothing keeps them in order.
+	if err := stopBalancer(ctx, p.ends.from(&s.Leg)); err != nil {
+		return state.Planned{}, err
+	}
 	src, dst, at, err := p.check(ctx)
 	if err != nil {
 		return state.Planned{}, err
@@ -124,8 +132,8 @@ func (p preparer) Create(ctx context.Context, s *state.Sync) error {
 	}
 	from, to := p.ends.from(&s.Leg), p.ends.to(&s.Leg)
 	for _, e := range []*end{from, to} {
-		if err := topology.StopBalancer(ctx, e.client, e.info); err != nil {
-			return fmt.Errorf("%s: %w", e.name, err)
+		if err := stopBalancer(ctx, e); err != nil {
+			return err
 		}
 	}
 	if s.Job.BlockDest {
@@ -134,6 +142,18 @@ func (p preparer) Create(ctx context.Context, s *state.Sync) error {
 		}
 	}
 	return topology.Create(ctx, to.client, &plan, p.cfg.Logger)
+}
+
+// stopBalancer stops the balancer of a cluster, if it is on now.
+func stopBalancer(ctx context.Context, e *end) error {
+	info, err := topology.Identify(ctx, e.client)
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.name, err)
+	}
+	if err := topology.StopBalancer(ctx, e.client, info); err != nil {
+		return fmt.Errorf("%s: %w", e.name, err)
+	}
+	return nil
 }
 
 // BuildIndexes implements coordinator.Preparer. It builds the indexes of one

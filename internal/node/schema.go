@@ -2,6 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
@@ -30,6 +33,9 @@ func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardfer
 		changer.Limits = append(changer.Limits, topology.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
 	}
 	out, err := changer.Apply(ctx, change)
+	if errors.Is(err, topology.ErrUnsupportedChange) && change.Kind == "create" {
+		out, err = a.undone(ctx, s, change, err)
+	}
 	if err != nil {
 		return state.Resolve{}, err
 	}
@@ -47,4 +53,29 @@ func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardfer
 		resolve.Moved = []state.Move{{From: out.From, To: out.To}}
 	}
 	return resolve, nil
+}
+
+// undone returns the outcome of a creation that is not supported if the source
+// has dropped the collection again: its events are discarded like those of any
+// dropped collection. Otherwise it returns refused.
+func (a applier) undone(ctx context.Context, s *state.Sync, change shardferry.SchemaChange, refused error) (topology.Outcome, error) {
+	from := a.ends.from(&s.Leg)
+	now, err := topology.Discover(ctx, from.client)
+	if err != nil {
+		return topology.Outcome{}, fmt.Errorf("%s: %w", from.name, err)
+	}
+	if slices.ContainsFunc(now.Collections, func(c topology.Collection) bool {
+		if change.UUID.IsZero() {
+			return c.NS == change.NS
+		}
+		return c.UUID == change.UUID
+	}) {
+		return topology.Outcome{}, refused
+	}
+	if change.UUID.IsZero() {
+		return topology.Outcome{}, nil
+	}
+	return topology.Outcome{Collections: []shardferry.Collection{
+		{UUID: change.UUID, Source: change.NS, Destination: change.NS, Dropped: true},
+	}}, nil
 }

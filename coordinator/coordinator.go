@@ -68,8 +68,7 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 
 	notify := make(chan bool, 8) // raft blocks on it; leadership changes seldom
 	rc := raftConfig(c.cfg, notify)
-	err = raft.BootstrapCluster(rc, st.logs, st.stable, st.snapshots, st.transport, raft.Configuration{Servers: st.voters})
-	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) { // it has state from before
+	if err := bootstrap(rc, st); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	c.raft, err = raft.NewRaft(rc, c.fsm, st.logs, st.stable, st.snapshots, st.transport)

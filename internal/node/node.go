@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -81,10 +82,18 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	return g.Wait()
 }
 
+// leaderTimeout bounds the wait for a leader at start. A node that is alone needs
+// a fraction of a second.
+const leaderTimeout = 30 * time.Second
+
+var errNoLeader = fmt.Errorf("the coordinator has had no leader for %v", leaderTimeout)
+
 // recall waits until the state of earlier runs is known, and makes sure that it
 // is about these two clusters.
 func (n *Node) recall(ctx context.Context) error {
-	if _, err := n.coord.Leads(ctx); err != nil {
+	wait, cancel := context.WithTimeoutCause(ctx, leaderTimeout, errNoLeader)
+	defer cancel()
+	if _, err := n.coord.Leads(wait); err != nil {
 		return err
 	}
 	if err := n.coord.CaughtUp(ctx); err != nil {

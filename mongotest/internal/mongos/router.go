@@ -61,9 +61,9 @@ func (r *Router) Handle(ctx context.Context, req *command.Request) (*command.Res
 		body, err = o.settle(ctx, body, err)
 	}
 	if err != nil {
-		return o.response(nil), err
+		return o.response(nil), cloak(err)
 	}
-	return o.response(body), nil
+	return o.response(cloakReply(body)), nil
 }
 
 func isServerError(err error) bool {

@@ -170,6 +170,15 @@ func SameIndex(a, b bson.Raw) bool {
 	return bytes.Equal(normalIndex(a), normalIndex(b))
 }
 
+// SameRelaxed reports whether two specifications make the same index apart from
+// what is relaxed until the commit, in whichever form each of them is.
+func SameRelaxed(a, b bson.Raw) bool {
+	bare := func(spec bson.Raw) bson.Raw {
+		return rewrite(RelaxIndex(spec), func(e bson.RawElement) (any, bool) { return e.Value(), e.Key() != "expireAfterSeconds" })
+	}
+	return SameIndex(bare(a), bare(b))
+}
+
 // rewrite copies a document field by field; f returns the value to write, and
 // whether to keep the field at all.
 func rewrite(doc bson.Raw, f func(bson.RawElement) (any, bool)) bson.Raw {

@@ -55,6 +55,18 @@ func TestSameIndex(t *testing.T) {
 	}
 }
 
+func TestSameRelaxed(t *testing.T) {
+	a := bson.D{{"a", 1}}
+	final := spec("a", a, e("unique", true), e("expireAfterSeconds", 5), e("hidden", true))
+	for name, other := range map[string]bson.Raw{
+		"itself": final, "relaxed": RelaxIndex(final), "half way": spec("a", a, e("prepareUnique", true)), "plain": spec("a", a),
+	} {
+		assert.True(t, SameRelaxed(final, other), name)
+	}
+	assert.False(t, SameRelaxed(final, spec("a", a, e("sparse", true))))
+	assert.False(t, SameRelaxed(final, spec("a", bson.D{{"a", -1}})))
+}
+
 func TestIndexChanges(t *testing.T) {
 	a := bson.D{{"a", 1}}
 	for _, tt := range []struct {

@@ -62,19 +62,37 @@ func (c *comparison) run(ctx context.Context) (Report, error) {
 }
 
 // compareSpan compares one span with the destination, and reads again what
-// differs.
+// differs. Where the destination holds much more between the bounds than the
+// source, it goes on piece by piece, so that memory stays bounded.
 func (c *comparison) compareSpan(ctx context.Context, s span) error {
-	there, err := c.destination(ctx, s)
-	if err != nil {
-		return err
-	}
 	c.out.compared(int64(len(s.docs)), s.size)
-	if identical(s.docs, there) {
+	for {
+		there, next, err := c.between(ctx, s.pair, true, s.lo, s.hi)
+		if err != nil {
+			return err
+		}
+		if next != nil {
+			if s.docs, err = c.sourceUpTo(ctx, s.pair, s.lo, next); err != nil {
+				return err
+			}
+		}
+		if err := c.compareDocuments(ctx, s.pair, s.docs, there); err != nil || next == nil {
+			return err
+		}
+		s.lo = next
+		if s.docs, err = c.sourceUpTo(ctx, s.pair, s.lo, s.hi); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *comparison) compareDocuments(ctx context.Context, pair Pair, here, there []bson.Raw) error {
+	if identical(here, there) {
 		return nil
 	}
-	suspects := unequal(s.docs, there)
+	suspects := unequal(here, there)
 	if len(suspects) == 0 {
 		return nil
 	}
-	return c.recheck(ctx, s.pair, suspects)
+	return c.recheck(ctx, pair, suspects)
 }

@@ -45,7 +45,7 @@ type Config struct {
 	Batch    int           // documents of a range; default 2000
 	Listed   int           // differences that are named; default 100
 	Rechecks int           // how often a differing document is read again; default 10
-	Pause    time.Duration // before each of these; default 1 s
+	Pause    time.Duration // before each of these; default 1 s: half of all should exceed the lag
 	Logger   *slog.Logger
 }
 

@@ -4,16 +4,52 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/topology"
 )
 
 // metadata compares what is not in documents: which collections and views
-// exist, their options, indexes and shard keys.
+// exist, their options, indexes and shard keys. A difference counts if it is
+// there at every reading: a schema change reaches one side before the other.
 func (c *comparison) metadata(ctx context.Context) error {
+	var lasting []Difference
+	for attempt := range c.cfg.Rechecks {
+		if attempt > 0 {
+			if err := mongoconn.Sleep(ctx, c.cfg.Pause); err != nil {
+				return err
+			}
+		}
+		m := catalogues{cfg: c.cfg}
+		if err := m.compare(ctx); err != nil {
+			return err
+		}
+		if attempt > 0 {
+			m.found = slices.DeleteFunc(m.found, func(d Difference) bool { return !slices.Contains(lasting, d) })
+		}
+		if lasting = m.found; len(lasting) == 0 {
+			return nil
+		}
+	}
+	for _, d := range lasting {
+		c.out.differ(d)
+	}
+	return nil
+}
+
+// catalogues compares both catalogues once.
+type catalogues struct {
+	cfg   Config
+	found []Difference
+}
+
+func (c *catalogues) differ(d Difference) { c.found = append(c.found, d) }
+
+func (c *catalogues) compare(ctx context.Context) error {
 	here, err := topology.Discover(ctx, c.cfg.Source)
 	if err != nil {
 		return fmt.Errorf("read the source: %w", err)
@@ -34,22 +70,22 @@ func (c *comparison) metadata(ctx context.Context) error {
 	return nil
 }
 
-func (c *comparison) comparePair(pair Pair, here, there *topology.Cluster) {
+func (c *catalogues) comparePair(pair Pair, here, there *topology.Cluster) {
 	a, okA := find(here, pair.Source)
 	b, okB := find(there, pair.Destination)
 	if !okA || !okB {
 		if okA != okB {
-			c.out.differ(Difference{Kind: Namespace, NS: pair.Source, Detail: "it is missing on the " + side(okA)})
+			c.differ(Difference{Kind: Namespace, NS: pair.Source, Detail: "it is missing on the " + side(okA)})
 		}
 		return
 	}
 	x, y := c.options(a), c.options(b)
 	if !bytes.Equal(x, y) {
-		c.out.differ(Difference{Kind: Options, NS: pair.Source, Detail: fmt.Sprintf("source %s, destination %s", x, y)})
+		c.differ(Difference{Kind: Options, NS: pair.Source, Detail: fmt.Sprintf("source %s, destination %s", x, y)})
 	}
 	c.compareIndexes(pair, a, b)
 	if !c.cfg.Unsharded && !sameKey(a.ShardKey, b.ShardKey) {
-		c.out.differ(Difference{Kind: ShardKey, NS: pair.Source, Detail: fmt.Sprintf("source %s, destination %s", a.ShardKey, b.ShardKey)})
+		c.differ(Difference{Kind: ShardKey, NS: pair.Source, Detail: fmt.Sprintf("source %s, destination %s", a.ShardKey, b.ShardKey)})
 	}
 }
 
@@ -63,7 +99,7 @@ func side(onSource bool) string {
 
 // options returns a collection's options in comparable form. The size of a
 // capped collection is left out while it is loose.
-func (c *comparison) options(coll *topology.Collection) bson.Raw {
+func (c *catalogues) options(coll *topology.Collection) bson.Raw {
 	normal := topology.NormalOptions(coll.Options)
 	if !c.cfg.Relaxed || !coll.Capped() {
 		return normal
@@ -81,30 +117,30 @@ func (c *comparison) options(coll *topology.Collection) bson.Raw {
 	return mustMarshal(out)
 }
 
-func (c *comparison) compareIndexes(pair Pair, a, b *topology.Collection) {
+func (c *catalogues) compareIndexes(pair Pair, a, b *topology.Collection) {
 	for _, spec := range a.Indexes {
 		name := topology.IndexName(spec)
 		got, ok := index(b, name)
 		switch {
 		case !ok:
-			c.out.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: "it is missing on the destination"})
+			c.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: "it is missing on the destination"})
 		case topology.SameIndex(spec, got):
-		case c.cfg.Relaxed && topology.SameIndex(topology.RelaxIndex(spec), got):
+		case c.cfg.Relaxed && topology.SameRelaxed(spec, got):
 		default:
-			c.out.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: fmt.Sprintf("source %s, destination %s", spec, got)})
+			c.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: fmt.Sprintf("source %s, destination %s", spec, got)})
 		}
 	}
 	for _, spec := range b.Indexes {
 		name := topology.IndexName(spec)
 		if _, ok := index(a, name); !ok {
-			c.out.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: "it is only on the destination"})
+			c.differ(Difference{Kind: Indexes, NS: pair.Source, ID: name, Detail: "it is only on the destination"})
 		}
 	}
 }
 
 // unlisted reports collections and views that are on a side but not among what
 // was to be compared.
-func (c *comparison) unlisted(here, there *topology.Cluster) {
+func (c *catalogues) unlisted(here, there *topology.Cluster) {
 	known := map[bool]map[shardferry.Namespace]bool{true: {}, false: {}}
 	for _, pairs := range [][]Pair{c.cfg.Pairs, c.cfg.Views} {
 		for _, p := range pairs {
@@ -114,7 +150,7 @@ func (c *comparison) unlisted(here, there *topology.Cluster) {
 	for onSource, cluster := range map[bool]*topology.Cluster{true: here, false: there} {
 		for _, coll := range cluster.Collections {
 			if !known[onSource][coll.NS] {
-				c.out.differ(Difference{Kind: Namespace, NS: coll.NS, Detail: "it is missing on the " + side(onSource)})
+				c.differ(Difference{Kind: Namespace, NS: coll.NS, Detail: "it is on the " + side(!onSource) + ", and nobody expects it there"})
 			}
 		}
 	}

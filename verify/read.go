@@ -53,21 +53,54 @@ func (c *comparison) collection(ctx context.Context, pair Pair, spans chan<- spa
 	return send(next)
 }
 
-// destination reads the destination between the bounds of a span.
-func (c *comparison) destination(ctx context.Context, s span) ([]bson.Raw, error) {
+var errEnough = errors.New("as much was read as may be held")
+
+// between reads one side between two bounds. It stops when it has read about
+// twice what a span holds, and then returns the bound from which to go on.
+func (c *comparison) between(ctx context.Context, pair Pair, destination bool, lo, hi bson.Raw) (docs []bson.Raw, next bson.Raw, err error) {
+	client, ns, after := c.side(pair, destination)
 	opts := options.Find().SetHint(byID).SetSort(byID).SetBatchSize(int32(c.cfg.Batch) + 1)
-	if s.lo != nil {
-		opts.SetMin(s.lo)
+	if lo != nil {
+		opts.SetMin(lo)
 	}
-	if s.hi != nil {
-		opts.SetMax(s.hi)
+	if hi != nil {
+		opts.SetMax(hi)
 	}
-	docs := make([]bson.Raw, 0, len(s.docs))
-	err := read(ctx, c.cfg.Destination, s.pair.Destination, c.cfg.DestinationAfter, bson.D{}, opts, func(doc bson.Raw) error {
+	size := 0
+	err = read(ctx, client, ns, after, bson.D{}, opts, func(doc bson.Raw) error {
+		full := len(docs) >= 2*c.cfg.Batch || size >= 2*spanBytes
+		if full && !sameID(docs[len(docs)-1], doc) {
+			next = idOf(doc)
+			return errEnough
+		}
 		docs = append(docs, doc)
+		size += len(doc)
 		return nil
 	})
-	return docs, err
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return docs, next, err
+}
+
+// sourceUpTo reads again what is in a span, or what has come into it since.
+func (c *comparison) sourceUpTo(ctx context.Context, pair Pair, lo, hi bson.Raw) (docs []bson.Raw, err error) {
+	for {
+		more, next, err := c.between(ctx, pair, false, lo, hi)
+		docs = append(docs, more...)
+		if err != nil || next == nil {
+			return docs, err
+		}
+		lo = next
+	}
+}
+
+// side returns where one side of a pair is, and how new its reads must be.
+func (c *comparison) side(pair Pair, destination bool) (*mongo.Client, shardferry.Namespace, shardferry.ClusterTime) {
+	if destination {
+		return c.cfg.Destination, pair.Destination, c.cfg.DestinationAfter
+	}
+	return c.cfg.Source, pair.Source, c.cfg.SourceAfter
 }
 
 // read calls f with a copy of each document that a majority has acknowledged,
@@ -108,8 +141,15 @@ func idOf(doc bson.Raw) bson.Raw {
 	return mustMarshal(bson.D{{"_id", doc.Lookup("_id")}})
 }
 
+// sameID reports whether no bound can come between two documents: their _id is
+// the same, or both are numbers that compare equal.
 func sameID(a, b bson.Raw) bool {
 	x, y := a.Lookup("_id"), b.Lookup("_id")
+	if n, ok := x.AsFloat64OK(); ok {
+		if m, ok := y.AsFloat64OK(); ok {
+			return n == m
+		}
+	}
 	return x.Type == y.Type && bytes.Equal(x.Value, y.Value)
 }
 

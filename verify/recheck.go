@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -29,7 +30,7 @@ func unequal(here, there []bson.Raw) []bson.RawValue {
 	met := map[string]bool{}
 	suspect := func(d bson.Raw) {
 		id := d.Lookup("_id")
-		if key := string(rune(id.Type)) + string(id.Value); !met[key] {
+		if key := idKey(id); !met[key] {
 			met[key] = true
 			suspects = append(suspects, id)
 		}
@@ -50,13 +51,43 @@ func unequal(here, there []bson.Raw) []bson.RawValue {
 	return suspects
 }
 
+func idKey(id bson.RawValue) string { return string(rune(id.Type)) + string(id.Value) }
+
+// A sighting is how often in a row a document differed in the same way.
+type sighting struct {
+	digest [sha256.Size]byte
+	times  int
+}
+
+func (s sighting) next(digest [sha256.Size]byte) sighting {
+	if s.digest != digest {
+		s = sighting{digest: digest}
+	}
+	s.times++
+	return s
+}
+
+// digest stands for what both sides hold under an _id.
+func digest(id bson.RawValue, here, there []bson.Raw) [sha256.Size]byte {
+	var all []byte
+	for _, docs := range [][]bson.Raw{withID(here, id), {{0}}, withID(there, id)} {
+		for _, d := range docs {
+			all = append(all, d...)
+		}
+	}
+	return sha256.Sum256(all)
+}
+
 // recheckAtOnce is how many documents are read again with one command.
 const recheckAtOnce = 500
 
 // recheck reads suspects again until both sides agree on them or patience ends.
 // A document that is being written is different on the two sides for a while; a
-// document that was lost stays so.
+// document that was lost stays so. One that differs to the end, but not in the
+// same way for the last half of the time, is still being written, and is no
+// difference.
 func (c *comparison) recheck(ctx context.Context, pair Pair, suspects []bson.RawValue) error {
+	seen := map[string]sighting{}
 	for attempt := range c.cfg.Rechecks {
 		if attempt > 0 || !c.cfg.Still {
 			if err := mongoconn.Sleep(ctx, c.cfg.Pause); err != nil {
@@ -78,7 +109,15 @@ func (c *comparison) recheck(ctx context.Context, pair Pair, suspects []bson.Raw
 			left := unequal(here, there)
 			still = append(still, left...)
 			if last {
-				c.describe(pair, left, here, there)
+				lasting := slices.DeleteFunc(slices.Clone(left), func(id bson.RawValue) bool {
+					return seen[idKey(id)].next(digest(id, here, there)).times <= c.cfg.Rechecks/2
+				})
+				c.out.changing(len(left) - len(lasting))
+				c.describe(pair, lasting, here, there)
+				continue
+			}
+			for _, id := range left {
+				seen[idKey(id)] = seen[idKey(id)].next(digest(id, here, there))
 			}
 		}
 		if suspects = still; len(suspects) == 0 {
@@ -89,10 +128,7 @@ func (c *comparison) recheck(ctx context.Context, pair Pair, suspects []bson.Raw
 }
 
 func (c *comparison) byIDs(ctx context.Context, pair Pair, ids []bson.RawValue, destination bool) ([]bson.Raw, error) {
-	client, ns, after := c.cfg.Source, pair.Source, c.cfg.SourceAfter
-	if destination {
-		client, ns, after = c.cfg.Destination, pair.Destination, c.cfg.DestinationAfter
-	}
+	client, ns, after := c.side(pair, destination)
 	var docs []bson.Raw
 	filter := bson.D{{"_id", bson.D{{"$in", ids}}}}
 	err := read(ctx, client, ns, after, filter, options.Find().SetHint(byID), func(doc bson.Raw) error {

@@ -37,6 +37,7 @@ type Report struct {
 	Documents   int64        `json:"documents"` // of the source
 	Bytes       int64        `json:"bytes"`     // of these documents
 	Rechecked   int64        `json:"rechecked"` // documents read again because they differed at first
+	Changing    int64        `json:"changing"`  // documents that were written all the time: nothing can be said of them
 	Total       int64        `json:"differencesTotal"`
 	Differences []Difference `json:"differences"` // the first ones, as many as were asked for
 }
@@ -72,6 +73,12 @@ func (c *collector) rechecked(docs int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Rechecked += int64(docs)
+}
+
+func (c *collector) changing(docs int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Changing += int64(docs)
 }
 
 // result returns the report with its differences in a fixed order.

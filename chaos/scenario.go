@@ -143,8 +143,12 @@ func (s *scenario) proceed(ctx context.Context, st Stage, began time.Time) (bool
 			s.crowd.guard()
 		}
 		return sync.Leg.Phase == state.PhaseStreaming, nil
-	case Streaming, Living, Home:
+	case Streaming:
 		return time.Since(began) >= s.plan.Linger, nil
+	case Living:
+		return time.Since(began) >= s.plan.Linger && s.crowd.writesTo(Destination), nil
+	case Home:
+		return time.Since(began) >= s.plan.Linger && s.crowd.writesTo(Source), nil
 	case Committing:
 		return s.cutOver(ctx, sync, 2, "commit", s.process.node.Commit)
 	case Returning:

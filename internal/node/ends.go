@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/mongoconn"
@@ -67,7 +68,9 @@ func connectEnd(ctx context.Context, name string, cfg mongoconn.Config, wait tim
 	return e, nil
 }
 
-const disconnectTimeout = 5 * time.Second
+// disconnectTimeout bounds the farewell to a cluster: the driver wants to tell it
+// which sessions are over, and waits for a server that may be gone.
+const disconnectTimeout = 2 * time.Second
 
 func (e *end) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), disconnectTimeout)
@@ -79,5 +82,8 @@ func (e *end) close(ctx context.Context) error {
 }
 
 func (e *ends) close(ctx context.Context) error {
-	return errors.Join(e.source.close(ctx), e.destination.close(ctx))
+	var g errgroup.Group
+	g.Go(func() error { return e.source.close(ctx) })
+	err := e.destination.close(ctx)
+	return errors.Join(g.Wait(), err)
 }

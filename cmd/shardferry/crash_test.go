@@ -40,7 +40,8 @@ func TestKilledSyncGoesOn(t *testing.T) {
 	m := newMove(t, envInt(t, "SHARDFERRY_TEST_DOCS", 20_000))
 	rate := envInt(t, "SHARDFERRY_TEST_RATE", 200)
 
-	m.dst.slow(t, 5, "insert")
+	// Batches of 1,000 by 12 copiers: the copy takes three seconds at least.
+	m.dst.slow(t, 3_000*12*1000/m.docs, "insert")
 	p := m.sync(t, "--commit")
 	m.reach(t, p, "the middle of the copy", func(pr api.Progress) bool { return pr.Detail.DocumentsCopied > int64(m.docs/3) })
 	p.kill()

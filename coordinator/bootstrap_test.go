@@ -32,7 +32,7 @@ func TestHalfBootstrapIsFinished(t *testing.T) {
 		leads, err := c.Leads(wait)
 		release()
 		cancel(stop)
-		assert.ErrorIs(t, <-ended, stop)
+		require.ErrorIs(t, <-ended, stop)
 		require.NoError(t, err, "no leader")
 		assert.True(t, leads)
 	}

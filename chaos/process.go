@@ -150,6 +150,9 @@ func readFiles(dir string) (files, error) {
 }
 
 func (f files) write(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil { // there may be no file yet
+		return fmt.Errorf("restore the data directory: %w", err)
+	}
 	for rel, b := range f {
 		path := filepath.Join(dir, rel)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -16,6 +16,9 @@ func compileRename(o *op, path string, arg bson.RawValue) error {
 	if !ok {
 		return mongoerr.New(mongoerr.BadValue, "The 'to' field for $rename must be a string: %s", rawdoc.RenderElement(path, arg))
 	}
+	if strings.ContainsRune(to, 0) {
+		return mongoerr.New(mongoerr.BadValue, "The 'to' field for $rename cannot contain an embedded null byte")
+	}
 	src, err := parsePath(path)
 	if err != nil {
 		return err

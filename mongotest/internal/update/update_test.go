@@ -115,6 +115,7 @@ func TestFieldOperators(t *testing.T) {
 		{name: "rename into a new path", pre: `{"_id":1,"a":1}`, update: `{"$rename":{"a":"x.y"}}`, post: `{"_id":1,"x":{"y":1}}`},
 		{name: "rename of a missing field", pre: `{"_id":1,"b":1}`, update: `{"$rename":{"a":"b.c"}}`, post: `{"_id":1,"b":1}`},
 		{name: "rename through an array", pre: `{"_id":1,"a":[{"b":1}]}`, update: `{"$rename":{"a.0.b":"c"}}`, code: 2},
+		{name: "rename to a name with a NUL", pre: `{"_id":1,"a":1}`, update: `{"$rename":{"a":"b\u0000c"}}`, code: 2, msg: "The 'to' field for $rename cannot contain an embedded null byte"},
 		{name: "rename onto itself", pre: `{"_id":1}`, update: `{"$rename":{"a":"a"}}`, code: 2},
 	})
 }

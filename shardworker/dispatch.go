@@ -142,6 +142,6 @@ func (l *ledger) handOver(j *job) (*job, <-chan struct{}) {
 // block notes that the stream stands before ev.
 func (l *ledger) block(ev event) <-chan struct{} {
 	l.blocked = ev.time
-	l.hurryIfReady()
+	l.hurryIfAwaited()
 	return l.replaced
 }

@@ -24,7 +24,7 @@ type ledger struct {
 	order    cappedOrder
 	blocked  shardferry.ClusterTime // of the event that cannot be handed on, if any
 	schema   *shardferry.SchemaChange
-	told     int64 // the barrier that the last report called reached, if any
+	told     shardferry.Report // the last report: what it said need not be said again at once
 	counts   counts
 
 	urgent chan struct{} // has a token when a report should not wait
@@ -59,7 +59,7 @@ func newLedger(shard shardferry.ShardID, a shardferry.Assignment) *ledger {
 func (l *ledger) assign(a shardferry.Assignment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	news := barrierID(a.Barrier) != barrierID(l.plan.Barrier) || a.Resolved != l.plan.Resolved
+	news := barrierID(a.Barrier) != barrierID(l.plan.Barrier) || a.Resolved != l.plan.Resolved || a.Until != l.plan.Until
 	l.plan = a
 	l.blocked = shardferry.ClusterTime{} // until the dispatcher has looked again
 	l.targets = map[shardferry.UUID]*shardferry.Collection{}
@@ -129,7 +129,7 @@ func (l *ledger) pass(t shardferry.ClusterTime) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.frontier.pass(t)
-	l.hurryIfReady()
+	l.hurryIfAwaited()
 }
 
 // finish marks events as applied.
@@ -141,13 +141,17 @@ func (l *ledger) finish(tickets []uint64, repairs int) {
 	}
 	l.counts.events += int64(len(tickets))
 	l.counts.repairs += int64(repairs)
-	l.hurryIfReady()
+	l.hurryIfAwaited()
 }
 
-// hurryIfReady asks for a report if the worker has come to stand still at a
-// barrier and has not said so yet.
-func (l *ledger) hurryIfReady() {
-	if id := l.ready(); id != 0 && id != l.told {
+// hurryIfAwaited asks for a report if the worker has reached something that is
+// waited for, and has not said so yet: it stands still at a barrier, or all that
+// a commit needs is applied. The caller holds the lock.
+func (l *ledger) hurryIfAwaited() {
+	if id := l.ready(); id != 0 && id != l.told.Ready {
+		l.hurry()
+	}
+	if end := l.plan.Until; !end.IsZero() && l.told.Applied.Before(end) && !l.frontier.applied().Before(end) {
 		l.hurry()
 	}
 }
@@ -178,7 +182,7 @@ func (l *ledger) report() shardferry.Report {
 		Applied: l.frontier.applied(), Seen: l.frontier.seen,
 		Ready: l.ready(), Events: l.counts.events, Repairs: l.counts.repairs,
 	}
-	l.told = r.Ready
+	l.told = r
 	if l.schema != nil {
 		change := *l.schema
 		r.Schema = &change

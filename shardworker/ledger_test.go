@@ -42,4 +42,17 @@ func TestOnlyNewsInAnAssignmentAskForAReport(t *testing.T) {
 	plan.Barrier, plan.Resolved = nil, shardferry.SchemaPoint{Time: at(3)}
 	l.assign(plan)
 	assert.True(t, urgent(), "a schema change that is resolved")
+
+	plan.Barrier, plan.Until = nil, at(7)
+	l.assign(plan)
+	assert.True(t, urgent(), "a commit that waits")
+	ticket := l.frontier.begin(at(7))
+	l.report()
+	l.pass(at(9))
+	assert.False(t, urgent(), "an event at the end is not applied yet")
+	l.finish([]uint64{ticket}, 0)
+	assert.True(t, urgent(), "all that the commit needs is applied")
+	assert.Equal(t, at(9), l.report().Applied)
+	l.pass(at(10))
+	assert.False(t, urgent(), "it has been said")
 }

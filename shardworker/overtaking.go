@@ -72,7 +72,7 @@ func (l *ledger) release(b *activeBatch) {
 	}
 	delete(l.active, b)
 	l.frontier.release(b.hold)
-	l.hurryIfReady()
+	l.hurryIfAwaited()
 }
 
 // mustReread reports whether the delta of ev may meet an image that is newer

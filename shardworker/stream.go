@@ -20,7 +20,8 @@ import (
 const (
 	// awaitTime is how long the server waits for events before it answers with
 	// an empty batch; the position of an idle shard moves as often.
-	awaitTime = 500 * time.Millisecond
+	// A commit waits for that with writes blocked.
+	awaitTime = 200 * time.Millisecond
 
 	reopenPause     = 100 * time.Millisecond
 	reopenPauseLong = 5 * time.Second

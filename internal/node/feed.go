@@ -32,6 +32,9 @@ func (f *feed) Watch() (shardferry.Assignment, <-chan struct{}) {
 		Barrier:     s.Leg.Barrier,
 		Resolved:    sh.Resolved,
 	}
+	if c := s.Leg.Cutover; c != nil {
+		a.Until = c.End
+	}
 	for _, t := range s.Leg.Tasks {
 		if t.Shard == f.shard && !t.Done {
 			a.Tasks = append(a.Tasks, t)

@@ -91,6 +91,7 @@ const (
 	DatabaseDropPending                       Code = 215
 	ElectionInProgress                        Code = 216
 	IncompleteTransactionHistory              Code = 217
+	QueryFeatureNotAllowed                    Code = 224
 	TransactionTooOld                         Code = 225
 	RetryChangeStream                         Code = 234
 	CursorKilled                              Code = 237
@@ -235,6 +236,7 @@ var names = map[Code]string{
 	DatabaseDropPending:                       "DatabaseDropPending",
 	ElectionInProgress:                        "ElectionInProgress",
 	IncompleteTransactionHistory:              "IncompleteTransactionHistory",
+	QueryFeatureNotAllowed:                    "QueryFeatureNotAllowed",
 	TransactionTooOld:                         "TransactionTooOld",
 	RetryChangeStream:                         "RetryChangeStream",
 	CursorKilled:                              "CursorKilled",

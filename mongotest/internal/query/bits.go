@@ -3,6 +3,7 @@ package query
 import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -26,21 +27,24 @@ func parseBits(op string, arg bson.RawValue) (predicate, error) {
 		for _, e := range value.Elements(bson.Raw(arg.Value)) {
 			i, ok := wholeNumber(e)
 			if !ok || i < 0 || i > maxBitPosition {
-				return nil, badValue("Failed to parse bit position. Expected a non-negative integer in: %s", e)
+				return nil, badValue("Failed to parse bit position. Expected a non-negative integer in: %s", rawdoc.Render(e))
 			}
 			t.positions = append(t.positions, uint(i))
 		}
 	case bson.TypeBinary:
-		_, data, _ := arg.BinaryOK()
+		data := binaryBits(arg)
 		for i := range uint(len(data) * 8) {
 			if data[i/8]>>(i%8)&1 == 1 {
 				t.positions = append(t.positions, i)
 			}
 		}
 	default:
-		i, ok := wholeNumber(arg)
-		if !ok || i < 0 {
-			return nil, badValue("%s takes an Array, a number, or a BinData but received: %s", op, arg)
+		if !value.IsNumber(arg.Type) {
+			return nil, badValue("%s takes an Array, a number, or a BinData but received: %s", op, rawdoc.RenderElement(op, arg))
+		}
+		i, err := parseCount(op, arg)
+		if err != nil {
+			return nil, err
 		}
 		for n := range uint(63) {
 			if i>>n&1 == 1 {
@@ -67,7 +71,8 @@ func (t bitTest) test(v bson.RawValue) (bool, error) {
 // bitsOf returns how to read the bits of a value: a whole number in two's
 // complement, continued by its sign, or binary data from its first byte on.
 func bitsOf(v bson.RawValue) (func(p uint) bool, bool) {
-	if _, data, ok := v.BinaryOK(); ok {
+	if v.Type == bson.TypeBinary {
+		data := binaryBits(v)
 		return func(p uint) bool {
 			return p/8 < uint(len(data)) && data[p/8]>>(p%8)&1 == 1
 		}, true
@@ -78,3 +83,7 @@ func bitsOf(v bson.RawValue) (func(p uint) bool, bool) {
 	}
 	return func(p uint) bool { return i>>min(p, 63)&1 == 1 }, true
 }
+
+// binaryBits returns the bytes of binary data. In the old subtype 2 these
+// begin with a second length, which counts as data here.
+func binaryBits(v bson.RawValue) []byte { return v.Value[min(5, len(v.Value)):] }

@@ -17,6 +17,7 @@ const maxFilterDepth = 100
 type parser struct {
 	o     Options
 	depth int
+	elems int // how many $elemMatch are around
 }
 
 func badValue(format string, args ...any) error {
@@ -72,7 +73,10 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 		return constNode(name == "$alwaysTrue"), nil
 	case "$expr":
 		if p.o.Expr == nil {
-			return nil, badValue("$expr is not allowed in this context")
+			return nil, mongoerr.New(mongoerr.QueryFeatureNotAllowed, "$expr is not allowed in this context")
+		}
+		if p.elems > 0 {
+			return nil, badValue("$expr can only be applied to the top-level document")
 		}
 		return exprNode{expr: v, eval: p.o.Expr}, nil
 	case "$jsonSchema":
@@ -83,7 +87,9 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 			return nil, badValue("numeric argument to $sampleRate must be in [0, 1]")
 		}
 		return sampleNode(f), nil
-	case "$where", "$text":
+	case "$where":
+		return nil, badValue("no globalScriptEngine in $where parsing") // as a server without JavaScript
+	case "$text":
 		return nil, badValue("%s is not allowed in this context", name)
 	}
 	return nil, badValue("unknown top level operator: %s. If you have a field name that starts with a '$' symbol, "+
@@ -296,6 +302,8 @@ func (p *parser) elemMatch(field string, arg bson.RawValue) (cond, error) {
 	if arg.Type != bson.TypeEmbeddedDocument {
 		return nil, badValue("$elemMatch needs an Object")
 	}
+	p.elems++
+	defer func() { p.elems-- }()
 	doc := bson.Raw(arg.Value)
 	if isOperators(arg) {
 		switch firstName(doc) {

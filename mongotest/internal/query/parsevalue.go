@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -121,15 +122,12 @@ func wholeNumber(v bson.RawValue) (int64, bool) {
 }
 
 func parseSize(arg bson.RawValue) (cond, error) {
-	i, ok := wholeNumber(arg)
-	if !ok {
-		return nil, badValue("Failed to parse $size. Expected an integer in: $size: %s", arg)
-	}
-	if i < 0 {
-		return nil, badValue("Failed to parse $size. Expected a non-negative number in: $size: %s", arg)
+	i, err := parseCount("$size", arg)
+	if err != nil {
+		return nil, badValue("Failed to parse $size. %s", mongoerr.From(err).Message)
 	}
 	if i > math.MaxInt32 {
-		i = math.MaxInt32
+		return nil, badValue("Failed to parse $size. Cannot represent as a 32-bit integer: %s", rawdoc.RenderElement("$size", arg))
 	}
 	return leafCond{pred: sizeIs(i), whole: true}, nil
 }
@@ -152,12 +150,27 @@ func parseMod(arg bson.RawValue) (cond, error) {
 	case !value.IsNumber(args[1].Type) || !value.IsFinite(args[1]):
 		return nil, badValue("malformed mod, remainder not a number")
 	}
-	d, _ := value.AsInt64(args[0])
-	r, _ := value.AsInt64(args[1])
+	d, err := modArgument("divisor", args[0])
+	if err != nil {
+		return nil, err
+	}
+	r, err := modArgument("remainder", args[1])
+	if err != nil {
+		return nil, err
+	}
 	if d == 0 {
 		return nil, badValue("divisor cannot be 0")
 	}
 	return leafCond{pred: modulo{divisor: d, remainder: r}}, nil
+}
+
+// modArgument cuts off the fraction of a number that has to fit a long.
+func modArgument(name string, v bson.RawValue) (int64, error) {
+	i, _ := value.AsInt64(v)
+	if f, _ := value.AsFloat64(v); f >= 1<<63 || f < -(1<<63) {
+		return 0, badValue("malformed mod, %s value is invalid :: caused by :: Cannot represent as a 64-bit integer: %s", name, rawdoc.Render(v))
+	}
+	return i, nil
 }
 
 // parseRegex parses $regex together with the $options beside it.
@@ -179,10 +192,29 @@ func parseRegex(arg bson.RawValue, doc bson.Raw) (cond, error) {
 			return nil, badValue("$options has to be a string")
 		}
 		if options != "" {
-			return nil, mongoerr.New(51075, "options set in both $regex and $options")
+			code := codeOptionsAfterRegex
+			if optionsFirst(doc) {
+				code = codeOptionsBeforeRegex
+			}
+			return nil, mongoerr.New(code, "options set in both $regex and $options")
 		}
 		options = given
 	}
 	re, err := newRegex(pattern, options)
 	return leafCond{pred: re}, err
+}
+
+const (
+	codeOptionsBeforeRegex mongoerr.Code = 51074
+	codeOptionsAfterRegex  mongoerr.Code = 51075
+)
+
+// optionsFirst reports whether $options stands before $regex.
+func optionsFirst(doc bson.Raw) bool {
+	for name := range value.Elements(doc) {
+		if name == "$options" || name == "$regex" {
+			return name == "$options"
+		}
+	}
+	return false
 }

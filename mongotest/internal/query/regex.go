@@ -16,22 +16,29 @@ type regex struct {
 	re               *regexp.Regexp
 }
 
+// maxPattern is the length in bytes that no pattern may exceed.
+const maxPattern = 32764
+
 const codeBadRegex mongoerr.Code = 51091
 
 func newRegex(pattern, options string) (*regex, error) {
 	var flags strings.Builder
-	body := pattern
+	extended := false
+	if len(pattern) > maxPattern {
+		return nil, mongoerr.New(codeBadRegex, "Regular expression is invalid: regular expression is too large")
+	}
 	for _, o := range options {
 		switch o {
 		case 'i', 'm', 's':
 			flags.WriteRune(o)
 		case 'u': // patterns are always UTF-8
 		case 'x':
-			body = stripExtended(body)
+			extended = true
 		default:
 			return nil, mongoerr.New(51108, "invalid flag in regex options: %c", o)
 		}
 	}
+	body := goSyntax(pattern, extended)
 	if flags.Len() > 0 {
 		body = "(?" + flags.String() + ")" + body
 	}
@@ -42,36 +49,7 @@ func newRegex(pattern, options string) (*regex, error) {
 	return &regex{pattern: pattern, options: options, re: re}, nil
 }
 
-// stripExtended takes out what the option x has no meaning for: white space and
-// comments outside of classes.
-func stripExtended(p string) string {
-	var out strings.Builder
-	class, comment := false, false
-	for i := 0; i < len(p); i++ {
-		c := p[i]
-		switch {
-		case comment:
-			comment = c != '\n'
-			continue
-		case c == '\\' && i+1 < len(p):
-			out.WriteByte(c)
-			i++
-			out.WriteByte(p[i])
-			continue
-		case class:
-			class = c != ']'
-		case c == '[':
-			class = true
-		case c == '#':
-			comment = true
-			continue
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f':
-			continue
-		}
-		out.WriteByte(c)
-	}
-	return out.String()
-}
+func (r *regex) matches(s string) bool { return r.re.MatchString(s) }
 
 func (r *regex) test(v bson.RawValue) (bool, error) {
 	switch v.Type {

@@ -1,8 +1,6 @@
 package query
 
 import (
-	"unicode/utf8"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
@@ -35,13 +33,36 @@ func parseSchemaNode(v bson.RawValue) (node, error) {
 	return parseSchema(bson.Raw(v.Value), 1)
 }
 
+// keyword is one entry of a schema, with the schema it stands in: some keywords
+// depend on their neighbours.
+type keyword struct {
+	name   string
+	arg    bson.RawValue
+	schema bson.Raw
+	depth  int
+}
+
 func parseSchema(doc bson.Raw, depth int) (schema, error) {
 	if depth > maxFilterDepth {
-		return nil, badSchema("exceeded maximum depth of %d", maxFilterDepth)
+		return nil, badSchema("$jsonSchema exceeded maximum depth of %d", maxFilterDepth)
+	}
+	if _, ok := value.Get(doc, "type"); ok {
+		if _, both := value.Get(doc, "bsonType"); both {
+			return nil, badSchema("Cannot specify both $jsonSchema keywords 'type' and 'bsonType'")
+		}
 	}
 	var s schema
+	seen := map[string]bool{}
 	for name, arg := range value.Elements(doc) {
-		c, err := parseKeyword(name, arg, doc, depth)
+		if seen[name] {
+			return nil, badSchema("Duplicate $jsonSchema keyword: %s", name)
+		}
+		seen[name] = true
+		parse, err := schemaKeyword(name)
+		if err != nil {
+			return nil, err
+		}
+		c, err := parse(keyword{name: name, arg: arg, schema: doc, depth: depth})
 		if err != nil {
 			return nil, err
 		}
@@ -52,175 +73,121 @@ func parseSchema(doc bson.Raw, depth int) (schema, error) {
 	return s, nil
 }
 
-func badSchema(format string, args ...any) error {
-	return mongoerr.New(mongoerr.FailedToParse, "$jsonSchema: "+format, args...)
-}
-
-func parseKeyword(name string, arg bson.RawValue, doc bson.Raw, depth int) (check, error) {
+// schemaKeyword returns the parser of a keyword.
+func schemaKeyword(name string) (func(keyword) (check, error), error) {
 	switch name {
-	case "title", "description", "exclusiveMinimum", "exclusiveMaximum": // the latter two are read with their limit
-		return nil, nil
+	case "title", "description":
+		return keyword.text, nil
+	case "exclusiveMinimum", "exclusiveMaximum":
+		return keyword.exclusive, nil
 	case "bsonType", "type":
-		return schemaTypes(arg, name == "type")
-	case "required":
-		return schemaRequired(arg)
+		return keyword.types, nil
 	case "enum":
-		if arg.Type != bson.TypeArray {
-			return nil, badSchema("enum must be an array")
-		}
-		return func(v bson.RawValue) bool { return contains(arg, v) }, nil
+		return keyword.enum, nil
 	case "minimum", "maximum":
-		return schemaLimit(name, arg, doc)
+		return keyword.limit, nil
+	case "multipleOf":
+		return keyword.multiple, nil
 	case "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties":
-		return schemaCount(name, arg)
+		return keyword.count, nil
 	case "pattern":
-		return schemaPattern(arg)
+		return keyword.pattern, nil
+	case "required":
+		return keyword.required, nil
 	case "properties":
-		return schemaProperties(arg, depth)
-	case "additionalProperties":
-		return schemaAdditional(arg, doc, depth)
+		return keyword.properties, nil
+	case "patternProperties", "additionalProperties":
+		return keyword.others, nil
+	case "dependencies":
+		return keyword.dependencies, nil
 	case "items":
-		return schemaItems(arg, depth)
+		return keyword.items, nil
+	case "additionalItems":
+		return keyword.additionalItems, nil
 	case "uniqueItems":
-		return schemaUnique(arg), nil
+		return keyword.unique, nil
 	case "allOf", "anyOf", "oneOf":
-		return schemaCombined(name, arg, depth)
+		return keyword.combined, nil
 	case "not":
-		sub, err := subSchema(name, arg, depth)
-		return func(v bson.RawValue) bool { return !sub.holds(v) }, err
+		return keyword.not, nil
+	case "$ref", "$schema", "default", "definitions", "format", "id":
+		return nil, badSchema("$jsonSchema keyword '%s' is not currently supported", name)
 	default:
 		return nil, badSchema("Unknown $jsonSchema keyword: %s", name)
 	}
 }
 
-func subSchema(name string, arg bson.RawValue, depth int) (schema, error) {
-	if arg.Type != bson.TypeEmbeddedDocument {
-		return nil, badSchema("%s must be an object", name)
-	}
-	return parseSchema(bson.Raw(arg.Value), depth+1)
+func badSchema(format string, args ...any) error {
+	return mongoerr.New(mongoerr.FailedToParse, format, args...)
 }
 
-func contains(array, v bson.RawValue) bool {
-	for _, e := range value.Elements(bson.Raw(array.Value)) {
-		if value.Equal(e, v) {
-			return true
-		}
-	}
-	return false
+// wants is the error of a keyword whose argument has the wrong type.
+func (k keyword) wants(what string) error {
+	return mongoerr.New(mongoerr.TypeMismatch, "$jsonSchema keyword '%s' must be %s", k.name, what)
 }
 
-// jsonTypes are the type names of JSON Schema that BSON names differently.
-var jsonTypes = map[string]string{"boolean": "bool"}
+// invalid is the error of a keyword whose argument has the right type.
+func (k keyword) invalid(what string) error {
+	return badSchema("$jsonSchema keyword '%s' %s", k.name, what)
+}
 
-func schemaTypes(arg bson.RawValue, json bool) (check, error) {
-	set := typeSet{}
-	add := func(v bson.RawValue) error {
-		name, ok := v.StringValueOK()
-		if !ok {
-			return badSchema("types must be strings")
+// beside returns the argument of another keyword of the same schema.
+func (k keyword) beside(name string) (bson.RawValue, bool) { return value.Get(k.schema, name) }
+
+// sub parses a schema below the keyword.
+func (k keyword) sub(v bson.RawValue) (schema, error) {
+	return parseSchema(bson.Raw(v.Value), k.depth+1)
+}
+
+// subs parses the schemas of an array.
+func (k keyword) subs() ([]schema, error) {
+	var out []schema
+	for _, e := range value.Elements(bson.Raw(k.arg.Value)) {
+		if e.Type != bson.TypeEmbeddedDocument {
+			return nil, k.wants("an array of objects")
 		}
-		if other, ok := jsonTypes[name]; json && ok {
-			name = other
-		}
-		return set.addName(name)
-	}
-	if arg.Type != bson.TypeArray {
-		if err := add(arg); err != nil {
+		s, err := k.sub(e)
+		if err != nil {
 			return nil, err
 		}
-	} else {
-		for _, e := range value.Elements(bson.Raw(arg.Value)) {
-			if err := add(e); err != nil {
-				return nil, err
-			}
-		}
+		out = append(out, s)
 	}
-	return func(v bson.RawValue) bool { return set[v.Type] }, nil
+	return out, nil
 }
 
-func schemaRequired(arg bson.RawValue) (check, error) {
-	if arg.Type != bson.TypeArray || value.IsEmpty(bson.Raw(arg.Value)) {
-		return nil, badSchema("required must be a non-empty array")
+func (k keyword) combined() (check, error) {
+	if k.arg.Type != bson.TypeArray {
+		return nil, k.wants("an array")
 	}
-	var names []string
-	for _, e := range value.Elements(bson.Raw(arg.Value)) {
-		name, ok := e.StringValueOK()
-		if !ok {
-			return nil, badSchema("required must hold strings")
-		}
-		names = append(names, name)
+	if value.IsEmpty(bson.Raw(k.arg.Value)) {
+		return nil, badValue("$jsonSchema keyword '%s' must be a non-empty array", k.name)
 	}
-	return func(v bson.RawValue) bool {
-		if v.Type != bson.TypeEmbeddedDocument {
-			return true
-		}
-		for _, name := range names {
-			if _, ok := value.Get(bson.Raw(v.Value), name); !ok {
-				return false
-			}
-		}
-		return true
-	}, nil
-}
-
-func schemaLimit(name string, arg bson.RawValue, doc bson.Raw) (check, error) {
-	if !value.IsNumber(arg.Type) {
-		return nil, badSchema("%s must be a number", name)
-	}
-	sign, exclusiveName := 1, "exclusiveMinimum"
-	if name == "maximum" {
-		sign, exclusiveName = -1, "exclusiveMaximum"
-	}
-	exclusive := false
-	if v, ok := value.Get(doc, exclusiveName); ok {
-		if exclusive, ok = v.BooleanOK(); !ok {
-			return nil, badSchema("%s must be a boolean", exclusiveName)
-		}
-	}
-	return func(v bson.RawValue) bool {
-		if !value.IsNumber(v.Type) {
-			return true
-		}
-		c := sign * value.Compare(v, arg)
-		return c > 0 || (c == 0 && !exclusive)
-	}, nil
-}
-
-func schemaCount(name string, arg bson.RawValue) (check, error) {
-	n, ok := wholeNumber(arg)
-	if !ok || n < 0 {
-		return nil, badSchema("%s must be a non-negative integer", name)
-	}
-	least, what := name[:3] == "min", name[3:]
-	return func(v bson.RawValue) bool {
-		count := 0
-		switch {
-		case what == "Length" && v.Type == bson.TypeString:
-			s, _ := v.StringValueOK()
-			count = utf8.RuneCountInString(s)
-		case what == "Items" && v.Type == bson.TypeArray, what == "Properties" && v.Type == bson.TypeEmbeddedDocument:
-			count = arrayLen(v)
-		default:
-			return true
-		}
-		if least {
-			return int64(count) >= n
-		}
-		return int64(count) <= n
-	}, nil
-}
-
-func schemaPattern(arg bson.RawValue) (check, error) {
-	s, ok := arg.StringValueOK()
-	if !ok {
-		return nil, badSchema("pattern must be a string")
-	}
-	re, err := newRegex(s, "")
+	subs, err := k.subs()
 	if err != nil {
 		return nil, err
 	}
 	return func(v bson.RawValue) bool {
-		s, ok := v.StringValueOK()
-		return !ok || re.re.MatchString(s)
+		n := 0
+		for _, sub := range subs {
+			if sub.holds(v) {
+				n++
+			}
+		}
+		switch k.name {
+		case "allOf":
+			return n == len(subs)
+		case "oneOf":
+			return n == 1
+		default:
+			return n > 0
+		}
 	}, nil
+}
+
+func (k keyword) not() (check, error) {
+	if k.arg.Type != bson.TypeEmbeddedDocument {
+		return nil, k.wants("an object")
+	}
+	sub, err := k.sub(k.arg)
+	return func(v bson.RawValue) bool { return !sub.holds(v) }, err
 }

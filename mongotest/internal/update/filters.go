@@ -5,7 +5,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
@@ -51,10 +50,9 @@ func (c *operators) compileFilters(u bson.Raw) error {
 	return nil
 }
 
-// matching returns the options that conditions inside an update compile with.
-func (o Options) matching() query.Options {
-	return query.Options{Let: o.Let, Expr: aggregate.ExprHook(aggregate.NewVars(o.Let, o.now(), bson.Timestamp{}))}
-}
+// matching returns the options that conditions inside an update compile with:
+// there is no $expr in them.
+func (o Options) matching() query.Options { return query.Options{Let: o.Let} }
 
 // filterName returns the one top-level name that an array filter is about.
 func filterName(f bson.Raw) (string, error) {

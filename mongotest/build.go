@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongod"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
@@ -115,19 +116,24 @@ func (c *Cluster) users() (wire.UserList, error) {
 
 // serveAll puts the wire protocol in front of every process.
 func (c *Cluster) serveAll(users wire.UserList) error {
-	handlers := map[string]command.Handler{}
+	type process struct {
+		handler    command.Handler
+		failPoints *failpoint.Set
+	}
+	processes := map[string]process{}
 	for _, m := range c.members() {
-		handlers[m.addr] = m.node
+		processes[m.addr] = process{m.node, m.node.Config().FailPoints}
 	}
 	for _, r := range c.routers {
-		handlers[r.addr] = r.mongo
+		processes[r.addr] = process{r.mongo, r.mongo.FailPoints()}
 	}
-	for addr, h := range handlers {
+	for addr, p := range processes {
 		srv, err := wire.New(wire.Config{
-			Handler:     h,
+			Handler:     p.handler,
 			Users:       users,
 			RequireAuth: c.opts.RequireAuth,
 			Fault:       func(req *command.Request) *wire.Fault { return c.net.fault(addr, req) },
+			FailPoints:  p.failPoints,
 			Logger:      c.opts.Logger,
 		})
 		if err != nil {

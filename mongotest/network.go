@@ -2,6 +2,7 @@ package mongotest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -102,7 +103,7 @@ func (n *network) route(ctx context.Context, m *member, req *command.Request) (*
 		}
 	}
 	if faults.Route == nil {
-		return m.node.Handle(ctx, req)
+		return handle(ctx, m, req)
 	}
 	f := faults.Route(commandOf(m.addr, req))
 	if err := wait(ctx, f.Delay); err != nil {
@@ -114,8 +115,18 @@ func (n *network) route(ctx context.Context, m *member, req *command.Request) (*
 	if f.Error != nil {
 		return nil, f.Error.asError()
 	}
-	resp, err := m.node.Handle(ctx, req)
+	resp, err := handle(ctx, m, req)
 	if f.DropReply {
+		return nil, unreachable(m.addr)
+	}
+	return resp, err
+}
+
+// handle runs a command on m. If m closes the connection, that is as bad as
+// being unreachable.
+func handle(ctx context.Context, m *member, req *command.Request) (*command.Response, error) {
+	resp, err := m.node.Handle(ctx, req)
+	if errors.Is(err, command.ErrHangUp) {
 		return nil, unreachable(m.addr)
 	}
 	return resp, err

@@ -5,6 +5,7 @@ package command
 
 import (
 	"context"
+	"errors"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -17,6 +18,20 @@ import (
 // rendered as the reply {ok: 0, ...}; see mongoerr.From.
 type Handler interface {
 	Handle(ctx context.Context, req *Request) (*Response, error)
+}
+
+// ErrHangUp is returned by a Handler that wants the connection closed instead
+// of an answer.
+var ErrHangUp = errors.New("the server closes the connection")
+
+// A Labeler is a Handler that puts error labels on failures. The wire layer
+// asks it about those that a fail point injects.
+type Labeler interface {
+	// Label returns the failure of req with the labels the server gives it.
+	Label(req *Request, failure error) error
+	// ConcernLabels returns the labels of a reply to req that has succeeded but
+	// for a writeConcernError of this code.
+	ConcernLabels(req *Request, code mongoerr.Code) []string
 }
 
 // A Request is one command.

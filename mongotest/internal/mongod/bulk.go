@@ -1,10 +1,9 @@
 package mongod
 
 import (
-	"slices"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/errlabel"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -87,7 +86,7 @@ func (op *operation) writeTarget(tx *storage.Tx, coll string, create bool) (*sto
 // the whole command instead.
 func (w *bulk) fail(i int, err error) error {
 	e := mongoerr.From(err)
-	if endsCommand(e.Code) || slices.Contains(transient, e.Code) {
+	if endsCommand(e.Code) || errlabel.EndsTransaction(e.Code) {
 		return e
 	}
 	w.errors = append(w.errors, writeError(i, e))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 )
@@ -33,6 +34,8 @@ type Config struct {
 	// TTL monitor off.
 	TTLInterval time.Duration
 
+	FailPoints *failpoint.Set // of the process; default: all off
+
 	Logger *slog.Logger // default: discards
 }
 
@@ -55,6 +58,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.TTLInterval == 0 {
 		c.TTLInterval = time.Minute
+	}
+	if c.FailPoints == nil {
+		c.FailPoints = failpoint.NewSet()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

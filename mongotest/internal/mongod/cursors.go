@@ -8,18 +8,16 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/errlabel"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
 
-// rememberedStreams bounds the cursor ids of change streams that the table
-// keeps after their end, for the labels of errors.
-const rememberedStreams = 1000
-
 // cursorTable holds the open cursors.
 type cursorTable struct {
-	mu      sync.Mutex
-	all     map[int64]*cursor
-	streams []int64 // ids of the latest change streams, open or not
+	streams errlabel.Streams
+
+	mu  sync.Mutex
+	all map[int64]*cursor
 }
 
 // A cursor is an open cursor between batches. What it is made of is set before
@@ -62,10 +60,7 @@ func (t *cursorTable) add(c *cursor) {
 	c.lastUse = time.Now()
 	t.all[c.id] = c
 	if c.isStream {
-		t.streams = append(t.streams, c.id)
-		if len(t.streams) > rememberedStreams {
-			t.streams = t.streams[1:]
-		}
+		t.streams.Add(c.id)
 	}
 }
 
@@ -83,17 +78,6 @@ func (t *cursorTable) list() []*cursor {
 		out = append(out, c)
 	}
 	return out
-}
-
-func (t *cursorTable) wasStream(id int64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, s := range t.streams {
-		if s == id {
-			return true
-		}
-	}
-	return false
 }
 
 // pin finds a cursor and reserves it for op. unpin must follow.

@@ -84,6 +84,10 @@ func runGetMore(ctx context.Context, op *operation) (bson.Raw, error) {
 		op.node.cursors.unpin(c, false)
 		return nil, err
 	}
+	if err := op.node.cfg.FailPoints.CheckGetMore(op.req); err != nil {
+		op.node.cursors.unpin(c, true)
+		return nil, err
+	}
 	b := &batch{limit: int(size)}
 	if c.await {
 		b.wait = maxTime

@@ -115,16 +115,19 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 	}
 	op, err := n.newOperation(h, req)
 	if err != nil {
-		return nil, n.label(req, err)
+		return nil, n.Label(req, err)
 	}
 	ctx, end, err := n.begin(ctx, op)
 	if err != nil {
-		return nil, n.label(req, err)
+		return nil, n.Label(req, err)
 	}
 	defer end()
 	body, err := n.run(ctx, op)
+	if op.running.hangUp {
+		return nil, command.ErrHangUp
+	}
 	if err != nil {
-		return nil, n.label(req, interrupted(ctx, err))
+		return nil, n.Label(req, interrupted(ctx, err))
 	}
 	return body, nil
 }

@@ -157,8 +157,23 @@ func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) 
 		op.txn.wrote = true
 		return op.txn.inner.Do(fn)
 	}
+	if op.isRetryable() {
+		fn = op.disturbed(fn)
+	}
 	err := op.node.cfg.Engine.UpdateWait(ctx, fn)
 	return interrupted(ctx, err)
+}
+
+// disturbed returns fn with the fail point of retryable writes behind it.
+func (op *operation) disturbed(fn func(*storage.Tx) error) func(*storage.Tx) error {
+	return func(tx *storage.Tx) error {
+		if err := fn(tx); err != nil || !tx.Changed() {
+			return err
+		}
+		hangUp, undo := op.node.cfg.FailPoints.TakeWrite()
+		op.running.hangUp = op.running.hangUp || hangUp
+		return undo
+	}
 }
 
 // checkWritable refuses writes to namespaces that only the server writes.

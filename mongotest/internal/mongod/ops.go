@@ -16,13 +16,15 @@ type opTable struct {
 	all  map[int64]*running
 }
 
-// running is one operation that can be interrupted. It is immutable.
+// running is one operation that can be interrupted. It is immutable, but for
+// hangUp, which belongs to the goroutine of the operation.
 type running struct {
 	id      int64
 	op      *operation
 	started time.Time
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when the operation has ended
+	hangUp  bool          // the connection is to be closed instead of an answer
 }
 
 func newOpTable() *opTable { return &opTable{all: map[int64]*running{}} }

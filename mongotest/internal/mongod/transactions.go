@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/errlabel"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
@@ -35,8 +36,6 @@ const (
 	txnCommitted
 	txnAborted
 )
-
-const labelTransient = "TransientTransactionError"
 
 // executeInTxn runs the handler as a statement of its session's transaction,
 // which a failure aborts. The session is checked out.
@@ -110,7 +109,7 @@ func (op *operation) openTxn() error {
 }
 
 func noSuchTransaction(format string, params ...any) error {
-	return mongoerr.New(mongoerr.NoSuchTransaction, format, params...).WithLabel(labelTransient)
+	return mongoerr.New(mongoerr.NoSuchTransaction, format, params...).WithLabel(errlabel.TransientTransaction)
 }
 
 // joinEnded finds the transaction that a commit or an abort means: it may have

@@ -105,6 +105,7 @@ const (
 	InvalidResumeToken                        Code = 260
 	ExceededTimeLimit                         Code = 262
 	OperationNotSupportedInTransaction        Code = 263
+	FailPointSetFailed                        Code = 266
 	PreparedTransactionInProgress             Code = 267
 	MigrationConflict                         Code = 272
 	IndexBuildAborted                         Code = 276
@@ -250,6 +251,7 @@ var names = map[Code]string{
 	InvalidResumeToken:                        "InvalidResumeToken",
 	ExceededTimeLimit:                         "ExceededTimeLimit",
 	OperationNotSupportedInTransaction:        "OperationNotSupportedInTransaction",
+	FailPointSetFailed:                        "FailPointSetFailed",
 	PreparedTransactionInProgress:             "PreparedTransactionInProgress",
 	MigrationConflict:                         "MigrationConflict",
 	IndexBuildAborted:                         "IndexBuildAborted",

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 )
 
@@ -55,6 +56,7 @@ func NewRouter(cfg Config) (*Router, error) {
 		sessions:  newSessionTable(),
 		commits:   &commitQueue{},
 		commands:  commandTable(),
+		points:    failpoint.NewSet(),
 	}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/errlabel"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -33,6 +34,8 @@ type cursor struct {
 
 // A cursorTable holds the open cursors of a router.
 type cursorTable struct {
+	streams errlabel.Streams
+
 	mu      sync.Mutex
 	cursors map[int64]*cursor
 }
@@ -47,6 +50,9 @@ func (t *cursorTable) add(c *cursor) {
 	}
 	c.used = time.Now()
 	t.cursors[c.id] = c
+	if _, ok := c.feed.(*streamFeed); ok {
+		t.streams.Add(c.id)
+	}
 }
 
 // pin takes a cursor for one getMore.
@@ -149,7 +155,10 @@ func getMore(ctx context.Context, o *op) (bson.Raw, error) {
 		o.r.cursors.unpin(c, false)
 		return nil, mongoerr.New(mongoerr.Unauthorized, "Requested getMore on namespace '%s', but cursor belongs to a different namespace %s", want, c.ns)
 	}
-	b, err := c.feed.batch(ctx, o, demand{size: size, waitMS: getInt(o.req.Body, "maxTimeMS", -1)})
+	var b batch
+	if err = o.r.points.CheckGetMore(o.req); err == nil {
+		b, err = c.feed.batch(ctx, o, demand{size: size, waitMS: getInt(o.req.Body, "maxTimeMS", -1)})
+	}
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(ctx, err)
 	}

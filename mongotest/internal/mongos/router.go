@@ -3,13 +3,13 @@ package mongos
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -24,7 +24,11 @@ type Router struct {
 	sessions  *sessionTable
 	commits   *commitQueue
 	commands  map[string]commandFunc
+	points    *failpoint.Set
 }
+
+// FailPoints returns the fail points of this mongos.
+func (r *Router) FailPoints() *failpoint.Set { return r.points }
 
 // A commandFunc carries out one command and returns its reply without ok.
 type commandFunc func(ctx context.Context, o *op) (bson.Raw, error)
@@ -32,6 +36,14 @@ type commandFunc func(ctx context.Context, o *op) (bson.Raw, error)
 // Handle implements command.Handler. With an error it may return a response
 // too, whose times belong on the error reply.
 func (r *Router) Handle(ctx context.Context, req *command.Request) (*command.Response, error) {
+	resp, err := r.handle(ctx, req)
+	if err != nil && !errors.Is(err, command.ErrHangUp) {
+		err = r.Label(req, err)
+	}
+	return resp, err
+}
+
+func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Response, error) {
 	f, ok := r.commands[req.Name]
 	if !ok {
 		return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", req.Name)
@@ -92,27 +104,9 @@ func (o *op) settle(ctx context.Context, body bson.Raw, err error) (bson.Raw, er
 		}
 	}
 	if err != nil {
-		return nil, transient(err)
+		return nil, err
 	}
 	return set(body, bson.E{Key: "recoveryToken", Value: o.txn.recoveryToken()}), nil
-}
-
-// transient labels an error after which the whole transaction may be tried
-// again.
-func transient(err error) error {
-	const label = "TransientTransactionError"
-	var e *mongoerr.Error
-	if !errors.As(err, &e) || slices.Contains(e.Labels, label) {
-		return err
-	}
-	again := []mongoerr.Code{
-		mongoerr.WriteConflict, mongoerr.LockTimeout, mongoerr.PreparedTransactionInProgress, mongoerr.StaleDbVersion,
-		mongoerr.SnapshotTooOld, mongoerr.SnapshotUnavailable, mongoerr.NoSuchTransaction, mongoerr.MigrationConflict,
-	}
-	if slices.Contains(again, e.Code) || retriable(err) {
-		return e.WithLabel(label)
-	}
-	return err
 }
 
 // Run closes idle cursors, forgets idle sessions and tells config.mongos that

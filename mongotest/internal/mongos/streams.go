@@ -2,7 +2,6 @@ package mongos
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -51,7 +50,7 @@ func (o *op) changeStream(ctx context.Context, stages []bson.Raw) (bson.Raw, err
 	base := o.read(o.req.DB, cmd)
 	remotes, err := o.openAll(ctx, o.r.catalog.shardIDs(), func(string) call { return base })
 	if err != nil {
-		return nil, resumable(err)
+		return nil, err
 	}
 	f := &streamFeed{bound: &binding{op: o}, remotes: remotes}
 	sources := make([]changestream.Remote, len(remotes))
@@ -85,7 +84,7 @@ func (f *streamFeed) batch(ctx context.Context, o *op, d demand) (batch, error) 
 	}
 	docs, pbrt, closed, err := f.merge.Next(ctx, int(max(d.size, 0)), maxReplyBytes, wait)
 	if err != nil {
-		return batch{}, resumable(err)
+		return batch{}, err
 	}
 	return batch{docs: docs, extra: resumePoint(pbrt), done: closed}, nil
 }
@@ -101,18 +100,6 @@ func (f *streamFeed) close(ctx context.Context, o *op) {
 	for _, m := range f.remotes {
 		m.close(ctx, o)
 	}
-}
-
-// resumable labels an error of a change stream that a driver should resume
-// after. The shards label their own; what happened on the way to them is
-// labelled here.
-func resumable(err error) error {
-	const label = "ResumableChangeStreamError"
-	var e *mongoerr.Error
-	if !errors.As(err, &e) || len(e.Labels) > 0 || !retriable(err) {
-		return err
-	}
-	return e.WithLabel(label)
 }
 
 // A streamRemote is one shard of a merged change stream.

@@ -62,6 +62,9 @@ type Rec struct {
 // with the engine locked.
 type ValidateFunc func(validator, doc bson.Raw) (ok bool, info bson.Raw, err error)
 
+// Changed reports whether the call has logged a change.
+func (tx *Tx) Changed() bool { return len(tx.staged) > 0 }
+
 // Collection returns the collection or view with this "db.coll" namespace, nil
 // if there is none.
 func (tx *Tx) Collection(ns string) *Collection { return tx.cat.get(ns) }

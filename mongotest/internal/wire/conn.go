@@ -84,23 +84,36 @@ func (c *conn) answer(ctx context.Context, m *message, parseErr error) error {
 		return c.respond(m, nil, parseErr)
 	}
 	req := &command.Request{Name: m.name, DB: m.db, Body: m.body, Sequences: m.sequences, Client: c.client}
-	fault := c.fault(req)
-	if fault != nil {
-		if err := fault.before(ctx); err != nil {
-			return err
-		}
-		if fault.Error != nil {
-			return c.respond(m, nil, fault.Error)
-		}
-	}
 	if m.flags&flagExhaustAllowed != 0 && isHello(m.name) {
 		return c.exhaust(ctx, m, req)
 	}
-	resp, err := c.run(ctx, m, req)
-	if fault != nil && fault.DropReply {
-		return fmt.Errorf("%w: reply to %s", errDropped, m.name)
+	resp, err := c.perform(ctx, m, req)
+	if errors.Is(err, errDropped) {
+		return err
 	}
 	return c.respond(m, resp, err)
+}
+
+// perform runs a command with the faults that are meant for it. It returns
+// errDropped if the connection is to be closed without an answer.
+func (c *conn) perform(ctx context.Context, m *message, req *command.Request) (*command.Response, error) {
+	fault := c.fault(req)
+	if fault != nil {
+		if err := fault.before(ctx); err != nil {
+			return nil, err
+		}
+		if fault.Error != nil {
+			return nil, fault.Error
+		}
+	}
+	resp, err := c.run(ctx, m, req)
+	if errors.Is(err, command.ErrHangUp) || fault != nil && fault.DropReply {
+		return nil, fmt.Errorf("%w: reply to %s", errDropped, m.name)
+	}
+	if err == nil {
+		resp = c.injectConcern(req, resp)
+	}
+	return resp, err
 }
 
 // run executes a command: those about the connection here, others by the
@@ -169,5 +182,5 @@ func (c *conn) fault(req *command.Request) *Fault {
 			return f
 		}
 	}
-	return c.srv.failCommand.take(req)
+	return c.injected(req)
 }

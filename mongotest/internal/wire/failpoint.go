@@ -1,120 +1,66 @@
 package wire
 
 import (
-	"slices"
-	"sync"
-	"time"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// A failPoint is the server's failCommand: set by configureFailPoint, it makes
-// the commands it names fail on every connection.
-type failPoint struct {
-	mu   sync.Mutex
-	left int // times it still fires; negative is forever
-	skip int // matching commands to let through first
-	data failData
+func (c *conn) configureFailPoint(req *command.Request) (*command.Response, error) {
+	return c.srv.cfg.FailPoints.Configure(req)
 }
 
-// failData is the data field of configureFailPoint for failCommand.
-type failData struct {
-	FailCommands    []string `bson:"failCommands"`
-	AppName         string   `bson:"appName"`
-	CloseConnection bool     `bson:"closeConnection"`
-	ErrorCode       int32    `bson:"errorCode"`
-	ErrorLabels     []string `bson:"errorLabels"`
-	BlockConnection bool     `bson:"blockConnection"`
-	BlockTimeMS     int64    `bson:"blockTimeMS"`
-}
-
-// take returns the fault of a command the fail point matches, and counts it.
-func (p *failPoint) take(req *command.Request) *Fault {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.left == 0 || !p.data.matches(req) {
+// injected returns what failCommand does to req before it runs, nil for
+// nothing.
+func (c *conn) injected(req *command.Request) *Fault {
+	d, ok := c.srv.cfg.FailPoints.TakeBefore(req)
+	if !ok {
 		return nil
 	}
-	if p.skip > 0 {
-		p.skip--
-		return nil
-	}
-	if p.left > 0 {
-		p.left--
-	}
-	return p.data.fault()
-}
-
-func (d *failData) matches(req *command.Request) bool {
-	if d.AppName != "" && d.AppName != req.Client.AppName {
-		return false
-	}
-	return slices.Contains(d.FailCommands, req.Name)
-}
-
-func (d *failData) fault() *Fault {
-	f := &Fault{DropRequest: d.CloseConnection}
-	if d.BlockConnection {
-		f.Delay = time.Duration(d.BlockTimeMS) * time.Millisecond
-	}
-	if d.ErrorCode != 0 {
-		f.Error = mongoerr.New(mongoerr.Code(d.ErrorCode), "Failing command via 'failCommand' failpoint")
+	f := &Fault{DropRequest: d.Closes(), Delay: d.Block(), Error: d.Err()}
+	switch {
+	case f.Error == nil:
+	case d.ErrorLabels != nil:
 		f.Error.Labels = d.ErrorLabels
+	default:
+		if l, ok := c.srv.cfg.Handler.(command.Labeler); ok {
+			f.Error = mongoerr.From(l.Label(req, f.Error))
+		}
 	}
 	return f
 }
 
-// configureFailPoint sets failCommand. Other fail points do not exist here.
-func (c *conn) configureFailPoint(req *command.Request) (*command.Response, error) {
-	if req.DB != "admin" {
-		return nil, mongoerr.New(mongoerr.Unauthorized, "configureFailPoint may only be run against the admin database.")
+// injectConcern adds the writeConcernError of failCommand to the answer of a
+// command that has succeeded.
+func (c *conn) injectConcern(req *command.Request, resp *command.Response) *command.Response {
+	d, ok := c.srv.cfg.FailPoints.TakeConcern(req)
+	if !ok {
+		return resp
 	}
-	if name := req.Collection(); name != "failCommand" {
-		return nil, mongoerr.New(mongoerr.BadValue, "the fail point '%s' does not exist; only failCommand does", name)
+	labels := d.ErrorLabels
+	if l, ok := c.srv.cfg.Handler.(command.Labeler); ok && len(labels) == 0 {
+		code, _ := value.AsInt64(d.WriteConcernError.Lookup("code"))
+		labels = l.ConcernLabels(req, mongoerr.Code(code))
 	}
-	left, skip, err := failMode(req.Body.Lookup("mode"))
-	if err != nil {
-		return nil, err
-	}
-	var data failData
-	if doc, ok := req.Body.Lookup("data").DocumentOK(); ok {
-		if _, err := doc.LookupErr("writeConcernError"); err == nil {
-			return nil, mongoerr.New(mongoerr.BadValue, "failCommand cannot add a writeConcernError here")
-		}
-		if err := bson.Unmarshal(doc, &data); err != nil {
-			return nil, mongoerr.New(mongoerr.TypeMismatch, "failCommand: data: %v", err)
-		}
-	}
-	c.srv.failCommand.set(left, skip, data)
-	return &command.Response{}, nil
+	with := *resp
+	with.Body = withConcern(resp.Body, d.WriteConcernError, labels)
+	return &with
 }
 
-func (p *failPoint) set(left, skip int, data failData) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.left, p.skip, p.data = left, skip, data
-}
-
-// failMode reads "off", "alwaysOn", {times: n} or {skip: n}.
-func failMode(mode bson.RawValue) (left, skip int, err error) {
-	if s, ok := mode.StringValueOK(); ok {
-		switch s {
-		case "off":
-			return 0, 0, nil
-		case "alwaysOn":
-			return -1, 0, nil
+// withConcern returns body with a writeConcernError in place of its own, and
+// with the labels of that.
+func withConcern(body, concern bson.Raw, labels []string) bson.Raw {
+	var pairs []any
+	for name, v := range value.Elements(body) {
+		if name != "writeConcernError" && name != "errorLabels" {
+			pairs = append(pairs, name, v)
 		}
 	}
-	if doc, ok := mode.DocumentOK(); ok {
-		if n, ok := doc.Lookup("times").AsInt64OK(); ok && n >= 0 {
-			return int(n), 0, nil
-		}
-		if n, ok := doc.Lookup("skip").AsInt64OK(); ok && n >= 0 {
-			return -1, int(n), nil
-		}
+	pairs = append(pairs, "writeConcernError", concern)
+	if len(labels) > 0 {
+		pairs = append(pairs, "errorLabels", labels)
 	}
-	return 0, 0, mongoerr.New(mongoerr.BadValue, "fail point mode must be 'off', 'alwaysOn', {times: n} or {skip: n}")
+	return value.D(pairs...)
 }

@@ -17,14 +17,14 @@ type Fault struct {
 	DropReply   bool            // run the command, close the connection instead of answering
 }
 
-// before waits out the hold and the delay, and drops the request if it is to
-// be dropped.
+// before waits out the hold and the delay. It returns errDropped if the request
+// is to be dropped or the connection has closed meanwhile.
 func (f *Fault) before(ctx context.Context) error {
 	if f.Hold != nil {
 		select {
 		case <-f.Hold:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return fmt.Errorf("%w: %w", errDropped, context.Cause(ctx))
 		}
 	}
 	if f.Delay > 0 {
@@ -33,7 +33,7 @@ func (f *Fault) before(ctx context.Context) error {
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return fmt.Errorf("%w: %w", errDropped, context.Cause(ctx))
 		}
 	}
 	if f.DropRequest {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -94,7 +95,10 @@ func (c *conn) exhaust(ctx context.Context, m *message, req *command.Request) er
 	responseTo := m.requestID
 	_, waits := req.Body.Lookup("topologyVersion").DocumentOK()
 	for {
-		resp, err := c.run(ctx, m, req)
+		resp, err := c.perform(ctx, m, req)
+		if errors.Is(err, errDropped) {
+			return err
+		}
 		r, err2 := c.reply(m, resp, err)
 		if err2 != nil {
 			return err2

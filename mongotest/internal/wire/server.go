@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 )
 
 // Config is what a Server needs. Handler is required.
@@ -19,15 +20,15 @@ type Config struct {
 	RequireAuth bool                          // refuse commands before a login
 	Compressors []string                      // accepted, best first; nil means snappy, zstd, zlib
 	Fault       func(*command.Request) *Fault // nil, or asked before each command
+	FailPoints  *failpoint.Set                // of the process; nil gives it some that only the wire layer heeds
 	Logger      *slog.Logger                  // nil discards
 }
 
 // A Server answers on any number of connections for one node or router. Its
 // methods may be called from many goroutines at once.
 type Server struct {
-	cfg         Config
-	failCommand *failPoint
-	lastID      atomic.Int64
+	cfg    Config
+	lastID atomic.Int64
 }
 
 // New returns a Server. It does no I/O.
@@ -46,10 +47,13 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Users == nil {
 		cfg.Users = UserList(nil)
 	}
+	if cfg.FailPoints == nil {
+		cfg.FailPoints = failpoint.NewSet()
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, failCommand: &failPoint{}}, nil
+	return &Server{cfg: cfg}, nil
 }
 
 // Serve answers on nc until the client leaves or ctx ends, and closes nc. It

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -60,7 +61,7 @@ func fingerprint(ctx context.Context, c *mongo.Client, count *Checked) (prints, 
 				continue
 			}
 			all[name] = map[string][][sha256.Size]byte{}
-			all[name]["options"] = [][sha256.Size]byte{sha256.Sum256([]byte(spec.Type))}
+			all[name]["options"] = [][sha256.Size]byte{sha256.Sum256([]byte(spec.Type + " " + traits(spec.Options)))}
 			if spec.Type != "collection" {
 				continue
 			}
@@ -73,13 +74,16 @@ func fingerprint(ctx context.Context, c *mongo.Client, count *Checked) (prints, 
 }
 
 func readAll(ctx context.Context, coll *mongo.Collection, into map[string][][sha256.Size]byte, count *Checked) error {
-	ixs, err := coll.Indexes().ListSpecifications(ctx)
+	ixs, err := coll.Indexes().List(ctx)
 	if err != nil {
 		return err
 	}
-	for _, ix := range ixs {
-		text := fmt.Sprintf("%s %v %v %v", ix.KeysDocument, value(ix.Unique), value(ix.Sparse), value(ix.ExpireAfterSeconds))
-		into["index "+ix.Name] = [][sha256.Size]byte{sha256.Sum256([]byte(text))}
+	for ixs.Next(ctx) {
+		name := ixs.Current.Lookup("name").StringValue()
+		into["index "+name] = [][sha256.Size]byte{sha256.Sum256([]byte(traits(ixs.Current)))}
+	}
+	if err := ixs.Err(); err != nil {
+		return err
 	}
 	cur, err := coll.Find(ctx, bson.D{}, options.Find().SetBatchSize(5000))
 	if err != nil {
@@ -94,11 +98,28 @@ func readAll(ctx context.Context, coll *mongo.Collection, into map[string][][sha
 	return cur.Err()
 }
 
-func value[T any](p *T) any {
-	if p == nil {
-		return nil
+// traits returns what describes a collection or an index as text that is the
+// same for the same meaning: in one order, whatever the type of a number, and
+// without what is off.
+func traits(doc bson.Raw) string {
+	var d bson.D
+	if err := bson.Unmarshal(doc, &d); err != nil {
+		return err.Error() // equal only to what cannot be read in the same way
 	}
-	return *p
+	var lines []string
+	for _, e := range d {
+		switch v := e.Value.(type) {
+		case int32:
+			e.Value = float64(v)
+		case int64:
+			e.Value = float64(v)
+		}
+		if e.Value != false && e.Key != "v" {
+			lines = append(lines, fmt.Sprintf("%s: %v", e.Key, e.Value))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, ", ")
 }
 
 const differencesKept = 20

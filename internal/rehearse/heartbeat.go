@@ -91,14 +91,15 @@ func (h *Heartbeat) add(d time.Duration) {
 	h.lags = append(h.lags, d)
 }
 
-// Percentile returns the lag that the given share of beats did not exceed, and
-// false if none arrived.
-func (h *Heartbeat) Percentile(share float64) (time.Duration, bool) {
+// Percentile returns the smallest lag that so many of a hundred beats did not
+// exceed, and false if none arrived.
+func (h *Heartbeat) Percentile(percent int) (time.Duration, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.lags) == 0 {
 		return 0, false
 	}
 	sorted := slices.Sorted(slices.Values(h.lags))
-	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)], true
+	rank := (percent*len(sorted) + 99) / 100 // rounded up
+	return sorted[max(rank, 1)-1], true
 }

@@ -155,10 +155,10 @@ func (p *plot) last(ctx context.Context) error {
 	}
 	p.res.Bytes, p.res.Differences = checked.Bytes, checked.Differences
 	p.res.RolledBack = len(checked.Differences) == 0
-	if lag, ok := p.pulse.Percentile(0.50); ok {
+	if lag, ok := p.pulse.Percentile(50); ok {
 		p.res.LagP50MS = lag.Milliseconds()
 	}
-	if lag, ok := p.pulse.Percentile(0.99); ok {
+	if lag, ok := p.pulse.Percentile(99); ok {
 		p.res.LagP99MS = lag.Milliseconds()
 	}
 	if !p.res.Verified || !p.res.RolledBack {

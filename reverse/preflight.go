@@ -3,6 +3,7 @@ package reverse
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
@@ -39,7 +40,19 @@ func (a Ability) Warnings() []string {
 		w = append(w, "the destination is not write-blocked during the sync, because our user there may not bypass a write block: keep applications away from it, or grant the role restore")
 	}
 	if !a.Reversible() {
-		w = append(w, "there will be no way back after the commit, because our users may not bypass a write block on both clusters: grant the role restore on both to keep it open")
+		w = append(w, "there will be no way back after the commit, because our user on the "+strings.Join(a.lacking(), " and on the ")+" may not bypass a write block: grant the role restore there to keep it open")
 	}
 	return w
+}
+
+// lacking names the clusters on which our user may not pass a write block.
+func (a Ability) lacking() []string {
+	var names []string
+	if !a.BypassSource {
+		names = append(names, "source")
+	}
+	if !a.BypassDestination {
+		names = append(names, "destination")
+	}
+	return names
 }

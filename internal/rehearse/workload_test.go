@@ -147,4 +147,3 @@ func TestRatesAndCostsOfABenchmark(t *testing.T) {
 	assert.Nil(t, idle.CPUPerMillion)
 	assert.Zero(t, idle.Rate)
 }
-

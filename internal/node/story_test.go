@@ -1,12 +1,10 @@
 package node_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -15,128 +13,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/shardferry/shardferry"
-	"github.com/shardferry/shardferry/api"
-	"github.com/shardferry/shardferry/internal/mongoconn"
-	"github.com/shardferry/shardferry/internal/node"
 	"github.com/shardferry/shardferry/mongotest"
 )
-
-// A stage is two clusters and a node between them, in virtual time.
-type stage struct {
-	t        *testing.T
-	src, dst *mongotest.Cluster
-	from, to *mongo.Client // may write past a write block
-	app      *mongo.Client // of the source, may not
-	node     *node.Node
-}
-
-var users = []mongotest.User{
-	{Name: "operator", Password: "p", DB: "admin", Roles: []mongotest.Role{{Role: "root", DB: "admin"}}},
-	{Name: "app", Password: "p", DB: "admin", Roles: []mongotest.Role{{Role: "readWriteAnyDatabase", DB: "admin"}}},
-}
-
-func uri(c *mongotest.Cluster, user string) string {
-	u := strings.Replace(c.URI(), "mongodb://", "mongodb://"+user+":p@", 1)
-	if strings.Contains(u, "?") {
-		return u + "&authSource=admin"
-	}
-	return strings.TrimSuffix(u, "/") + "/?authSource=admin"
-}
-
-func bubble(t *testing.T, srcShards, dstShards int, story func(t *testing.T, s *stage)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		var stop []func()
-		defer func() {
-			for i := len(stop) - 1; i >= 0; i-- {
-				stop[i]()
-			}
-		}()
-		background := func(run func(ctx context.Context) error) {
-			ctx, cancel := context.WithCancel(t.Context())
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				if err := run(ctx); ctx.Err() == nil {
-					assert.NoError(t, err)
-				}
-			})
-			stop = append(stop, func() { cancel(); wg.Wait() })
-		}
-		connect := func(c *mongotest.Cluster, user string) *mongo.Client {
-			cl, err := mongoconn.Connect(mongoconn.Config{URI: uri(c, user), Dialer: c.Dialer()})
-			require.NoError(t, err)
-			stop = append(stop, func() { assert.NoError(t, cl.Disconnect(t.Context())) })
-			return cl
-		}
-		s := &stage{t: t}
-		var err error
-		s.src, err = mongotest.New(mongotest.Options{Name: "source", Shards: srcShards, Users: users})
-		require.NoError(t, err)
-		s.dst, err = mongotest.New(mongotest.Options{Name: "destination", Shards: dstShards, Users: users})
-		require.NoError(t, err)
-		background(s.src.Run)
-		background(s.dst.Run)
-		<-s.src.Ready()
-		<-s.dst.Ready()
-		s.from, s.to, s.app = connect(s.src, "operator"), connect(s.dst, "operator"), connect(s.src, "app")
-		s.node, err = node.New(node.Config{
-			Source:      mongoconn.Config{URI: uri(s.src, "operator"), Dialer: s.src.Dialer()},
-			Destination: mongoconn.Config{URI: uri(s.dst, "operator"), Dialer: s.dst.Dialer()},
-		})
-		require.NoError(t, err)
-		background(s.node.Run)
-		<-s.node.Ready()
-		story(t, s)
-	})
-}
-
-func (s *stage) command(cl *mongo.Client, cmd bson.D) {
-	s.t.Helper()
-	require.NoError(s.t, cl.Database("admin").RunCommand(s.t.Context(), cmd).Err(), "%v", cmd)
-}
-
-func (s *stage) start() {
-	s.t.Helper()
-	require.NoError(s.t, s.node.Start(s.t.Context(), api.StartRequest{Source: "cluster0", Destination: "cluster1"}, "test"))
-}
-
-// reach waits until the sync is in a state.
-func (s *stage) reach(want shardferry.State) {
-	s.t.Helper()
-	for range 600 {
-		st, _ := s.node.State()
-		if st.State == want {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	st, _ := s.node.State()
-	s.t.Fatalf("after a minute it is %s, not %s: %s, last %+v", st.State, want, st.Hold, st.Last)
-}
-
-func (s *stage) commit() {
-	s.t.Helper()
-	var err error
-	for range 60 {
-		if err = s.node.Commit(s.t.Context(), "test"); err == nil {
-			return
-		}
-		time.Sleep(time.Second)
-	}
-	require.NoError(s.t, err)
-}
-
-// docs lists the documents of d.c.
-func docs(t *testing.T, cl *mongo.Client) (all []string) {
-	t.Helper()
-	cur, err := cl.Database("d").Collection("c").Find(t.Context(), bson.D{})
-	require.NoError(t, err)
-	for cur.Next(t.Context()) {
-		all = append(all, cur.Current.String())
-	}
-	require.NoError(t, cur.Err())
-	return all
-}
 
 // A chunk that the balancer moves while the sync is being planned does not put
 // the events of its documents out of order.

@@ -99,8 +99,7 @@ func readAll(ctx context.Context, coll *mongo.Collection, into map[string][][sha
 }
 
 // traits returns what describes a collection or an index as text that is the
-// same for the same meaning: in one order, whatever the type of a number, and
-// without what is off.
+// same for the same meaning: in one order, and whatever the type of a number.
 func traits(doc bson.Raw) string {
 	var d bson.D
 	if err := bson.Unmarshal(doc, &d); err != nil {
@@ -114,9 +113,7 @@ func traits(doc bson.Raw) string {
 		case int64:
 			e.Value = float64(v)
 		}
-		if e.Value != false && e.Key != "v" {
-			lines = append(lines, fmt.Sprintf("%s: %v", e.Key, e.Value))
-		}
+		lines = append(lines, fmt.Sprintf("%s: %v", e.Key, e.Value))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, ", ")

@@ -5,7 +5,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/bin/tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: all build demo test race lint fuzz chaos bench clean
+.PHONY: all build demo test race lint fuzz chaos bench bench-simulator clean
 
 all: lint test
 
@@ -45,6 +45,11 @@ chaos: build ## faults in virtual time; make chaos SEEDS=42 repeats a run
 
 bench: build ## one JSON document with the tool's speed and costs
 	bin/shardferry bench
+
+bench-simulator: ## what the simulated cluster does in a second
+	go test ./mongotest -run '^$$' -bench 'Insert|Scan|ChangeStream' -benchtime 500000x
+	go test ./mongotest -run '^$$' -bench Memory -benchtime 10000000x
+	go test ./mongotest -run '^$$' -bench Start -benchtime 20x
 
 clean:
 	rm -rf bin

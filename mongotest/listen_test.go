@@ -19,7 +19,7 @@ import (
 
 // run starts the functions with a context that ends with the test, which waits
 // for them.
-func run(t *testing.T, fns ...func(context.Context) error) {
+func run(t testing.TB, fns ...func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -32,7 +32,7 @@ func run(t *testing.T, fns ...func(context.Context) error) {
 	})
 }
 
-func listener(t *testing.T) net.Listener {
+func listener(t testing.TB) net.Listener {
 	t.Helper()
 	var cfg net.ListenConfig
 	ln, err := cfg.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -71,7 +71,7 @@ func TestListenAndServe(t *testing.T) {
 }
 
 // freePorts returns the first of n consecutive ports that nobody uses.
-func freePorts(t *testing.T, n int) string {
+func freePorts(t testing.TB, n int) string {
 	t.Helper()
 	for range 50 {
 		first := listener(t)

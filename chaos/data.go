@@ -84,15 +84,14 @@ func prepare(ctx context.Context, c *mongo.Client, shards []string, sharded, com
 				return fmt.Errorf("shard a collection: %w", err)
 			}
 		}
+		bound := func(i int) bson.D { return bson.D{{"k", int32(i * keySpan / (2 * len(shards)))}} }
 		for i := 1; i < 2*len(shards); i++ {
-			at := bson.D{{"k", int32(i * keySpan / (2 * len(shards)))}}
-			if err := admin.RunCommand(ctx, bson.D{{"split", ranged}, {"middle", at}}).Err(); err != nil {
+			if err := admin.RunCommand(ctx, bson.D{{"split", ranged}, {"middle", bound(i)}}).Err(); err != nil {
 				return fmt.Errorf("split: %w", err)
 			}
-			if len(shards) < 2 {
-				continue
-			}
-			if err := admin.RunCommand(ctx, bson.D{{"moveChunk", ranged}, {"find", at}, {"to", shards[i%len(shards)]}}).Err(); err != nil {
+		}
+		for i := 1; i < 2*len(shards) && len(shards) > 1; i++ {
+			if err := admin.RunCommand(ctx, bson.D{{"moveChunk", ranged}, {"find", bound(i)}, {"to", shards[i%len(shards)]}}).Err(); err != nil {
 				return fmt.Errorf("move a chunk: %w", err)
 			}
 		}

@@ -66,7 +66,7 @@ func (c *Cluster) newMember(id, addr string, sharded bool) *member {
 
 // buildRouters makes the catalog and the routers that share it.
 func (c *Cluster) buildRouters() error {
-	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.node.Clock(), Transport: c.transport}
+	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.node.Clock(), Transport: c.transport, OrphanDelay: c.opts.OrphanDelay}
 	for _, m := range c.shards {
 		cfg.Shards = append(cfg.Shards, mongos.Shard{ID: m.id, Host: m.id + "/" + m.addr})
 	}
@@ -75,6 +75,9 @@ func (c *Cluster) buildRouters() error {
 		return fmt.Errorf("mongotest: %w", err)
 	}
 	c.catalog = catalog
+	for _, m := range c.shards {
+		m.node.SetOwnership(catalog.Owns(m.id))
+	}
 	for _, r := range c.routers {
 		r.mongo, err = mongos.NewRouter(mongos.Config{
 			Name:      r.addr,

@@ -39,6 +39,11 @@ type Options struct {
 	// never if negative.
 	TTLInterval time.Duration
 
+	// OrphanDelay is how long the documents of a chunk that has moved stay on
+	// the shard it left, where only those see them who read that shard directly:
+	// 15 min if zero, not at all if negative.
+	OrphanDelay time.Duration
+
 	// Listen makes the cluster known under TCP addresses: the first router, or
 	// the replica set's member, at this host:port, everything else at the
 	// ports that follow. ListenAndServe then serves them. Empty means names

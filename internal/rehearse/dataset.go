@@ -124,10 +124,13 @@ func (t table) shard(ctx context.Context, client *mongo.Client, shards []string)
 	if err := admin.RunCommand(ctx, bson.D{{"shardCollection", ns}, {"key", t.key}}).Err(); err != nil {
 		return fmt.Errorf("shard %s: %w", ns, err)
 	}
-	for i, at := range t.splits {
+	for _, at := range t.splits {
 		if err := admin.RunCommand(ctx, bson.D{{"split", ns}, {"middle", at}}).Err(); err != nil {
 			return fmt.Errorf("split %s: %w", ns, err)
 		}
+	}
+	// A shard takes no range back for a while, so each chunk moves but once.
+	for i, at := range t.splits {
 		if err := admin.RunCommand(ctx, bson.D{{"moveChunk", ns}, {"find", at}, {"to", shards[(i+1)%len(shards)]}}).Err(); err != nil {
 			return fmt.Errorf("move a chunk of %s: %w", ns, err)
 		}

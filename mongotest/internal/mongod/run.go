@@ -88,7 +88,7 @@ func (n *Node) expireSome() (deleted int, err error) {
 	}
 	defer n.block.leave(false)
 	err = n.cfg.Engine.Update(func(tx *storage.Tx) error {
-		deleted, err = tx.DeleteExpired(time.Now(), ttlBatch)
+		deleted, err = tx.DeleteExpired(time.Now(), ttlBatch, n.ownership())
 		return err
 	})
 	return deleted, err

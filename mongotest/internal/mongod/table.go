@@ -31,7 +31,7 @@ func (h *handler) has(f flags) bool { return h.flags&f != 0 }
 func commandTable() map[string]*handler {
 	t := map[string]*handler{}
 	for _, family := range []map[string]*handler{
-		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(),
+		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(), migrationCommands(),
 	} {
 		for name, h := range family {
 			t[name] = h

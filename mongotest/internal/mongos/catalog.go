@@ -28,6 +28,10 @@ type CatalogConfig struct {
 	Version   string       // the server version simulated; empty means 8.0.4
 	Clock     *oplog.Clock // the config server's clock
 	Transport Transport    // only the id ConfigShard is used
+
+	// OrphanDelay is how long a range that has moved stays on its old shard: 15
+	// minutes if zero, not at all if negative.
+	OrphanDelay time.Duration
 }
 
 // A Catalog is the sharding catalog of one cluster, shared by its routers: who
@@ -39,6 +43,7 @@ type Catalog struct {
 	locks     *nsLocks
 	moved     *movedKeys
 	cursors   *rangeUse
+	moves     *moves
 
 	mu          sync.RWMutex
 	databases   map[string]database
@@ -66,7 +71,7 @@ func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
 		cfg.Version = defaultVersion
 	}
 	return &Catalog{
-		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(),
+		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(), moves: newMoves(),
 		databases: map[string]database{}, collections: map[string]*table{},
 		zones: map[string][]string{}, ranges: map[string][]zoneRange{}, views: map[string]view{},
 	}, nil
@@ -119,6 +124,19 @@ func (c *Catalog) table(ns string) *table {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.collections[ns]
+}
+
+// tableOf returns the routing of the collection with this UUID, nil if there is
+// none.
+func (c *Catalog) tableOf(id value.UUID) *table {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, t := range c.collections {
+		if t.uuid == id {
+			return t
+		}
+	}
+	return nil
 }
 
 // primary returns the primary shard of a database.

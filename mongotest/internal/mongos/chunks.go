@@ -14,12 +14,17 @@ import (
 // exclusiveTable locks the sharded collection that the command names in its
 // first field.
 func (o *op) exclusiveTable(ctx context.Context) (*table, func(), error) {
+	return o.shardedTable(ctx, lockExclusive)
+}
+
+// shardedTable locks the sharded collection that the command names, in a mode.
+func (o *op) shardedTable(ctx context.Context, mode lockMode) (*table, func(), error) {
 	db, coll, err := fullName(o.req)
 	if err != nil {
 		return nil, nil, err
 	}
 	ns := db + "." + coll
-	unlock, err := o.exclusive(ctx, ns)
+	unlock, err := o.r.catalog.locks.take(ctx, ns, mode)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -144,7 +149,7 @@ func (o *op) median(ctx context.Context, t *table, i int) (bson.Raw, error) {
 // left out.
 func (o *op) scanRange(ctx context.Context, t *table, shard string, c *chunk, f func(bson.Raw) error) error {
 	db, coll, _ := splitNS(t.ns)
-	internal := &op{r: o.r, req: o.r.internal()}
+	internal := o.r.own()
 	m, err := internal.open(ctx, shard, call{name: "find", db: db, safe: true, body: rawDoc(bson.D{
 		{"find", coll}, {"hint", bson.D{{"$natural", int32(1)}}}, {"batchSize", int32(1000)},
 	})})

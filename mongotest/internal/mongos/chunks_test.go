@@ -40,6 +40,7 @@ func TestACursorOpenedBeforeAMoveReadsEveryDocumentOnce(t *testing.T) {
 		docs = append(docs, getDocs(getDoc(body, "cursor"), "nextBatch")...)
 	}
 	assert.Equal(t, []int64{-50, -40, -30, -20, -10, 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 130, 140}, ids(docs))
+	c.router.deleteOrphans(t.Context())
 	assert.Empty(t, c.on("s0", "c"), "the end of the cursor lets the range deletion run")
 	assert.Empty(t, c.on("s1", "c"))
 }

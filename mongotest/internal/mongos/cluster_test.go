@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -29,7 +31,10 @@ type cluster struct {
 
 var shardNames = []string{"s0", "s1", "s2"}
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T) *cluster { return newClusterWith(t, -1) }
+
+// newClusterWith makes a cluster that keeps moved ranges for a while.
+func newClusterWith(t *testing.T, orphanDelay time.Duration) *cluster {
 	c := &cluster{t: t, nodes: map[string]*mongod.Node{}, client: &command.Client{ID: 1, Addr: "client:1"}}
 	for _, id := range append([]string{ConfigShard}, shardNames...) {
 		clock := oplog.NewClock()
@@ -44,8 +49,11 @@ func newCluster(t *testing.T) *cluster {
 	for i, id := range shardNames {
 		shards[i] = Shard{ID: id, Host: id + "/" + id + ":27018"}
 	}
-	c.catalog, err = NewCatalog(CatalogConfig{Shards: shards, Clock: c.nodes[ConfigShard].Clock(), Transport: c.transport})
+	c.catalog, err = NewCatalog(CatalogConfig{Shards: shards, Clock: c.nodes[ConfigShard].Clock(), Transport: c.transport, OrphanDelay: orphanDelay})
 	require.NoError(t, err)
+	for id, n := range c.nodes {
+		n.SetOwnership(c.catalog.Owns(id))
+	}
 	require.NoError(t, c.catalog.Init(t.Context()))
 	c.router, err = NewRouter(Config{Name: "mongos:27017", Catalog: c.catalog, Clock: oplog.NewClock(), Transport: c.transport})
 	require.NoError(t, err)
@@ -190,4 +198,16 @@ func summary(events []bson.Raw) []string {
 		out = append(out, s)
 	}
 	return out
+}
+
+// runNodes lets the nodes do their background work for a while.
+func (c *cluster) runNodes(d time.Duration) {
+	ctx, cancel := context.WithCancel(c.t.Context())
+	var nodes sync.WaitGroup
+	for _, n := range c.nodes {
+		nodes.Go(func() { n.Run(ctx) })
+	}
+	time.Sleep(d)
+	cancel()
+	nodes.Wait()
 }

@@ -17,7 +17,7 @@ func commandTable() map[string]commandFunc {
 
 		"enableSharding": enableSharding, "enablesharding": enableSharding,
 		"shardCollection": shardCollection, "shardcollection": shardCollection,
-		"split": split, "mergeChunks": mergeChunks, "moveChunk": moveChunk, "movechunk": moveChunk, "moveRange": moveRange,
+		"split": split, "mergeChunks": mergeChunks, "mergeAllChunksOnShard": mergeAllChunksOnShard, "moveChunk": moveChunk, "movechunk": moveChunk, "moveRange": moveRange,
 		"addShardToZone": addShardToZone, "removeShardFromZone": removeShardFromZone, "updateZoneKeyRange": updateZoneKeyRange,
 		"balancerStart": balancerMode("full"), "balancerStop": balancerMode("off"), "balancerStatus": balancerStatus,
 		"balancerCollectionStatus": balancerCollectionStatus, "setAllowMigrations": setAllowMigrations,
@@ -55,7 +55,7 @@ var refusedCommands = []string{
 	"movePrimary", "moveprimary", "reshardCollection", "abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
 	"refineCollectionShardKey", "moveCollection", "unshardCollection", "abortMoveCollection", "abortUnshardCollection",
 	"addShard", "removeShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
-	"mergeAllChunksOnShard", "clearJumboFlag", "configureCollectionBalancing", "cleanupOrphaned", "checkMetadataConsistency",
+	"clearJumboFlag", "configureCollectionBalancing", "cleanupOrphaned", "checkMetadataConsistency",
 	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "validate", "mapReduce", "mapreduce",
 	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "killOp", "filemd5",
 }

@@ -110,7 +110,7 @@ func collectionDoc(t *table) bson.D {
 }
 
 func chunkDoc(t *table, c *chunk) bson.D {
-	return bson.D{
+	d := bson.D{
 		{"_id", c.id},
 		{"uuid", t.uuid.Binary()},
 		{"min", c.min},
@@ -120,6 +120,10 @@ func chunkDoc(t *table, c *chunk) bson.D {
 		{"onCurrentShardSince", c.history[0].ValidAfter},
 		{"history", c.history},
 	}
+	if c.jumbo {
+		d = append(d, bson.E{Key: "jumbo", Value: true})
+	}
+	return d
 }
 
 // rawDoc marshals a document of plain values. Such a document always can be,

@@ -132,9 +132,7 @@ func (o *op) start(ctx context.Context, ns string, f feed, size int64, single bo
 func (o *op) closeCursor(ctx context.Context, c *cursor) {
 	ctx = context.WithoutCancel(ctx)
 	c.feed.close(ctx, o)
-	for _, task := range c.use.release() {
-		o.deleteRange(ctx, task)
-	}
+	c.use.release()
 }
 
 func getMore(ctx context.Context, o *op) (bson.Raw, error) {

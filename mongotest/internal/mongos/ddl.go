@@ -205,6 +205,7 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 	defer unlock()
 	t := o.r.catalog.table(ns)
 	if t != nil {
+		o.r.catalog.moves.interrupt(ns)
 		if err := o.checkUUID(t); err != nil {
 			return nil, err
 		}

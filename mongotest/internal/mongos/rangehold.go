@@ -3,19 +3,26 @@ package mongos
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// A rangeTask is the deletion of a moved range from the shard that gave it
-// away. It waits for the cursors that were open when the range moved: those
-// still read it there.
+// A rangeTask is the deletion of a range from a shard that does not own it. It
+// waits until it is due and for the cursors that were open when the range moved:
+// those still read it there.
 type rangeTask struct {
+	id    value.UUID
 	ns    string
 	uuid  value.UUID
 	shard string
 	chunk chunk
-	waits int // guarded by rangeUse.mu
+	gone  chan struct{} // closed when the range is deleted
+
+	// Guarded by rangeUse.mu.
+	due   time.Time
+	waits int
+	runs  bool
 }
 
 // rangeUse knows which cursors read which sharded collection, and what waits
@@ -44,10 +51,10 @@ func (u *rangeUse) hold(ns string) *rangeHold {
 	return h
 }
 
-// release ends the claim and returns the deletions nobody else waits for.
-func (h *rangeHold) release() []*rangeTask {
+// release ends the claim.
+func (h *rangeHold) release() {
 	if h == nil {
-		return nil
+		return
 	}
 	u := h.use
 	u.mu.Lock()
@@ -56,18 +63,14 @@ func (h *rangeHold) release() []*rangeTask {
 	if len(u.open[h.ns]) == 0 {
 		delete(u.open, h.ns)
 	}
-	var ready []*rangeTask
 	for _, t := range h.tasks {
-		if t.waits--; t.waits == 0 {
-			ready = append(ready, t)
-		}
+		t.waits--
 	}
 	h.tasks = nil
-	return ready
 }
 
-// add registers a deletion and reports whether it may run at once.
-func (u *rangeUse) add(t *rangeTask) bool {
+// add registers a deletion.
+func (u *rangeUse) add(t *rangeTask) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, h := range u.open[t.ns] {
@@ -75,7 +78,27 @@ func (u *rangeUse) add(t *rangeTask) bool {
 		t.waits++
 	}
 	u.tasks = append(u.tasks, t)
-	return t.waits == 0
+}
+
+// claim returns the deletions that may run at now, each to one caller only.
+func (u *rangeUse) claim(now time.Time) []*rangeTask {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var ready []*rangeTask
+	for _, t := range u.tasks {
+		if t.waits == 0 && !t.runs && !now.Before(t.due) {
+			t.runs = true
+			ready = append(ready, t)
+		}
+	}
+	return ready
+}
+
+// hurry makes a deletion due.
+func (u *rangeUse) hurry(t *rangeTask) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	t.due = time.Time{}
 }
 
 // done takes a finished deletion off the list.
@@ -83,6 +106,14 @@ func (u *rangeUse) done(t *rangeTask) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.tasks = slices.DeleteFunc(u.tasks, func(o *rangeTask) bool { return o == t })
+	close(t.gone)
+}
+
+// again makes a failed deletion due later.
+func (u *rangeUse) again(t *rangeTask, due time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	t.runs, t.due = false, due
 }
 
 // overlapping reports whether shard still has to delete documents in the range

@@ -151,6 +151,7 @@ func (r *Router) Run(ctx context.Context) error {
 				return nil
 			case <-tick.C:
 				r.finishCommits(ctx)
+				r.deleteOrphans(ctx)
 			}
 		}
 	})

@@ -25,6 +25,7 @@ type chunk struct {
 	shard    string
 	version  bson.Timestamp // major, minor
 	history  []placement
+	jumbo    bool // marked as too big to move
 }
 
 func (c *chunk) contains(pos []byte) bool {

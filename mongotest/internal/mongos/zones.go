@@ -36,6 +36,24 @@ func (c *Catalog) zonesOf(shard string) []string {
 	return c.zones[shard]
 }
 
+// zoneAt returns the zone that a position belongs to, or "".
+func (c *Catalog) zoneAt(ns string, key keyPattern, pos []byte) string {
+	for _, z := range c.zoneRanges(ns) {
+		_, lo, err1 := key.bound(z.min)
+		_, hi, err2 := key.bound(z.max)
+		if err1 == nil && err2 == nil && bytes.Compare(lo, pos) <= 0 && bytes.Compare(pos, hi) < 0 {
+			return z.zone
+		}
+	}
+	return ""
+}
+
+// zoneShards returns the shards that may hold what belongs to a zone, all of
+// them for "".
+func (c *Catalog) zoneShards(zone string) []string {
+	return slices.DeleteFunc(c.shardIDs(), func(id string) bool { return zone != "" && !slices.Contains(c.zonesOf(id), zone) })
+}
+
 // zoneShard returns a shard of the zone that a chunk starting at lower belongs
 // to, or otherwise.
 func (c *Catalog) zoneShard(ns string, key keyPattern, lower bson.Raw, otherwise string) string {
@@ -43,16 +61,9 @@ func (c *Catalog) zoneShard(ns string, key keyPattern, lower bson.Raw, otherwise
 	if err != nil {
 		return otherwise
 	}
-	for _, z := range c.zoneRanges(ns) {
-		_, lo, err1 := key.bound(z.min)
-		_, hi, err2 := key.bound(z.max)
-		if err1 != nil || err2 != nil || bytes.Compare(pos, lo) < 0 || bytes.Compare(pos, hi) >= 0 {
-			continue
-		}
-		for _, id := range c.shardIDs() {
-			if slices.Contains(c.zonesOf(id), z.zone) {
-				return id
-			}
+	if zone := c.zoneAt(ns, key, pos); zone != "" {
+		if shards := c.zoneShards(zone); len(shards) > 0 {
+			return shards[0]
 		}
 	}
 	return otherwise

@@ -3,6 +3,8 @@ package storage
 import (
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -10,21 +12,34 @@ import (
 // DeleteExpired is one pass of the TTL monitor: it deletes up to limit
 // documents (0: all) whose TTL index or clustered collection says that they
 // have expired at now, with plain delete entries, and returns how many. Those
-// that an open transaction has written are left for the next pass. Transactions
-// do not call it.
-func (tx *Tx) DeleteExpired(now time.Time, limit int) (int, error) {
-	deleted := 0
+// that an open transaction has written are left for the next pass, and so are
+// those that owned, if not nil, says belong to somebody else. Transactions do
+// not call it.
+func (tx *Tx) DeleteExpired(now time.Time, limit int, owned Owned) (int, error) {
+	x := expiry{now: now, limit: limit, owned: owned}
 	for _, db := range tx.Databases() {
 		for _, c := range tx.Collections(db) {
-			if err := tx.expire(c, now, limit, &deleted); err != nil {
-				return deleted, err
+			if err := x.collection(tx, c); err != nil {
+				return x.deleted, err
 			}
 		}
 	}
-	return deleted, nil
+	return x.deleted, nil
 }
 
-func (tx *Tx) expire(c *Collection, now time.Time, limit int, deleted *int) error {
+// Owned says whether a document of a collection belongs to this replica set. It
+// is called under the engine's lock.
+type Owned func(ns string, uuid value.UUID, doc bson.Raw) bool
+
+// An expiry is one pass of the TTL monitor.
+type expiry struct {
+	now     time.Time
+	limit   int
+	owned   Owned
+	deleted int
+}
+
+func (x *expiry) collection(tx *Tx, c *Collection) error {
 	for _, ix := range c.indexes {
 		after := ix.expireAfter
 		if ix.clustered {
@@ -34,10 +49,13 @@ func (tx *Tx) expire(c *Collection, now time.Time, limit int, deleted *int) erro
 			continue
 		}
 		// The index has an entry per array element, so the earliest date decides.
-		low, high := value.DateTime(-1<<63), value.DateTime(now.UnixMilli()-*after*1000)
+		low, high := value.DateTime(-1<<63), value.DateTime(x.now.UnixMilli()-*after*1000)
 		for _, r := range tx.Scan(c, ix.Range(nil, &low, &high, true, true)) {
-			if limit > 0 && *deleted >= limit {
+			if x.limit > 0 && x.deleted >= x.limit {
 				return nil
+			}
+			if x.owned != nil && !x.owned(c.NS, c.UUID, r.Doc) {
+				continue
 			}
 			err := tx.remove(c, r.ID, Meta{})
 			if mongoerr.Is(err, mongoerr.WriteConflict) {
@@ -46,7 +64,7 @@ func (tx *Tx) expire(c *Collection, now time.Time, limit int, deleted *int) erro
 			if err != nil {
 				return err
 			}
-			*deleted++
+			x.deleted++
 		}
 	}
 	return nil

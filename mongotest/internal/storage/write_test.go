@@ -211,7 +211,7 @@ func TestExpiredDocumentsAreDeleted(t *testing.T) {
 	))
 	n := 0
 	w.must(func(tx *Tx) (err error) {
-		n, err = tx.DeleteExpired(now, 0)
+		n, err = tx.DeleteExpired(now, 0, nil)
 		return err
 	})
 	assert.Equal(t, 3, n)
@@ -221,7 +221,7 @@ func TestExpiredDocumentsAreDeleted(t *testing.T) {
 	w = withCollection(t, "clusteredIndex", value.D("key", value.D("_id", 1), "unique", true), "expireAfterSeconds", 60)
 	require.NoError(t, w.insert(doc(at(0)), doc(at(time.Hour)), doc(5)))
 	w.must(func(tx *Tx) error {
-		n, err := tx.DeleteExpired(now, 1)
+		n, err := tx.DeleteExpired(now, 1, nil)
 		assert.Equal(t, 1, n)
 		return err
 	})

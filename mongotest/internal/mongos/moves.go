@@ -1,0 +1,125 @@
+package mongos
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// A move is one range on its way from a shard to another.
+type move struct {
+	ns       string
+	part     chunk // the range; its shard is the donor
+	to       string
+	aborted  bool // guarded by moves.mu: the collection's shape changed meanwhile
+	critical bool // guarded by moves.mu: the owner changes just now
+}
+
+// moves knows what is on its way between the shards of the cluster.
+type moves struct {
+	mu     sync.Mutex
+	active []*move
+	frozen map[string]bool // databases and namespaces that change their place as a whole
+}
+
+func newMoves() *moves { return &moves{frozen: map[string]bool{}} }
+
+// begin registers a move. A shard takes part in one at a time, and so does a
+// collection.
+func (ms *moves) begin(m *move) error {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for _, a := range ms.active {
+		switch {
+		case a.part.shard == m.part.shard || a.ns == m.ns:
+			return ms.busy("donating range '[%s, %s)' for namespace %s to %s", a, a.to)
+		case a.to == m.to || a.to == m.part.shard || a.part.shard == m.to:
+			return ms.busy("receiving range '[%s, %s)' for namespace %s from %s", a, a.part.shard)
+		}
+	}
+	ms.active = append(ms.active, m)
+	return nil
+}
+
+func (ms *moves) busy(what string, a *move, other string) error {
+	return mongoerr.New(mongoerr.ConflictingOperationInProgress,
+		"Unable to start new balancer operation because this shard is currently "+what, a.part.min, a.part.max, a.ns, other)
+}
+
+func (ms *moves) end(m *move) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.active = slices.DeleteFunc(ms.active, func(a *move) bool { return a == m })
+}
+
+// interrupt makes the moves of a collection fail: what they have brought to the
+// recipient lacks a change of its indexes or options.
+func (ms *moves) interrupt(ns string) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for _, a := range ms.active {
+		if a.ns == ns {
+			a.aborted = true
+		}
+	}
+}
+
+// enter begins the critical section of m and reports whether m may still end
+// well.
+func (ms *moves) enter(m *move) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	m.critical = true
+	return !m.aborted
+}
+
+// freeze makes a database or a namespace nobody's until the returned function
+// is called.
+func (ms *moves) freeze(name string) (thaw func()) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.frozen[name] = true
+	return func() {
+		ms.mu.Lock()
+		defer ms.mu.Unlock()
+		delete(ms.frozen, name)
+	}
+}
+
+// still reports whether the owner of a document of ns is certain: the whole is
+// not frozen, and the position, nil without a shard key, not in a critical
+// section.
+func (ms *moves) still(ns string, pos []byte) bool {
+	db, _, _ := strings.Cut(ns, ".")
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if ms.frozen[db] || ms.frozen[ns] {
+		return false
+	}
+	return !slices.ContainsFunc(ms.active, func(a *move) bool {
+		return a.critical && a.ns == ns && bytes.Compare(a.part.lo, pos) <= 0 && bytes.Compare(pos, a.part.hi) < 0
+	})
+}
+
+// Owns returns the judgement of a shard's node over the documents it holds:
+// which are its own, and which are orphans or copies under way.
+func (c *Catalog) Owns(shard string) func(ns string, uuid value.UUID, doc bson.Raw) bool {
+	return func(ns string, uuid value.UUID, doc bson.Raw) bool {
+		db, coll, _ := splitNS(ns)
+		if t := c.table(ns); t != nil {
+			pos, err := t.key.position(doc)
+			return err == nil && t.uuid == uuid && t.shardAt(pos) == shard && c.moves.still(ns, pos)
+		}
+		p, ok := c.primary(db)
+		return !ok || p == shard && !strings.HasPrefix(coll, reshardingPrefix) && c.moves.still(ns, nil)
+	}
+}
+
+// reshardingPrefix starts the name of the collection that a resharding fills.
+const reshardingPrefix = "system.resharding."

@@ -144,6 +144,11 @@ func joinDatabases(shards []string, resps []*command.Response, nameOnly bool) []
 // listCollections answers from the primary shard of the database.
 func listCollections(ctx context.Context, o *op) (bson.Raw, error) {
 	ns := o.req.DB + ".$cmd.listCollections"
+	unlock, err := o.r.catalog.locks.one(ctx, o.req.DB, lockShared)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	primary, ok := o.r.primaryOf(o.req.DB)
 	if !ok {
 		return emptyCursor(ns), nil

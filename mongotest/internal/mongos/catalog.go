@@ -59,6 +59,7 @@ type database struct {
 	primary   string
 	uuid      value.UUID
 	timestamp bson.Timestamp
+	moves     int32 // how often its primary shard has changed
 }
 
 // NewCatalog returns the catalog of a cluster that holds no data yet. It does
@@ -183,11 +184,7 @@ func (c *Catalog) ensureDatabase(ctx context.Context, db, wanted string) (string
 	}
 	d := database{name: db, primary: wanted, uuid: value.NewUUID(), timestamp: c.cfg.Clock.Tick(1)}
 	w := c.writes()
-	w.put("databases", bson.E{Key: "_id", Value: db}, bson.D{
-		{"_id", db},
-		{"primary", wanted},
-		{"version", bson.D{{"uuid", d.uuid.Binary()}, {"timestamp", d.timestamp}, {"lastMod", int32(1)}}},
-	})
+	w.put("databases", bson.E{Key: "_id", Value: db}, d.document())
 	if err := w.send(ctx); err != nil {
 		return "", err
 	}

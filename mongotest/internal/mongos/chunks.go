@@ -148,28 +148,12 @@ func (o *op) median(ctx context.Context, t *table, i int) (bson.Raw, error) {
 // scanRange reads the documents of a chunk from a shard, orphans of others
 // left out.
 func (o *op) scanRange(ctx context.Context, t *table, shard string, c *chunk, f func(bson.Raw) error) error {
-	db, coll, _ := splitNS(t.ns)
-	internal := o.r.own()
-	m, err := internal.open(ctx, shard, call{name: "find", db: db, safe: true, body: rawDoc(bson.D{
-		{"find", coll}, {"hint", bson.D{{"$natural", int32(1)}}}, {"batchSize", int32(1000)},
-	})})
-	if err != nil {
-		return err
-	}
-	for {
-		doc, err := m.next(ctx, internal)
-		if err != nil || doc == nil {
-			return err
+	return o.scan(ctx, shard, t.ns, nil, func(doc bson.Raw) error {
+		if pos, err := t.key.position(doc); err != nil || !c.contains(pos) {
+			return nil //nolint:nilerr // a document without a valid key is in no chunk
 		}
-		pos, err := t.key.position(doc)
-		if err != nil || !c.contains(pos) {
-			continue
-		}
-		if err := f(doc); err != nil {
-			m.close(ctx, internal)
-			return err
-		}
-	}
+		return f(doc)
+	})
 }
 
 func mergeChunks(ctx context.Context, o *op) (bson.Raw, error) {

@@ -7,12 +7,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
-	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
-
-// migrationBatch is how many documents one command of a migration carries.
-const migrationBatch = 1000
 
 // clone copies the documents of the range as they are found, and returns the
 // time from which on the donor's log tells what else happened to them.
@@ -21,25 +17,20 @@ func (m *migration) clone(ctx context.Context) (bson.Timestamp, error) {
 	if err != nil {
 		return since, err
 	}
-	var docs []bson.Raw
-	flush := func() error {
-		err := m.bring(ctx, docs, false)
-		m.cloned += int64(len(docs))
-		docs = nil
-		return err
-	}
-	err = m.scanRange(ctx, m.t, m.move.part.shard, &m.move.part, func(doc bson.Raw) error {
-		docs = append(docs, doc)
+	c := m.copier(false)
+	c.owned = func(string) func(bson.Raw) bool { return m.inRange }
+	err = c.all(ctx, m.move.part.shard, func(doc bson.Raw) (string, error) {
+		m.cloned++
 		m.bytes += int64(len(doc))
-		if len(docs) < migrationBatch {
-			return nil
-		}
-		return flush()
+		return m.move.to, nil
 	})
-	if err == nil {
-		err = flush()
-	}
 	return since, err
+}
+
+// copier brings documents to the recipient. Duplicates are an error only if it
+// is strict: otherwise something newer is, or will be, there.
+func (m *migration) copier(strict bool) *copier {
+	return &copier{op: m.op, ns: m.t.ns, uuid: m.t.uuid, strict: strict}
 }
 
 // mods asks the donor for the _ids it has written since a time, and up to when
@@ -81,7 +72,7 @@ func (m *migration) catchUp(ctx context.Context, since bson.Timestamp, last bool
 		}
 	}
 	for part := range slices.Chunk(docs, migrationBatch) {
-		if err := m.bring(ctx, part, last); err != nil {
+		if err := m.copier(last).bring(ctx, m.move.to, part); err != nil {
 			return since, 0, err
 		}
 	}
@@ -98,56 +89,13 @@ func (m *migration) reread(ctx context.Context, ids []bson.RawValue) ([]bson.Raw
 	if err != nil {
 		return nil, err
 	}
-	var docs []bson.Raw
-	for {
-		doc, err := r.next(ctx, m.op)
-		if err != nil || doc == nil {
-			return docs, err
-		}
-		docs = append(docs, doc)
-	}
+	return r.rest(ctx, m.op)
 }
 
 // inRange reports whether a document is one of those that move.
 func (m *migration) inRange(doc bson.Raw) bool {
 	pos, err := m.t.key.position(doc)
 	return err == nil && m.move.part.contains(pos)
-}
-
-// bring inserts documents on the recipient. Duplicates are an error only if
-// strict: otherwise something newer is, or will be, there.
-func (m *migration) bring(ctx context.Context, docs []bson.Raw, strict bool) error {
-	if len(docs) == 0 {
-		return nil
-	}
-	errs, err := m.copyTo(ctx, m.t, m.move.to, docs)
-	for _, e := range errs {
-		if strict || mongoerr.Code(getInt(e, "code", 0)) != mongoerr.DuplicateKey {
-			return writeError(e)
-		}
-	}
-	return err
-}
-
-// copyTo inserts documents in a shard's part of a collection and returns the
-// write errors. Nobody's streams see it.
-func (o *op) copyTo(ctx context.Context, t *table, shard string, docs []bson.Raw) ([]bson.Raw, error) {
-	db, coll, _ := splitNS(t.ns)
-	c := copies(call{
-		name: "insert", db: db, seqs: []command.Sequence{{ID: "documents", Docs: docs}},
-		body: rawDoc(bson.D{
-			{"insert", coll},
-			{"ordered", false},
-			{"collectionUUID", t.uuid.Binary()},
-			{"bypassDocumentValidation", true},
-			{"bypassEmptyTsReplacement", true},
-		}),
-	})
-	resp, err := o.send(ctx, shard, c)
-	if err != nil {
-		return nil, err
-	}
-	return getDocs(resp.Body, "writeErrors"), nil
 }
 
 // takeAway deletes the recipient's copies with these _ids.
@@ -175,17 +123,4 @@ func (o *op) deleteCopies(ctx context.Context, t *table, shard string, ids []bso
 		return writeError(errs[0])
 	}
 	return nil
-}
-
-// handSessions lets the recipient know the retryable writes of the donor, so
-// that a retry that now comes to it finds its outcome.
-func (m *migration) handSessions(ctx context.Context) error {
-	resp, err := m.send(ctx, m.move.part.shard, call{name: "_getNextSessionMods", db: "admin", safe: true, body: rawDoc(bson.D{{"_getNextSessionMods", m.t.ns}})})
-	if err != nil {
-		return err
-	}
-	_, err = m.send(ctx, m.move.to, call{name: "_recvSessionMods", db: "admin", safe: true, body: rawDoc(bson.D{
-		{"_recvSessionMods", m.t.ns}, {"sessions", arrayOf(getDocs(resp.Body, "sessions"))},
-	})})
-	return err
 }

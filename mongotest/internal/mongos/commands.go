@@ -21,6 +21,7 @@ func commandTable() map[string]commandFunc {
 		"addShardToZone": addShardToZone, "removeShardFromZone": removeShardFromZone, "updateZoneKeyRange": updateZoneKeyRange,
 		"balancerStart": balancerMode("full"), "balancerStop": balancerMode("off"), "balancerStatus": balancerStatus,
 		"balancerCollectionStatus": balancerCollectionStatus, "setAllowMigrations": setAllowMigrations,
+		"movePrimary": movePrimary, "moveprimary": movePrimary,
 		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion,
 		"flushRouterConfig": flushRouterConfig, "isdbgrid": isdbgrid,
 
@@ -52,7 +53,7 @@ var configCommands = []string{
 
 // refusedCommands exist on a server but not in the simulated cluster.
 var refusedCommands = []string{
-	"movePrimary", "moveprimary", "reshardCollection", "abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
+	"reshardCollection", "abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
 	"refineCollectionShardKey", "moveCollection", "unshardCollection", "abortMoveCollection", "abortUnshardCollection",
 	"addShard", "removeShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"clearJumboFlag", "configureCollectionBalancing", "cleanupOrphaned", "checkMetadataConsistency",

@@ -47,6 +47,7 @@ func create(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
+	primary = o.primaryNow(o.req.DB, primary)
 	resp, err := o.send(ctx, primary, o.forward())
 	if err != nil {
 		return nil, err
@@ -99,6 +100,7 @@ func drop(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
+	primary = o.primaryNow(o.req.DB, primary)
 	t := o.r.catalog.table(ns)
 	if t != nil {
 		if err := o.checkUUID(t); err != nil {
@@ -203,6 +205,7 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
+	primary = o.primaryNow(o.req.DB, primary)
 	t := o.r.catalog.table(ns)
 	if t != nil {
 		o.r.catalog.moves.interrupt(ns)

@@ -299,4 +299,3 @@ func (w *shardWatcher) events() []bson.Raw {
 		docs = append(docs, batch...)
 	}
 }
-

@@ -139,7 +139,7 @@ func (m *migration) finish(ctx context.Context, since bson.Timestamp) (*rangeTas
 	if _, _, err = m.catchUp(ctx, since, true); err != nil {
 		return nil, err
 	}
-	if err := m.handSessions(ctx); err != nil {
+	if err := m.handSessions(ctx, m.move.part.shard, m.move.to); err != nil {
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)

@@ -58,6 +58,16 @@ func (r *Router) primaryOf(db string) (string, bool) {
 	return r.catalog.primary(db)
 }
 
+// primaryNow is the primary shard of db once the caller holds a lock there: it
+// may have changed since it was asked for. A database that has been dropped
+// meanwhile leaves it as it was.
+func (o *op) primaryNow(db, before string) string {
+	if p, ok := o.r.primaryOf(db); ok {
+		return p
+	}
+	return before
+}
+
 // writablePrimary is primaryOf, but makes the database if it does not exist.
 func (o *op) writablePrimary(ctx context.Context, db string) (string, error) {
 	if internalDB(db) {

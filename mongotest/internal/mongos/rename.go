@@ -48,6 +48,9 @@ func renameCollection(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
+	if now := o.primaryNow(fromDB, primary); now != primary || !internalDB(toDB) && o.primaryNow(toDB, primary) != primary {
+		return nil, mongoerr.New(mongoerr.ConflictingOperationInProgress, "the primary shard of %s or %s has changed", fromDB, toDB)
+	}
 	r.source, r.over = o.r.catalog.table(r.from), o.r.catalog.table(r.to)
 	if (r.source != nil || r.over != nil) && fromDB != toDB {
 		return nil, mongoerr.New(mongoerr.CommandFailed, "Source and destination collections must be on the same database when one is sharded")

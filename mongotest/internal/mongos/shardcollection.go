@@ -2,7 +2,6 @@ package mongos
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -59,6 +58,7 @@ func shardCollection(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
+	s.primary = o.primaryNow(s.db, s.primary)
 	if t := o.r.catalog.table(s.ns); t != nil {
 		if value.CompareDocs(t.key.raw, s.key.raw) == 0 && t.unique == s.unique {
 			return rawDoc(bson.D{{"collectionsharded", s.ns}}), nil
@@ -256,10 +256,5 @@ func (o *op) provide(ctx context.Context, t *table, from, to string) error {
 	if err != nil {
 		return err
 	}
-	specs = slices.DeleteFunc(specs, func(s bson.Raw) bool { return getString(s, "name") == "_id_" })
-	if len(specs) == 0 {
-		return nil
-	}
-	_, err = o.send(ctx, to, copies(call{name: "createIndexes", db: db, body: rawDoc(bson.D{{"createIndexes", coll}, {"indexes", arrayOf(specs)}})}))
-	return err
+	return o.buildIndexes(ctx, to, t.ns, specs)
 }

@@ -19,13 +19,17 @@ func (op *operation) args() *args { return &args{name: op.req.Name, body: op.req
 
 func (a *args) lookup(field string) bson.RawValue { return a.body.Lookup(field) }
 
-func (a *args) has(field string) bool { return a.body.Lookup(field).Type != 0 }
+// has reports whether field is there; null counts as missing.
+func (a *args) has(field string) bool {
+	t := a.body.Lookup(field).Type
+	return t != 0 && t != bson.TypeNull && t != bson.TypeUndefined
+}
 
 // mismatch records that field has the wrong type.
 func (a *args) mismatch(field, want string, v bson.RawValue) {
 	if a.err == nil {
 		a.err = mongoerr.New(mongoerr.TypeMismatch, "BSON field '%s.%s' is the wrong type '%s', expected type '%s'",
-			a.name, field, typeName(v.Type), want)
+			a.name, field, value.TypeName(v.Type), want)
 	}
 }
 
@@ -73,10 +77,10 @@ func (a *args) bool(field string, def bool) bool {
 }
 
 func (a *args) string(field string) string {
-	v := a.lookup(field)
-	if v.Type == 0 {
+	if !a.has(field) {
 		return ""
 	}
+	v := a.lookup(field)
 	s, ok := v.StringValueOK()
 	if !ok {
 		a.mismatch(field, "string", v)
@@ -115,12 +119,15 @@ func (a *args) values(field string) []bson.RawValue {
 	return vals
 }
 
-// docs reads an array of documents.
+// docs reads an array of documents; nulls in it are passed over.
 func (a *args) docs(field string) []bson.Raw {
 	vals := a.values(field)
 	out := make([]bson.Raw, 0, len(vals))
 	for _, v := range vals {
 		d, ok := v.DocumentOK()
+		if v.Type == bson.TypeNull {
+			continue
+		}
 		if !ok {
 			a.mismatch(field, "object", v)
 			return nil
@@ -132,10 +139,10 @@ func (a *args) docs(field string) []bson.Raw {
 
 // timestamp reads a timestamp; zero if it is missing.
 func (a *args) timestamp(field string) bson.Timestamp {
-	v := a.lookup(field)
-	if v.Type == 0 {
+	if !a.has(field) {
 		return bson.Timestamp{}
 	}
+	v := a.lookup(field)
 	t, i, ok := v.TimestampOK()
 	if !ok {
 		a.mismatch(field, "timestamp", v)
@@ -165,31 +172,5 @@ func (a *args) refuse(fields ...string) {
 		if v := a.lookup(f); v.Type != 0 && value.Truthy(v) {
 			a.fail(mongoerr.CommandNotSupported, "option '%s' of %s is not supported", f, a.name)
 		}
-	}
-}
-
-// typeName is the server's name of a BSON type, as in $type.
-func typeName(t bson.Type) string {
-	switch t {
-	case bson.TypeEmbeddedDocument:
-		return "object"
-	case bson.TypeInt32:
-		return "int"
-	case bson.TypeInt64:
-		return "long"
-	case bson.TypeBoolean:
-		return "bool"
-	case bson.TypeDateTime:
-		return "date"
-	case bson.TypeBinary:
-		return "binData"
-	case bson.TypeObjectID:
-		return "objectId"
-	case bson.TypeDecimal128:
-		return "decimal"
-	case 0:
-		return "missing"
-	default:
-		return t.String()
 	}
 }

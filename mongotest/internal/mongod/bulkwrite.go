@@ -33,9 +33,6 @@ type bulkWrite struct {
 }
 
 func runBulkWrite(ctx context.Context, op *operation) (bson.Raw, error) {
-	if op.node.version[0] < 8 {
-		return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", op.req.Name)
-	}
 	b, err := parseBulkWrite(op)
 	if err != nil {
 		return nil, err
@@ -196,7 +193,7 @@ func translateOp(kind string, doc bson.Raw) (bson.Raw, error) {
 		return d, nil
 	case "update":
 		return value.D("q", doc.Lookup("filter"), "u", doc.Lookup("updateMods"), "multi", multi, "upsert", doc.Lookup("upsert"),
-			"arrayFilters", doc.Lookup("arrayFilters"), "hint", doc.Lookup("hint"), "collation", doc.Lookup("collation"), "sort", doc.Lookup("sort")), nil
+			"arrayFilters", doc.Lookup("arrayFilters"), "hint", doc.Lookup("hint"), "collation", doc.Lookup("collation"), "sort", doc.Lookup("sort"), "c", doc.Lookup("constants")), nil
 	case "delete":
 		limit := 1
 		if value.Truthy(multi) {
@@ -210,7 +207,11 @@ func translateOp(kind string, doc bson.Raw) (bson.Raw, error) {
 
 func (b *bulkWrite) reply(ctx context.Context) (bson.Raw, error) {
 	c := &cursor{ns: "admin.$cmd.bulkWrite", number: noNumber, feed: &docFeed{src: &sliceSource{docs: b.results}, left: -1}}
-	first, err := b.op.firstReply(ctx, c, noLimit, false)
+	size := int64(noLimit)
+	if v, err := b.op.req.Body.LookupErr("cursor", "batchSize"); err == nil {
+		size, _ = value.AsInt64(v)
+	}
+	first, err := b.op.firstReply(ctx, c, size, false)
 	if err != nil {
 		return nil, err
 	}

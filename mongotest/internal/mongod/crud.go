@@ -2,12 +2,12 @@ package mongod
 
 func crudCommands() map[string]*handler {
 	return map[string]*handler{
-		"find":          {runFind, txnOK | snapshotOK},
+		"find":          {runFind, isRead | txnOK | snapshotOK},
 		"getMore":       {runGetMore, txnOK | awaits},
 		"killCursors":   {runKillCursors, txnOK},
-		"count":         {runCount, 0},
-		"distinct":      {runDistinct, txnOK | snapshotOK},
-		"aggregate":     {runAggregate, isWrite | txnOK | snapshotOK},
+		"count":         {runCount, isRead},
+		"distinct":      {runDistinct, isRead | txnOK | snapshotOK},
+		"aggregate":     {runAggregate, isRead | isWrite | txnOK | snapshotOK},
 		"explain":       {runExplain, 0},
 		"insert":        {runInsert, isWrite | retryable | txnOK},
 		"update":        {runUpdate, isWrite | retryable | txnOK},

@@ -110,8 +110,8 @@ func (f *tailFeed) fill(ctx context.Context, b *batch) (bool, error) {
 		last := f.node.cfg.Log.Last()
 		f.more()
 		_, err := f.docs.fill(ctx, b)
-		if err != nil || len(b.docs) > 0 || f.docs.left == 0 || !time.Now().Before(deadline) {
-			return f.docs.left == 0, err
+		if err != nil || len(b.docs) > 0 || !time.Now().Before(deadline) {
+			return false, err
 		}
 		if err := f.waitAfter(ctx, last, deadline); err != nil {
 			return false, err

@@ -61,7 +61,7 @@ func parseFind(op *operation) (findCommand, error) {
 	if f.await && !f.tailable {
 		a.fail(mongoerr.FailedToParse, "Cannot set 'awaitData' without also setting 'tailable'")
 	}
-	if f.tailable && !isEmpty(f.wanted.sort) && naturalSort(f.wanted.sort) != 1 {
+	if f.tailable && !isEmpty(f.wanted.sort) && (naturalSort(f.wanted.sort) != 1 || fieldCount(f.wanted.sort) != 1) {
 		a.fail(mongoerr.BadValue, "cannot use tailable option with a sort other than {$natural: 1}")
 	}
 	if a.err == nil {
@@ -101,7 +101,7 @@ func runFind(ctx context.Context, op *operation) (bson.Raw, error) {
 // openFind makes the cursor of a find command.
 func (op *operation) openFind(f findCommand) (*cursor, error) {
 	if f.single && f.tailable {
-		return nil, mongoerr.New(mongoerr.FailedToParse, "Cannot use tailable option with the 'singleBatch' option")
+		return nil, mongoerr.New(mongoerr.BadValue, "Cannot use tailable option with the 'singleBatch' option")
 	}
 	lang, err := op.language(f.let)
 	if err != nil {

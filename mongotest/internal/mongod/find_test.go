@@ -62,7 +62,8 @@ func TestFindRefusesWhatItCannotDo(t *testing.T) {
 	f.fail(mongoerr.CommandNotSupported, "db", "find", "c", "collation", value.D("locale", "en"))
 	f.fail(mongoerr.InvalidNamespace, "db", "find", "")
 	f.fail(mongoerr.BadValue, "db", "find", "c", "tailable", true)
-	f.run("db", "find", "c", "collation", value.D("locale", "simple"), "comment", "tolerated", "unknown", 1)
+	f.run("db", "find", "c", "collation", value.D("locale", "simple"), "comment", "tolerated")
+	f.fail(mongoerr.IDLUnknownField, "db", "find", "c", "unknown", 1)
 }
 
 func TestAPlanUsesTheIndexThatFixesMostFields(t *testing.T) {

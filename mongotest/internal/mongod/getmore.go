@@ -89,12 +89,16 @@ func runGetMore(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	b := &batch{limit: int(size)}
-	if c.await {
+	switch {
+	case c.await:
 		b.wait = maxTime
 		if !a.has("maxTimeMS") {
 			b.wait = defaultAwait
 		}
-	} else if maxTime > 0 {
+	case a.has("maxTimeMS") && op.req.Routed == nil:
+		op.node.cursors.unpin(c, false)
+		return nil, mongoerr.New(mongoerr.BadValue, "cannot set maxTimeMS on getMore command for a non-awaitData cursor")
+	case maxTime > 0:
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, maxTime, maxTimeExpired())
 		defer cancel()
@@ -141,6 +145,9 @@ func runKillCursors(_ context.Context, op *operation) (bson.Raw, error) {
 	var killed, missing []bson.RawValue
 	for _, v := range ids {
 		id, ok := value.AsInt64(v)
+		if v.Type == bson.TypeNull {
+			continue
+		}
 		if !ok {
 			return nil, mongoerr.New(mongoerr.FailedToParse, "killCursors: cursor ids must be numbers")
 		}

@@ -144,7 +144,7 @@ func indexesToDrop(c *storage.Collection, target bson.RawValue) (names []string,
 			names = append(names, s)
 		}
 	} else {
-		return nil, false, mongoerr.New(mongoerr.TypeMismatch, "BSON field 'dropIndexes.index' is the wrong type '%s', expected types '[string, object, array]'", typeName(target.Type))
+		return nil, false, mongoerr.New(mongoerr.TypeMismatch, "BSON field 'dropIndexes.index' is the wrong type '%s', expected types '[string, object, array]'", value.TypeName(target.Type))
 	}
 	for _, name := range names {
 		if c.Index(name) == nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // A language compiles the filters and projections of one command, with its
@@ -30,6 +31,15 @@ func (op *operation) language(let bson.Raw) (*language, error) {
 	}
 	l.vars = aggregate.NewVars(l.let, now, ts)
 	return l, nil
+}
+
+// with returns l with more variables, which hide those of the same name.
+func (l *language) with(constants bson.Raw, op *operation) *language {
+	let := without(l.let, func(name string) bool { return constants.Lookup(name).Type != 0 })
+	for name, v := range value.Elements(constants) {
+		let = appendFields(let, name, v)
+	}
+	return &language{let: let, vars: aggregate.NewVars(let, time.Now(), op.node.cfg.Clock.Now()), exprs: map[string]*aggregate.Expr{}}
 }
 
 func (l *language) options() query.Options {

@@ -13,7 +13,7 @@ func (op *operation) collName() (string, error) {
 	v := op.req.Body.Lookup(op.req.Name)
 	name, ok := v.StringValueOK()
 	if !ok {
-		return "", mongoerr.New(mongoerr.InvalidNamespace, "collection name has invalid type %s", typeName(v.Type))
+		return "", mongoerr.New(mongoerr.InvalidNamespace, "collection name has invalid type %s", value.TypeName(v.Type))
 	}
 	if err := checkNS(op.req.DB, name); err != nil {
 		return "", err

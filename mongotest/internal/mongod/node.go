@@ -10,6 +10,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/schema"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 )
 
@@ -61,7 +62,7 @@ func New(c Config) *Node {
 	n.params = newParameters(c, n.version)
 	n.cursors = newCursorTable()
 	n.sessions = newSessionTable()
-	n.table = commandTable()
+	n.table = commandTable(n.version)
 	return n
 }
 
@@ -127,6 +128,11 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 	h, ok := n.table[req.Name]
 	if !ok {
 		return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", req.Name)
+	}
+	if req.Routed == nil {
+		if err := schema.Check(req); err != nil {
+			return nil, n.label(req, err)
+		}
 	}
 	op, err := n.newOperation(h, req)
 	if err != nil {

@@ -32,14 +32,17 @@ func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error
 	op := &operation{node: n, handler: h, req: req, number: noNumber}
 	a := op.args()
 	lsid := a.doc("lsid")
-	if v := a.lookup("txnNumber"); v.Type != 0 {
+	if a.has("txnNumber") {
 		op.number = a.int64("txnNumber", 0)
 		if a.err == nil && op.number < 0 {
 			return nil, mongoerr.New(mongoerr.InvalidOptions, "Transaction number cannot be negative")
 		}
 	}
 	op.start = a.bool("startTransaction", false)
-	op.inTxn = !a.bool("autocommit", true)
+	if a.bool("autocommit", false) {
+		a.fail(mongoerr.InvalidOptions, "Specifying autocommit=true is not allowed.")
+	}
+	op.inTxn = a.has("autocommit")
 	op.concern = a.readConcern()
 	if a.err != nil {
 		return nil, a.err
@@ -54,6 +57,9 @@ func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error
 		return nil, mongoerr.New(mongoerr.InvalidOptions, "'autocommit' field requires a transaction number to also be specified")
 	}
 	if err := op.checkNumberAllowed(); err != nil {
+		return nil, err
+	}
+	if err := op.checkConcernsAllowed(); err != nil {
 		return nil, err
 	}
 	if lsid != nil {
@@ -75,6 +81,23 @@ func (op *operation) checkNumberAllowed() error {
 	case op.number != noNumber && !op.inTxn && !op.handler.has(retryable):
 		return mongoerr.New(mongoerr.NotARetryableWriteCommand,
 			"txnNumber may only be provided for multi-document transactions and retryable write commands. autocommit:false was not provided, and %s is not a retryable write command.", op.req.Name)
+	}
+	return nil
+}
+
+// checkConcernsAllowed refuses a write concern on commands that write nothing,
+// and other read concerns than local on those that read nothing. In
+// transactions the read concern is the whole transaction's.
+func (op *operation) checkConcernsAllowed() error {
+	if op.req.Routed != nil {
+		return nil
+	}
+	if op.args().has("writeConcern") && !op.handler.has(isWrite) {
+		return mongoerr.New(mongoerr.InvalidOptions, "Command %s does not support writeConcern", op.req.Name)
+	}
+	if level := op.concern.level; level != "" && level != "local" && !op.inTxn && !op.handler.has(isRead) {
+		return mongoerr.New(mongoerr.InvalidOptions, "Command %s does not support { readConcern: { level: \"%s\", provenance: \"clientSupplied\" } } :: caused by :: read concern not supported",
+			op.req.Name, level)
 	}
 	return nil
 }

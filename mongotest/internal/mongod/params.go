@@ -90,7 +90,7 @@ func (p *parameters) set(name string, v bson.RawValue) (bson.RawValue, error) {
 	case old.Type == bson.TypeBoolean:
 		v = value.Bool(value.Truthy(v))
 	case !isNumber:
-		return old, mongoerr.New(mongoerr.BadValue, "parameter %s must be a number, not %s", name, typeName(v.Type))
+		return old, mongoerr.New(mongoerr.BadValue, "parameter %s must be a number, not %s", name, value.TypeName(v.Type))
 	case old.Type == bson.TypeInt32:
 		v = value.Int32(int32(i))
 	default:

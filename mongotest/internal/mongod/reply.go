@@ -22,6 +22,15 @@ func emptyDoc() bson.Raw { return value.D() }
 // isEmpty reports whether doc is nil or has no fields.
 func isEmpty(doc bson.Raw) bool { return len(doc) <= emptyDocLen }
 
+// fieldCount returns the number of doc's fields.
+func fieldCount(doc bson.Raw) int {
+	n := 0
+	for range value.Elements(doc) {
+		n++
+	}
+	return n
+}
+
 // without returns doc without the named fields.
 func without(doc bson.Raw, drop func(name string) bool) bson.Raw {
 	i, dst := bsoncore.AppendDocumentStart(make([]byte, 0, len(doc)))

@@ -18,8 +18,8 @@ func sessionCommands() map[string]*handler {
 		"killAllSessions":          {runKillAllSessions, 0},
 		"killAllSessionsByPattern": {runKillAllSessionsByPattern, 0},
 		"prepareTransaction":       {runPrepareTransaction, isWrite | txnOK | endsTxn},
-		"commitTransaction":        {runCommitTransaction, isWrite | txnOK | endsTxn | retryable},
-		"abortTransaction":         {runAbortTransaction, isWrite | txnOK | endsTxn | retryable},
+		"commitTransaction":        {runCommitTransaction, isWrite | txnOK | endsTxn},
+		"abortTransaction":         {runAbortTransaction, isWrite | txnOK | endsTxn},
 	}
 }
 

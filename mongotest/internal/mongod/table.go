@@ -17,6 +17,7 @@ type flags uint
 
 const (
 	isWrite    flags = 1 << iota // takes a write concern
+	isRead                       // takes every read concern
 	retryable                    // may have a txnNumber without a transaction
 	txnOK                        // may run in a transaction
 	endsTxn                      // commits or aborts a transaction
@@ -27,8 +28,8 @@ const (
 
 func (h *handler) has(f flags) bool { return h.flags&f != 0 }
 
-// commandTable returns the commands by name.
-func commandTable() map[string]*handler {
+// commandTable returns the commands of a server version by name.
+func commandTable(v version) map[string]*handler {
 	t := map[string]*handler{}
 	for _, family := range []map[string]*handler{
 		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(), migrationCommands(),
@@ -36,6 +37,9 @@ func commandTable() map[string]*handler {
 		for name, h := range family {
 			t[name] = h
 		}
+	}
+	if v[0] < 8 {
+		delete(t, "bulkWrite")
 	}
 	return t
 }

@@ -12,7 +12,7 @@ func (op *operation) makeTailable(coll *storage.Collection, c *cursor) error {
 	tail := &tailFeed{docs: docs, node: op.node, more: func() {}}
 	switch {
 	case c.ns == oplogNS:
-	case coll == nil:
+	case coll == nil || coll.Capped() && coll.Count() == 0:
 		return nil
 	case !coll.Capped():
 		return mongoerr.New(mongoerr.BadValue, "error processing query: tailable cursor requested on non capped collection")

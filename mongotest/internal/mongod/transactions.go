@@ -160,7 +160,7 @@ func (t *transaction) settle(n *Node) {
 // they commit on the first.
 func runPrepareTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 	if !op.inTxn {
-		return nil, mongoerr.New(mongoerr.InvalidOptions, "prepareTransaction must be run within a transaction")
+		return nil, mongoerr.New(mongoerr.CommandFailed, "prepareTransaction must be run within a transaction")
 	}
 	t := op.session.txn
 	switch {
@@ -182,7 +182,7 @@ func runPrepareTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 
 func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 	if !op.inTxn {
-		return nil, mongoerr.New(mongoerr.InvalidOptions, "commitTransaction must be run within a transaction")
+		return nil, mongoerr.New(mongoerr.CommandFailed, "commitTransaction must be run within a transaction")
 	}
 	t := op.session.txn
 	switch t.state {
@@ -210,7 +210,7 @@ func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 
 func runAbortTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 	if !op.inTxn {
-		return nil, mongoerr.New(mongoerr.InvalidOptions, "abortTransaction must be run within a transaction")
+		return nil, mongoerr.New(mongoerr.CommandFailed, "abortTransaction must be run within a transaction")
 	}
 	switch op.session.txn.state {
 	case txnCommitted:

@@ -98,9 +98,16 @@ func (w *bulk) compileUpdate(i int) (*updateStatement, error) {
 	if u.Type == 0 {
 		return nil, missingField("update.updates", "u")
 	}
+	lang := w.lang
+	if constants := a.doc("c"); constants != nil {
+		if u.Type != bson.TypeArray {
+			return nil, mongoerr.New(51198, "Constant values may only be specified for pipeline updates")
+		}
+		lang = lang.with(constants, w.op)
+	}
 	st.meta = w.op.meta(w.ids[i])
 	st.meta.BypassValidation = w.bypassValidation
-	err := st.compile(w.op, w.lang, u, filters, w.keepTimestamps)
+	err := st.compile(w.op, lang, u, filters, w.keepTimestamps)
 	if err == nil && st.multi && st.change.IsReplacement() {
 		err = mongoerr.New(mongoerr.FailedToParse, "multi update is not supported for replacement-style update")
 	}

@@ -86,6 +86,7 @@ const (
 	NetworkInterfaceExceededTimeLimit         Code = 202
 	ShardingStateNotInitialized               Code = 203
 	NoSuchSession                             Code = 206
+	InvalidUUID                               Code = 207
 	StaleClusterTime                          Code = 209
 	KeyNotFound                               Code = 211
 	DatabaseDropPending                       Code = 215
@@ -116,6 +117,7 @@ const (
 	TransactionExceededLifetimeLimitSeconds   Code = 290
 	QueryExceededMemoryLimitNoDiskUseAllowed  Code = 292
 	MovePrimaryInProgress                     Code = 319
+	APIVersionError                           Code = 322
 	APIStrictError                            Code = 323
 	APIDeprecationError                       Code = 324
 	OplogQueryMinTsMissing                    Code = 326
@@ -232,6 +234,7 @@ var names = map[Code]string{
 	NetworkInterfaceExceededTimeLimit:         "NetworkInterfaceExceededTimeLimit",
 	ShardingStateNotInitialized:               "ShardingStateNotInitialized",
 	NoSuchSession:                             "NoSuchSession",
+	InvalidUUID:                               "InvalidUUID",
 	StaleClusterTime:                          "StaleClusterTime",
 	KeyNotFound:                               "KeyNotFound",
 	DatabaseDropPending:                       "DatabaseDropPending",
@@ -262,6 +265,7 @@ var names = map[Code]string{
 	TransactionExceededLifetimeLimitSeconds:   "TransactionExceededLifetimeLimitSeconds",
 	QueryExceededMemoryLimitNoDiskUseAllowed:  "QueryExceededMemoryLimitNoDiskUseAllowed",
 	MovePrimaryInProgress:                     "MovePrimaryInProgress",
+	APIVersionError:                           "APIVersionError",
 	APIStrictError:                            "APIStrictError",
 	APIDeprecationError:                       "APIDeprecationError",
 	OplogQueryMinTsMissing:                    "OplogQueryMinTsMissing",

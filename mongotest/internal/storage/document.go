@@ -96,15 +96,15 @@ func isEmptyTimestamp(v bson.RawValue) bool {
 
 // badIDs are the types that cannot be an _id, in the words of the server.
 var badIDs = map[bson.Type]string{
-	bson.TypeArray:     "an array",
-	bson.TypeRegex:     "a regex",
-	bson.TypeUndefined: "a undefined",
+	bson.TypeArray:     "array",
+	bson.TypeRegex:     "regex",
+	bson.TypeUndefined: "undefined",
 }
 
 // checkID refuses the values that cannot be an _id.
 func checkID(id bson.RawValue) error {
 	if kind, bad := badIDs[id.Type]; bad {
-		return mongoerr.New(mongoerr.BadValue, "can't use %s for _id", kind)
+		return mongoerr.New(mongoerr.InvalidIDField, "The '_id' value cannot be of type %s", kind)
 	}
 	if id.Type == bson.TypeEmbeddedDocument {
 		return checkIDFields(bson.Raw(id.Value))

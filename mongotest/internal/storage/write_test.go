@@ -48,9 +48,9 @@ func TestInsertRefuses(t *testing.T) {
 		doc  bson.Raw
 		code mongoerr.Code
 	}{
-		"an array as _id":       {doc(value.ArrayOf()), mongoerr.BadValue},
-		"a regex as _id":        {doc(value.Regex("a", "")), mongoerr.BadValue},
-		"undefined as _id":      {doc(value.Undefined()), mongoerr.BadValue},
+		"an array as _id":       {doc(value.ArrayOf()), mongoerr.InvalidIDField},
+		"a regex as _id":        {doc(value.Regex("a", "")), mongoerr.InvalidIDField},
+		"undefined as _id":      {doc(value.Undefined()), mongoerr.InvalidIDField},
 		"a dollar field in _id": {doc(value.D("$x", 1)), mongoerr.DollarPrefixedFieldName},
 		"two _ids":              {value.D("_id", 1, "_id", 2), mongoerr.BadValue},
 		"more than 16 MiB":      {doc(1, "b", value.Binary(0, big)), mongoerr.BadValue},

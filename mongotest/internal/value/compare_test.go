@@ -120,7 +120,10 @@ func TestConversions(t *testing.T) {
 		{value.Double(-1.9), -1},
 		{value.Double(1e300), math.MaxInt64},
 		{dec(t, "-1E+40"), math.MinInt64},
-		{dec(t, "12.9"), 12},
+		{dec(t, "12.9"), 13},
+		{dec(t, "12.5"), 12},
+		{dec(t, "-13.5"), -14},
+		{dec(t, "-0.4"), 0},
 		{value.Double(math.NaN()), 0},
 		{dec(t, "-Infinity"), math.MinInt64},
 	}

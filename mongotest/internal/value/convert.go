@@ -44,8 +44,14 @@ func clampFloat(f float64) int64 {
 	}
 }
 
+// clampRat rounds to the nearest integer, to the even one from the middle, as
+// the server does with decimals.
 func clampRat(r *big.Rat) int64 {
-	q := new(big.Int).Quo(r.Num(), r.Denom())
+	q, rest := new(big.Int).QuoRem(r.Num(), r.Denom(), new(big.Int))
+	half := rest.Abs(rest).Lsh(rest, 1).Cmp(r.Denom())
+	if half > 0 || half == 0 && q.Bit(0) == 1 {
+		q.Add(q, big.NewInt(int64(r.Sign())))
+	}
 	switch {
 	case q.IsInt64():
 		return q.Int64()

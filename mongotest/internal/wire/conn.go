@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
 
 // maxKeptBuffer is how large a reply buffer a connection keeps for the next
@@ -117,8 +119,14 @@ func (c *conn) perform(ctx context.Context, m *message, req *command.Request) (*
 }
 
 // run executes a command: those about the connection here, others by the
-// handler.
-func (c *conn) run(ctx context.Context, m *message, req *command.Request) (*command.Response, error) {
+// handler. One that panics answers InternalError; the connection lives on.
+func (c *conn) run(ctx context.Context, m *message, req *command.Request) (resp *command.Response, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.srv.cfg.Logger.ErrorContext(ctx, "command panicked", "command", req.Name, "db", req.DB, "panic", r, "stack", string(debug.Stack()))
+			resp, err = nil, mongoerr.New(mongoerr.InternalError, "%s: %v", req.Name, r)
+		}
+	}()
 	if err := m.checkQuery(); err != nil {
 		return nil, err
 	}

@@ -86,6 +86,20 @@ func TestCommandEndsWithItsConnection(t *testing.T) {
 	})
 }
 
+// A command that panics is answered, and the connection goes on.
+func TestPanicIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipe(t, wire.Config{Handler: newToy()})
+		cl := p.connect(t)
+		var ce mongo.CommandError
+		require.ErrorAs(t, cl.Database("d").RunCommand(t.Context(), bson.D{{"panic", 1}}).Err(), &ce)
+		assert.Equal(t, int32(mongoerr.InternalError), ce.Code)
+		require.NoError(t, cl.Ping(t.Context(), nil))
+		require.NoError(t, cl.Disconnect(t.Context()))
+		p.wg.Wait()
+	})
+}
+
 // An unacknowledged insert is carried out, without a reply.
 func TestUnacknowledgedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -53,6 +53,8 @@ func (h *toy) Handle(ctx context.Context, req *command.Request) (*command.Respon
 		h.mu.Unlock()
 		resp.Body = value.D("n", int32(len(docs)))
 		return resp, nil
+	case "panic":
+		panic("an invariant does not hold")
 	case "hang":
 		<-ctx.Done()
 		return nil, context.Cause(ctx)

@@ -1,0 +1,43 @@
+package schema
+
+// readCommands are the commands that read documents and the cursors on them.
+func readCommands() map[string]*spec {
+	return map[string]*spec{
+		"find": {first: anything, traits: stable, fields: fields{
+			"filter": object.notNull(), "projection": object, "sort": object, "hint": hint, "collation": object, "let": object,
+			"skip": count, "limit": count, "batchSize": count, "singleBatch": flag, "allowDiskUse": flag,
+			"min": object, "max": object, "returnKey": flag, "showRecordId": flag,
+			"tailable": flag, "awaitData": flag, "oplogReplay": flag, "noCursorTimeout": flag, "allowPartialResults": flag,
+			"$_requestResumeToken": flag, "$_resumeAfter": object, "$_startAt": object, "$_requestReshardingResumeToken": flag,
+			"term": number, "readOnce": flag, "allowSpeculativeMajorityRead": flag, "mirrored": flag, "options": object,
+			"runtimeConstants": object, "encryptionInformation": object, "includeQueryStatsMetrics": flag, "querySettings": object,
+			"collectionUUID": uuid,
+		}},
+		"getMore": {first: long, traits: stable, fields: fields{
+			"collection": text.required(), "batchSize": count, "term": long, "lastKnownCommittedOpTime": object,
+			"includeQueryStatsMetrics": boolean,
+		}},
+		"killCursors": {first: collection, traits: stable, fields: fields{"cursors": arrayOf(long).required()}},
+		"count": {first: anything, traits: stable, fields: fields{
+			"query": object, "limit": number, "skip": count, "hint": hint, "collation": object, "fields": anything,
+			"queryOptions": object, "mirrored": anything, "encryptionInformation": object, "collectionUUID": uuid,
+			"includeQueryStatsMetrics": flag,
+		}},
+		"distinct": {first: anything, fields: fields{
+			"key": text.required(), "query": object, "collation": object, "hint": hint, "mirrored": anything,
+			"queryOptions": object, "collectionUUID": uuid, "includeQueryStatsMetrics": flag,
+		}},
+		"aggregate": {first: anything, traits: stable, fields: fields{
+			"pipeline": arrayOf(object).required(), "explain": flag, "allowDiskUse": flag, "cursor": cursorOptions, "hint": hint,
+			"collation": object, "let": object, "bypassDocumentValidation": flag, "collectionUUID": uuid,
+			"$_passthroughToShard": object, "needsMerge": flag, "needsSortedMerge": flag, "fromMongos": flag, "fromRouter": anything,
+			"exchange": object, "runtimeConstants": object, "isMapReduceCommand": boolean, "readOnce": flag,
+			"requestReshardingResumeToken": boolean, "$_requestReshardingResumeToken": boolean, "encryptionInformation": object,
+			"querySettings": object, "includeQueryStatsMetrics": flag, "use44SortKeys": flag, "useNewUpsert": flag, "mirrored": anything,
+			"$_requestResumeToken": flag, "$_resumeAfter": object, "$_startAt": object, "$_generateV2ResumeTokens": flag,
+		}},
+		"explain": {first: object.required(), traits: stable, fields: fields{
+			"verbosity": oneOf("queryPlanner", "executionStats", "allPlansExecution", "queryPlannerExtended", "internal"),
+		}},
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongod"
@@ -20,13 +21,12 @@ func (c *Cluster) build() error {
 	if err != nil {
 		return err
 	}
-	users, err := c.users()
-	if err != nil {
+	if c.users, err = newUsers(c.opts.Users); err != nil {
 		return err
 	}
 	if c.opts.Shards == 0 {
 		c.shards = []*member{c.newMember("rs0", addrs.take("rs0-0"), false)}
-		return c.serveAll(users)
+		return c.serveAll()
 	}
 	for i := range c.opts.Mongos {
 		c.routers = append(c.routers, &router{addr: addrs.take("mongos" + strconv.Itoa(i)), clock: oplog.NewClock()})
@@ -39,7 +39,7 @@ func (c *Cluster) build() error {
 	if err := c.buildRouters(); err != nil {
 		return err
 	}
-	return c.serveAll(users)
+	return c.serveAll()
 }
 
 // newMember makes a replica set of one node.
@@ -94,10 +94,23 @@ func (c *Cluster) buildRouters() error {
 	return nil
 }
 
-// users derives the credentials of the options' users.
-func (c *Cluster) users() (wire.UserList, error) {
-	var list wire.UserList
-	for _, u := range c.opts.Users {
+// addUsers stores the options' users in every replica set: a mongos asks the
+// config server, a shard its own. It does so once the sets run.
+func (c *Cluster) addUsers() error {
+	for _, u := range c.users {
+		for _, m := range c.members() {
+			if err := m.node.Accounts().Add(u); err != nil {
+				return fmt.Errorf("mongotest: user %s: %w", u.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// newUsers derives the credentials of the options' users.
+func newUsers(list []User) ([]access.User, error) {
+	var users []access.User
+	for _, u := range list {
 		if u.DB == "" {
 			u.DB = "admin"
 		}
@@ -108,41 +121,43 @@ func (c *Cluster) users() (wire.UserList, error) {
 			}
 			roles = append(roles, command.Role(r))
 		}
-		user, err := wire.NewUser(u.DB, u.Name, u.Password, roles)
+		user, err := access.NewUser(u.DB, u.Name, u.Password, roles)
 		if err != nil {
 			return nil, fmt.Errorf("mongotest: %w", err)
 		}
-		list = append(list, user)
+		users = append(users, user)
 	}
-	return list, nil
+	return users, nil
 }
 
 // serveAll puts the wire protocol in front of every process.
-func (c *Cluster) serveAll(users wire.UserList) error {
-	type process struct {
-		handler    command.Handler
-		failPoints *failpoint.Set
-	}
-	processes := map[string]process{}
+func (c *Cluster) serveAll() error {
 	for _, m := range c.members() {
-		processes[m.addr] = process{m.node, m.node.Config().FailPoints}
+		if err := c.serveOn(m.addr, m.node, m.node.Accounts(), m.node.Config().FailPoints); err != nil {
+			return err
+		}
 	}
 	for _, r := range c.routers {
-		processes[r.addr] = process{r.mongo, r.mongo.FailPoints()}
-	}
-	for addr, p := range processes {
-		srv, err := wire.New(wire.Config{
-			Handler:     p.handler,
-			Users:       users,
-			RequireAuth: c.opts.RequireAuth,
-			Fault:       func(req *command.Request) *wire.Fault { return c.net.fault(addr, req) },
-			FailPoints:  p.failPoints,
-			Logger:      c.opts.Logger,
-		})
-		if err != nil {
-			return fmt.Errorf("mongotest: %s: %w", addr, err)
+		if err := c.serveOn(r.addr, r.mongo, c.config.node.Accounts(), r.mongo.FailPoints()); err != nil {
+			return err
 		}
-		c.servers[addr] = srv
 	}
+	return nil
+}
+
+func (c *Cluster) serveOn(addr string, h command.Handler, users wire.Users, points *failpoint.Set) error {
+	srv, err := wire.New(wire.Config{
+		Handler:     h,
+		Users:       users,
+		RequireAuth: c.opts.RequireAuth,
+		TLS:         c.opts.TLS,
+		Fault:       func(req *command.Request) *wire.Fault { return c.net.fault(addr, req) },
+		FailPoints:  points,
+		Logger:      c.opts.Logger,
+	})
+	if err != nil {
+		return fmt.Errorf("mongotest: %s: %w", addr, err)
+	}
+	c.servers[addr] = srv
 	return nil
 }

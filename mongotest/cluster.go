@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongod"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
@@ -29,6 +30,7 @@ type Cluster struct {
 	routers []*router
 	catalog *mongos.Catalog // nil for a plain replica set
 	servers map[string]*wire.Server
+	users   []access.User // the options'
 	net     *network
 
 	accepted chan connection // from dialers and listeners to Run
@@ -90,6 +92,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 	defer close(c.stopped)
 	for _, m := range c.members() {
 		m.initiate()
+	}
+	if err := c.addUsers(); err != nil {
+		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range c.members() {

@@ -10,17 +10,17 @@ import (
 )
 
 // URI returns the connection string of the cluster: its routers, or its
-// replica set. It names no user. Its host names are known to the Dialer, and
+// replica set. It names no user and, with TLS, no certificate authority. Its host names are known to the Dialer, and
 // are TCP addresses if Options.Listen was given.
 func (c *Cluster) URI() string {
 	if len(c.routers) == 0 {
-		return "mongodb://" + c.shards[0].addr + "/?replicaSet=" + c.shards[0].id
+		return c.uri(c.shards[0].addr, "replicaSet="+c.shards[0].id)
 	}
 	addrs := make([]string, len(c.routers))
 	for i, r := range c.routers {
 		addrs[i] = r.addr
 	}
-	return "mongodb://" + strings.Join(addrs, ",") + "/"
+	return c.uri(strings.Join(addrs, ","))
 }
 
 // ShardURI returns the connection string of one shard's replica set, or of the
@@ -30,7 +30,19 @@ func (c *Cluster) ShardURI(id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "mongodb://" + m.addr + "/?replicaSet=" + m.id, nil
+	return c.uri(m.addr, "replicaSet="+m.id), nil
+}
+
+// uri makes a connection string of hosts and parameters.
+func (c *Cluster) uri(hosts string, params ...string) string {
+	if c.opts.TLS != nil {
+		params = append(params, "tls=true")
+	}
+	uri := "mongodb://" + hosts + "/"
+	if len(params) > 0 {
+		uri += "?" + strings.Join(params, "&")
+	}
+	return uri
 }
 
 // ClientOptions returns options for a driver's client of the cluster, in

@@ -1,6 +1,7 @@
 package mongotest
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -29,6 +30,12 @@ type Options struct {
 	Users       []User
 	RequireAuth bool
 
+	// TLS makes every connection begin with a handshake. With ClientCAs and
+	// ClientAuth tls.VerifyClientCertIfGiven, a client may log in with its
+	// certificate (MONGODB-X509) as the user of $external whose name is the
+	// certificate's subject.
+	TLS *tls.Config
+
 	// OplogEntries bounds each oplog; the oldest entries roll over. 0 is no
 	// bound.
 	OplogEntries int
@@ -54,10 +61,10 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// A User is somebody who may log in with SCRAM-SHA-1 or SCRAM-SHA-256. DB is
-// the authentication database, "admin" if empty. A Role without a database is
-// one of DB. Of what roles allow only the bypass of a write block is simulated:
-// root, restore and __system have it.
+// A User is somebody who may log in with SCRAM-SHA-1 or SCRAM-SHA-256, or with a
+// certificate if DB is "$external" and Name the certificate's subject. DB is the
+// authentication database, "admin" if empty. A Role without a database is one
+// of DB. Every node keeps the users, as createUser would on each of them.
 type User struct {
 	Name     string
 	Password string

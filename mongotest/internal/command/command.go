@@ -59,6 +59,11 @@ type Client struct {
 	User             string // "admin.name" once authenticated, else empty
 	Roles            []Role
 	BypassWriteBlock bool // holds bypassWriteBlockingMode (roles restore, root, __system)
+
+	// SeesDB and SeesCollection say what lists show to the client; nil means
+	// everything.
+	SeesDB         func(db string) bool
+	SeesCollection func(db, coll string) bool
 }
 
 // A Role is a role name in a database.

@@ -30,6 +30,9 @@ func runListDatabases(_ context.Context, op *operation) (bson.Raw, error) {
 		names := append(tx.Databases(), "admin", "config", "local")
 		slices.Sort(names)
 		for _, db := range slices.Compact(names) {
+			if sees := op.req.Client.SeesDB; sees != nil && !sees(db) {
+				continue
+			}
 			size, colls := databaseSize(tx, db)
 			d := value.D("name", db, "sizeOnDisk", size, "empty", colls == 0 && db != "local" && db != "admin" && db != "config")
 			if ok, err := matcher.Match(d); err != nil || !ok {
@@ -85,6 +88,7 @@ func databaseSize(tx *storage.Tx, db string) (size int64, colls int) {
 func runListCollections(ctx context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	nameOnly, filter := a.bool("nameOnly", false), a.doc("filter")
+	onlyOwn := a.bool("authorizedCollections", false)
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -96,6 +100,9 @@ func runListCollections(ctx context.Context, op *operation) (bson.Raw, error) {
 	err = op.view(func(tx *storage.Tx) error {
 		entries := listEntries(tx, op.req.DB)
 		for _, e := range entries {
+			if !op.listsCollection(e, onlyOwn) {
+				continue
+			}
 			if ok, err := matcher.Match(e); err != nil || !ok {
 				if err != nil {
 					return err
@@ -113,6 +120,13 @@ func runListCollections(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	return op.listReply(ctx, op.req.DB+".$cmd.listCollections", docs)
+}
+
+// listsCollection reports whether the client may see an entry, asked for what
+// it may read only.
+func (op *operation) listsCollection(entry bson.Raw, onlyOwn bool) bool {
+	sees := op.req.Client.SeesCollection
+	return !onlyOwn || sees == nil || sees(op.req.DB, entry.Lookup("name").StringValue())
 }
 
 // listEntries returns the entries of listCollections, by name.

@@ -29,6 +29,7 @@ type Node struct {
 	sessions  *sessionTable
 	snapshots *snapshotTable
 	block     *writeBlock
+	accounts  *Accounts
 	reelect   chan electionOrder // from replSetStepDown to Run
 
 	mu     sync.RWMutex
@@ -56,6 +57,7 @@ func New(c Config) *Node {
 		ops:       newOpTable(),
 		snapshots: newSnapshotTable(),
 		block:     newWriteBlock(),
+		accounts:  &Accounts{engine: c.Engine},
 		reelect:   make(chan electionOrder, 1),
 	}
 	c.Engine.SetValidator(fulfils)
@@ -74,6 +76,9 @@ func (n *Node) Log() *oplog.Log { return n.cfg.Log }
 
 // Clock returns the replica set's logical clock.
 func (n *Node) Clock() *oplog.Clock { return n.cfg.Clock }
+
+// Accounts returns the users and roles of the replica set.
+func (n *Node) Accounts() *Accounts { return n.accounts }
 
 // Config returns the node's configuration with defaults filled in.
 func (n *Node) Config() Config { return n.cfg }

@@ -184,6 +184,7 @@ func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) 
 		fn = op.disturbed(fn)
 	}
 	err := op.node.cfg.Engine.UpdateWait(ctx, fn)
+	op.node.accounts.note(ns)
 	return interrupted(ctx, err)
 }
 

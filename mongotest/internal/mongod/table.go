@@ -32,7 +32,8 @@ func (h *handler) has(f flags) bool { return h.flags&f != 0 }
 func commandTable(v version) map[string]*handler {
 	t := map[string]*handler{}
 	for _, family := range []map[string]*handler{
-		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(), migrationCommands(),
+		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(),
+		accountCommands(), migrationCommands(),
 	} {
 		for name, h := range family {
 			t[name] = h

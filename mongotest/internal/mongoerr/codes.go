@@ -32,6 +32,7 @@ const (
 	LockBusy                                  Code = 46
 	NoMatchingDocument                        Code = 47
 	NamespaceExists                           Code = 48
+	InvalidRoleModification                   Code = 49
 	MaxTimeMSExpired                          Code = 50
 	UnknownRoles                              Code = 51
 	DollarPrefixedFieldName                   Code = 52
@@ -180,6 +181,7 @@ var names = map[Code]string{
 	LockBusy:                                  "LockBusy",
 	NoMatchingDocument:                        "NoMatchingDocument",
 	NamespaceExists:                           "NamespaceExists",
+	InvalidRoleModification:                   "InvalidRoleModification",
 	MaxTimeMSExpired:                          "MaxTimeMSExpired",
 	UnknownRoles:                              "UnknownRoles",
 	DollarPrefixedFieldName:                   "DollarPrefixedFieldName",

@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"strings"
+
+	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
@@ -12,6 +15,7 @@ type ownCommand func(*conn, *command.Request) (*command.Response, error)
 var ownCommands = map[string]ownCommand{
 	"saslStart":          (*conn).saslStart,
 	"saslContinue":       (*conn).saslContinue,
+	"authenticate":       (*conn).authenticate,
 	"logout":             (*conn).logout,
 	"configureFailPoint": (*conn).configureFailPoint,
 }
@@ -23,32 +27,70 @@ var beforeLogin = map[string]bool{
 	"ping": true, "buildInfo": true, "buildinfo": true, "connectionStatus": true, "whatsmyuri": true,
 }
 
-// authorize refuses a command that needs a login. Beyond that every command is
-// allowed to everyone: what roles grant is not simulated, but for the bypass
-// of the write block.
-func (c *conn) authorize(name string) error {
-	if !c.srv.cfg.RequireAuth || c.client.User != "" || beforeLogin[name] {
+// A grant is what the user of a connection may do, as of one version of the
+// server's users.
+type grant struct {
+	version    uint64
+	privileges access.Privileges
+}
+
+// authorize refuses a command that needs a login, or more than the user's roles
+// allow. A server that requires no login allows everything to everyone.
+func (c *conn) authorize(req *command.Request) error {
+	c.renew()
+	switch {
+	case !c.srv.cfg.RequireAuth || beforeLogin[req.Name]:
 		return nil
+	case c.client.User == "":
+		return mongoerr.New(mongoerr.Unauthorized, "Command %s requires authentication", req.Name)
 	}
-	return mongoerr.New(mongoerr.Unauthorized, "Command %s requires authentication", name)
+	return c.grant.privileges.Authorize(req)
+}
+
+// renew looks the user up again after a change: roles may have come or gone,
+// and the user with them.
+func (c *conn) renew() {
+	if c.client.User == "" || c.grant.version == c.srv.cfg.Users.Version() {
+		return
+	}
+	db, name, _ := strings.Cut(c.client.User, ".")
+	u, ok := c.srv.cfg.Users.User(db, name)
+	if !ok {
+		c.forget()
+		return
+	}
+	c.login(u)
 }
 
 // login makes u the connection's user.
-func (c *conn) login(u User) {
-	c.setClient(u.DB+"."+u.Name, u.Roles)
+func (c *conn) login(u access.User) {
+	c.grant.version = c.srv.cfg.Users.Version() // before the look-up, so that no change is missed
+	c.grant.privileges = c.srv.cfg.Users.Privileges(u.Roles)
+	ps := c.grant.privileges
+	next := *c.client
+	next.User, next.Roles = access.UserID(u.DB, u.Name), u.Roles
+	next.BypassWriteBlock = ps.Allow(access.Need{Resource: access.Resource{Cluster: true}, Action: "bypassWriteBlockingMode"})
+	if c.srv.cfg.RequireAuth {
+		next.SeesDB, next.SeesCollection = ps.SeeDB, ps.SeeCollection
+		if ps.Allow(access.Need{Resource: access.Resource{Cluster: true}, Action: "listDatabases"}) {
+			next.SeesDB = nil
+		}
+	}
+	c.setClient(next)
+}
+
+// forget logs the connection's user out.
+func (c *conn) forget() {
+	c.grant = grant{}
+	c.setClient(command.Client{ID: c.client.ID, Addr: c.client.Addr, AppName: c.client.AppName})
 }
 
 // setClient replaces the client, so that a handler still holding the old one
 // (a cursor, a session) does not see it change.
-func (c *conn) setClient(user string, roles []command.Role) {
-	next := *c.client
-	next.User, next.Roles = user, roles
-	next.BypassWriteBlock = bypassesWriteBlock(roles)
-	c.client = &next
-}
+func (c *conn) setClient(next command.Client) { c.client = &next }
 
 // logout forgets the connection's user.
 func (c *conn) logout(*command.Request) (*command.Response, error) {
-	c.setClient("", nil)
+	c.forget()
 	return &command.Response{}, nil
 }

@@ -29,6 +29,8 @@ type conn struct {
 	replyID    int32
 	agreed     []string // compressors agreed on in the handshake
 	sasl       *conversation
+	grant      grant
+	subject    string // of the client's certificate, "" without one
 	helloSeen  bool
 	negotiated byte // the compressor of the message being answered, 0 if none
 }
@@ -130,9 +132,10 @@ func (c *conn) run(ctx context.Context, m *message, req *command.Request) (resp 
 	if err := m.checkQuery(); err != nil {
 		return nil, err
 	}
-	if err := c.authorize(req.Name); err != nil {
+	if err := c.authorize(req); err != nil {
 		return nil, err
 	}
+	req.Client = c.client
 	if isHello(req.Name) {
 		c.noteApp(req)
 	}

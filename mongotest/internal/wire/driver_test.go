@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/wire"
@@ -141,9 +142,9 @@ func TestCompression(t *testing.T) {
 // Both SCRAM mechanisms let the right password in and nobody else, and the
 // handler sees the user.
 func TestLogin(t *testing.T) {
-	ops, err := wire.NewUser("admin", "ops", "s3cret", []command.Role{{Role: "root", DB: "admin"}})
+	ops, err := access.NewUser("admin", "ops", "s3cret", []command.Role{{Role: "root", DB: "admin"}})
 	require.NoError(t, err)
-	app, err := wire.NewUser("app", "app", "pw", []command.Role{{Role: "readWrite", DB: "app"}})
+	app, err := access.NewUser("app", "app", "pw", []command.Role{{Role: "readWrite", DB: "app"}})
 	require.NoError(t, err)
 	tests := map[string]struct {
 		cred   options.Credential
@@ -163,7 +164,7 @@ func TestLogin(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newToy()
-				p := newPipe(t, wire.Config{Handler: h, RequireAuth: true, Users: wire.UserList{ops, app}})
+				p := newPipe(t, wire.Config{Handler: h, RequireAuth: true, Users: userList{ops, app}})
 				cl := p.connect(t, options.Client().SetAuth(tc.cred))
 				err := cl.Ping(t.Context(), nil)
 				if tc.fails {

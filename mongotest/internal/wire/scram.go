@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
+	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
@@ -16,7 +17,7 @@ type conversation struct {
 	id        int32
 	db        string
 	scram     *scram.ServerConversation
-	user      User
+	user      access.User
 	skipEmpty bool // the client wants no empty last exchange
 	verified  bool
 }
@@ -25,28 +26,24 @@ var errUnknownUser = errors.New("unknown user")
 
 // newConversation starts a login with one of the SCRAM mechanisms.
 func newConversation(users Users, db, mechanism string) (*conversation, error) {
-	v := &conversation{id: 1, db: db}
-	var hash scram.HashGeneratorFcn
-	switch mechanism {
-	case "SCRAM-SHA-1":
-		hash = scram.SHA1
-	case "SCRAM-SHA-256":
-		hash = scram.SHA256
-	default:
+	hashes := map[string]scram.HashGeneratorFcn{access.SCRAM1: scram.SHA1, access.SCRAM256: scram.SHA256}
+	hash, ok := hashes[mechanism]
+	if !ok {
 		return nil, mongoerr.New(mongoerr.BadValue, "Received authentication for mechanism %s which is not enabled", mechanism)
 	}
-	lookup := func(name string) (scram.StoredCredentials, error) {
+	v := &conversation{id: 1, db: db}
+	server, err := hash.NewServer(func(name string) (scram.StoredCredentials, error) {
 		u, ok := users.User(db, name)
 		if !ok {
 			return scram.StoredCredentials{}, errUnknownUser
 		}
 		v.user = u
-		if mechanism == "SCRAM-SHA-1" {
-			return u.sha1, nil
+		stored, ok := u.Credentials.SCRAM[mechanism]
+		if !ok {
+			return scram.StoredCredentials{}, errUnknownUser
 		}
-		return u.sha256, nil
-	}
-	server, err := hash.NewServer(lookup)
+		return stored, nil
+	})
 	if err != nil {
 		return nil, mongoerr.New(mongoerr.InternalError, "%s: %v", mechanism, err)
 	}
@@ -141,7 +138,11 @@ func (c *conn) speculate(start bson.Raw) bsoncore.Document {
 	if !ok {
 		return nil
 	}
-	resp, err := c.startSASL(db, start)
+	login := c.startSASL
+	if _, err := start.LookupErr("authenticate"); err == nil {
+		login = c.certificateLogin
+	}
+	resp, err := login(db, start)
 	if err != nil {
 		return nil
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ type Config struct {
 	Handler     command.Handler
 	Users       Users                         // who may log in; nil means nobody
 	RequireAuth bool                          // refuse commands before a login
+	TLS         *tls.Config                   // nil, or every connection begins with a handshake
 	Compressors []string                      // accepted, best first; nil means snappy, zstd, zlib
 	Fault       func(*command.Request) *Fault // nil, or asked before each command
 	FailPoints  *failpoint.Set                // of the process; nil gives it some that only the wire layer heeds
@@ -45,7 +47,7 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	if cfg.Users == nil {
-		cfg.Users = UserList(nil)
+		cfg.Users = nobody{}
 	}
 	if cfg.FailPoints == nil {
 		cfg.FailPoints = failpoint.NewSet()
@@ -64,26 +66,39 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, nc net.Conn) error {
 	connCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := newConn(s, nc, s.lastID.Add(1))
-	frames := make(chan frame)
-	readerDone := make(chan struct{})
-	go func() {
-		defer close(readerDone)
-		cancel(c.read(connCtx, frames))
-	}()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
 		<-connCtx.Done()
 		_ = nc.Close() // unblocks the reader and a writer; nothing was buffered
 	}()
-
-	err := c.loop(ctx, connCtx, frames)
+	err := s.converse(ctx, connCtx, cancel, nc)
 	cancel(err)
 	<-closed
-	<-readerDone
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	return err
+}
+
+// converse shakes hands and answers messages until the connection ends.
+func (s *Server) converse(ctx, connCtx context.Context, cancel context.CancelCauseFunc, nc net.Conn) error {
+	c := newConn(s, nc, s.lastID.Add(1))
+	if s.cfg.TLS != nil {
+		secure := tls.Server(nc, s.cfg.TLS)
+		if err := secure.HandshakeContext(connCtx); err != nil {
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		c.nc, c.subject = secure, subjectOf(secure.ConnectionState())
+	}
+	frames := make(chan frame)
+	readerDone := make(chan struct{})
+	go func() {
+		defer close(readerDone)
+		cancel(c.read(connCtx, frames))
+	}()
+	err := c.loop(ctx, connCtx, frames)
+	cancel(err)
+	<-readerDone
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -155,3 +156,23 @@ func (p *pipe) connect(t *testing.T, more ...*options.ClientOptions) *mongo.Clie
 	require.NoError(t, err)
 	return cl
 }
+
+// userList is a fixed set of users with built-in roles.
+type userList []access.User
+
+func (l userList) User(db, name string) (access.User, bool) {
+	for _, u := range l {
+		if u.DB == db && u.Name == name {
+			return u, true
+		}
+	}
+	return access.User{}, false
+}
+
+func (userList) Privileges(roles []command.Role) access.Privileges {
+	none := access.RoleFinder(func(command.Role) (access.Role, bool) { return access.Role{}, false })
+	_, ps := none.Expand(roles)
+	return ps
+}
+
+func (userList) Version() uint64 { return 0 }

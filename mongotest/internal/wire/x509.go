@@ -1,0 +1,52 @@
+package wire
+
+import (
+	"crypto/tls"
+	"crypto/x509/pkix"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/access"
+	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// subjectOf returns the name of a connection's client certificate as the users
+// of $external spell it, "" without one.
+func subjectOf(state tls.ConnectionState) string {
+	if len(state.PeerCertificates) == 0 || len(state.VerifiedChains) == 0 {
+		return ""
+	}
+	return subjectName(state.PeerCertificates[0].Subject)
+}
+
+// subjectName is the distinguished name in the order and escaping of RFC 2253.
+func subjectName(name pkix.Name) string { return name.String() }
+
+// authenticate is the login by a certificate: the only mechanism that needs no
+// conversation.
+func (c *conn) authenticate(req *command.Request) (*command.Response, error) {
+	return c.certificateLogin(req.DB, req.Body)
+}
+
+func (c *conn) certificateLogin(db string, body bson.Raw) (*command.Response, error) {
+	if m, _ := body.Lookup("mechanism").StringValueOK(); m != access.X509 {
+		return nil, mongoerr.New(mongoerr.BadValue, "Auth mechanism not specified")
+	}
+	if db != access.External {
+		return nil, mongoerr.New(mongoerr.ProtocolError, "X.509 authentication must always use the $external database.")
+	}
+	if c.subject == "" {
+		return nil, mongoerr.New(mongoerr.AuthenticationFailed, "No verified subject name available from client")
+	}
+	if name, ok := body.Lookup("user").StringValueOK(); ok && name != c.subject {
+		return nil, mongoerr.New(mongoerr.AuthenticationFailed, "There is no x.509 client certificate matching the user.")
+	}
+	u, ok := c.srv.cfg.Users.User(access.External, c.subject)
+	if !ok {
+		return nil, errAuthentication()
+	}
+	c.login(u)
+	return &command.Response{Body: value.D("dbname", access.External, "user", c.subject)}, nil
+}

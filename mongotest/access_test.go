@@ -103,7 +103,7 @@ func TestEveryCommandHasARule(t *testing.T) {
 			body, err := bson.Marshal(bson.D{{name, 1}})
 			require.NoError(t, err)
 			_, known := access.Needs(&command.Request{Name: name, DB: "d", Body: body, Client: &command.Client{}})
-			assert.True(t, known, name)
+			assert.True(t, known, "command %s has no rule in package access", name)
 		}
 	})
 }

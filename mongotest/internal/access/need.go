@@ -16,9 +16,12 @@ type rule func(req *command.Request) []Need
 
 // Needs returns what a command needs. known is false if there is no rule for
 // it, which only the commands no server has may be.
-func Needs(req *command.Request) (needs []Need, known bool) {
-	if req.Name == "explain" {
+func Needs(req *command.Request) (list []Need, known bool) {
+	switch {
+	case req.Name == "explain":
 		return explainNeeds(req), true
+	case strings.HasPrefix(req.Name, "_"):
+		return needs(Resource{Cluster: true}, "internal"), true // between the cluster's own processes
 	}
 	r, known := rules[req.Name]
 	if !known {

@@ -69,7 +69,7 @@ func listCollections(req *command.Request) []Need {
 // shardingRules are the rules of the commands on how collections are spread.
 var shardingRules = map[string]rule{
 	"enableSharding": enableSharding, "enablesharding": enableSharding,
-	"shardCollection": onNS("enableSharding"), "shardcollection": onNS("enableSharding"), "_shardsvrShardCollection": onServer("internal"),
+	"shardCollection": onNS("enableSharding"), "shardcollection": onNS("enableSharding"),
 	"split": onNS("splitChunk"), "mergeChunks": onNS("splitChunk"), "mergeAllChunksOnShard": onNS("splitChunk"),
 	"moveChunk": onNS("moveChunk"), "movechunk": onNS("moveChunk"), "moveRange": onNS("moveChunk"),
 	"movePrimary": onDBName("moveChunk"), "moveprimary": onDBName("moveChunk"),

@@ -136,7 +136,7 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 	}
 	if req.Routed == nil {
 		if err := schema.Check(req); err != nil {
-			return nil, n.label(req, err)
+			return nil, n.Label(req, err)
 		}
 	}
 	op, err := n.newOperation(h, req)

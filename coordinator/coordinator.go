@@ -38,6 +38,7 @@ type Coordinator struct {
 	fsm   *fsm
 	ready chan struct{} // closed once raft is set
 	raft  *raft.Raft
+	gate  *gate
 }
 
 // New returns a Coordinator that is not running. Call Run once.
@@ -54,7 +55,7 @@ func New(cfg Config) (*Coordinator, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Coordinator{cfg: cfg, fsm: newFSM(), ready: make(chan struct{})}, nil
+	return &Coordinator{cfg: cfg, fsm: newFSM(), ready: make(chan struct{}), gate: newGate()}, nil
 }
 
 // Run takes part in the cluster until ctx ends or the node cannot go on. It
@@ -80,7 +81,21 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.follow(gctx, notify) })
 	err = g.Wait()
-	return errors.Join(err, c.raft.Shutdown().Error())
+	return errors.Join(err, c.shutDown())
+}
+
+// answerLimit bounds the wait for what raft was asked last. Without a majority
+// it answers only when it is shut down.
+const answerLimit = time.Second
+
+func (c *Coordinator) shutDown() error {
+	late := time.NewTimer(answerLimit)
+	defer late.Stop()
+	select {
+	case <-c.gate.close():
+	case <-late.C:
+	}
+	return c.raft.Shutdown().Error()
 }
 
 // Watch returns this node's copy of the state, which nobody changes, and a

@@ -27,10 +27,16 @@ func (c *Coordinator) Propose(ctx context.Context, cmd state.Command) error {
 	if err != nil {
 		return err
 	}
+	if !c.gate.enter() {
+		return fmt.Errorf("propose %T: the node is ending: %w", cmd, shardferry.ErrNotLeader)
+	}
 	// raft's timeout bounds only the wait for its queue, so ctx is watched here.
 	future := c.raft.Apply(data, enqueueTimeout)
 	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
+	go func() {
+		defer c.gate.leave()
+		done <- future.Error()
+	}()
 	select {
 	case err = <-done:
 	case <-ctx.Done():
@@ -75,6 +81,10 @@ func (c *Coordinator) CaughtUp(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	if !c.gate.enter() {
+		return fmt.Errorf("wait for earlier commands: the node is ending: %w", shardferry.ErrNotLeader)
+	}
+	defer c.gate.leave()
 	if err := c.raft.Barrier(enqueueTimeout).Error(); err != nil {
 		return fmt.Errorf("wait for earlier commands: %w: %w", shardferry.ErrNotLeader, err)
 	}

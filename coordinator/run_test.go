@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -318,5 +319,36 @@ func (cl *cluster) heal(i int) {
 			tr.Connect(cl.trans[i].LocalAddr(), cl.trans[i])
 			cl.trans[i].Connect(tr.LocalAddr(), tr)
 		}
+	}
+}
+
+// Whoever has handed a command to raft hears of it, also when the node ends just
+// then: either it has taken effect, or nobody knows, or it never will.
+func TestEveryProposalIsAnsweredAtTheEnd(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			c, stop := run(t, coordinator.Config{})
+			propose(t, c, begin, planned, state.Created{})
+			var callers sync.WaitGroup
+			var taken atomic.Int64
+			enough := make(chan struct{})
+			for range 50 {
+				callers.Go(func() {
+					for {
+						err := c.Propose(t.Context(), state.Assign{Leg: 1, Shard: "s0"})
+						if err != nil {
+							assert.True(t, errors.Is(err, shardferry.ErrNotLeader) || errors.Is(err, shardferry.ErrOutcomeUnknown), "%v", err)
+							return
+						}
+						if taken.Add(1) == 500 {
+							close(enough)
+						}
+					}
+				})
+			}
+			<-enough // in the middle of it
+			stop()
+			callers.Wait() // a bubble does not end while anybody waits for ever
+		})
 	}
 }

@@ -108,7 +108,7 @@ func TestACommitSurvivesACrashAnywhere(t *testing.T) {
 					s.laden()
 					met := s.struck(at, late)
 					s.commit()
-					<-met
+					s.meets(met)
 					s.kill()
 					early := s.insert(s.guest, 100)
 					opened := at.step == state.StepOpening && late
@@ -150,7 +150,7 @@ func TestACommitThatIsGivenUpSurvivesACrash(t *testing.T) {
 				require.NoError(t, err)
 				met := s.struck(abort, late)
 				s.commit()
-				<-met
+				s.meets(met)
 				s.kill()
 				assert.Equal(t, late, s.insert(s.app, 101) == nil)
 				s.up()

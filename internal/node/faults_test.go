@@ -1,0 +1,78 @@
+package node_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/node"
+	"github.com/shardferry/shardferry/mongotest"
+)
+
+// faults are what happens to commands, and which nodes are dead.
+type faults struct {
+	mu    sync.Mutex
+	node  *node.Node // the one that runs now, or ran last
+	lives int
+	hook  hook
+}
+
+// A hook decides what happens to a command on a cluster. It sees what the node
+// has recorded at that moment.
+type hook func(on *mongotest.Cluster, c mongotest.Command, st *state.Sync) mongotest.Fault
+
+func (f *faults) install(clusters ...*mongotest.Cluster) {
+	for _, on := range clusters {
+		on.SetFaults(mongotest.Faults{Command: func(c mongotest.Command) mongotest.Fault {
+			f.mu.Lock()
+			hook, lives, n := f.hook, f.lives, f.node
+			f.mu.Unlock()
+			var life int
+			if _, err := fmt.Sscanf(c.AppName, "life %d", &life); err == nil && life < lives {
+				return silence
+			}
+			if hook == nil || n == nil {
+				return mongotest.Fault{}
+			}
+			st, _ := n.State()
+			return hook(on, c, st)
+		}})
+	}
+}
+
+// silence is what a dead node hears. It keeps its connections, because a driver
+// that loses them would try again at once, and that for ever.
+var silence = mongotest.Fault{Delay: time.Hour, DropRequest: true}
+
+// set replaces the hook; nil ends all disturbance.
+func (f *faults) set(h hook) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hook = h
+}
+
+// of makes hooks see the state of a node.
+func (f *faults) of(n *node.Node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.node = n
+}
+
+// life names the node that runs now.
+func (f *faults) life() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprintf("life %d", f.lives)
+}
+
+// end lets nothing more through of the node that runs now.
+func (f *faults) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lives++
+}
+
+// ours reports whether a command was sent by a node.
+func ours(c mongotest.Command) bool { return strings.HasPrefix(c.AppName, "life ") }

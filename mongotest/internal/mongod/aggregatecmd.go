@@ -164,7 +164,7 @@ func (op *operation) initialSource(tx *storage.Tx, coll string, stages []bson.Ra
 		return nil, nil, err
 	}
 	var err error
-	if f.wanted.matcher, err = lang.filter(f.wanted.filter); err != nil {
+	if f.wanted.matcher, err = lang.stageFilter(f.wanted.filter); err != nil {
 		return nil, nil, err
 	}
 	c := &cursor{ns: op.req.DB + "." + coll}

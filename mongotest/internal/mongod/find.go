@@ -144,12 +144,15 @@ func (op *operation) planFind(tx *storage.Tx, coll *storage.Collection, f findCo
 	if err != nil {
 		return err
 	}
-	if !sorted {
+	switch near := f.wanted.matcher.Near(); {
+	case !sorted:
 		s, err := query.CompileSort(f.wanted.sort)
 		if err != nil {
 			return err
 		}
 		src = sortedSource(src, s)
+	case near != nil && isEmpty(f.wanted.sort):
+		src = nearestFirst(src, near)
 	}
 	if f.skip > 0 {
 		src = &skipSource{src: src, n: f.skip}

@@ -64,12 +64,23 @@ func (l *language) eval(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error)
 	return v, err
 }
 
-// filter compiles a filter; nil means everything.
+// filter compiles a command's filter; nil means everything.
 func (l *language) filter(f bson.Raw) (*query.Matcher, error) {
+	o := l.options()
+	o.Near = true
+	return compileFilter(f, o)
+}
+
+// stageFilter compiles the filter of a $match.
+func (l *language) stageFilter(f bson.Raw) (*query.Matcher, error) {
+	return compileFilter(f, l.options())
+}
+
+func compileFilter(f bson.Raw, o query.Options) (*query.Matcher, error) {
 	if f == nil {
 		f = emptyDoc()
 	}
-	return query.Compile(f, l.options())
+	return query.Compile(f, o)
 }
 
 // projection compiles a projection for documents that m matches; nil for none.

@@ -38,6 +38,9 @@ func collectionScan(reverse bool) plan {
 
 // makePlan chooses how to find the documents w wants in c.
 func makePlan(c *storage.Collection, w wanted) (plan, error) {
+	if err := checkNear(c, w); err != nil {
+		return plan{}, err
+	}
 	if direction, ok, err := naturalHint(w.hint); err != nil || ok {
 		if err == nil && (w.min != nil || w.max != nil) {
 			err = mongoerr.New(mongoerr.BadValue, "min and max cannot be used with a $natural hint")

@@ -116,6 +116,7 @@ const (
 	WouldChangeOwningShard                    Code = 283
 	ChangeStreamHistoryLost                   Code = 286
 	TransactionExceededLifetimeLimitSeconds   Code = 290
+	NoQueryExecutionPlans                     Code = 291
 	QueryExceededMemoryLimitNoDiskUseAllowed  Code = 292
 	MovePrimaryInProgress                     Code = 319
 	APIVersionError                           Code = 322
@@ -265,6 +266,7 @@ var names = map[Code]string{
 	WouldChangeOwningShard:                    "WouldChangeOwningShard",
 	ChangeStreamHistoryLost:                   "ChangeStreamHistoryLost",
 	TransactionExceededLifetimeLimitSeconds:   "TransactionExceededLifetimeLimitSeconds",
+	NoQueryExecutionPlans:                     "NoQueryExecutionPlans",
 	QueryExceededMemoryLimitNoDiskUseAllowed:  "QueryExceededMemoryLimitNoDiskUseAllowed",
 	MovePrimaryInProgress:                     "MovePrimaryInProgress",
 	APIVersionError:                           "APIVersionError",

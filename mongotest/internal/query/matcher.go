@@ -11,6 +11,7 @@ import (
 // far as the hooks of its Options allow it.
 type Matcher struct {
 	root andNode
+	near *Near
 }
 
 // Compile compiles a filter. A nil filter matches everything. Errors are those
@@ -21,7 +22,7 @@ func Compile(filter bson.Raw, o Options) (*Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Matcher{root: root}, nil
+	return &Matcher{root: root, near: p.near}, nil
 }
 
 // Match reports whether doc matches. Only the hooks of Options, called for

@@ -13,6 +13,9 @@ type Options struct {
 	// Value evaluates an aggregation expression in a projection; a missing
 	// value has Type 0. Without it expressions are refused.
 	Value func(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error)
+	// Near allows $near and $nearSphere; see Matcher.Near for what the caller
+	// takes on.
+	Near bool
 	// Matcher is the filter whose match the positional projection "a.$"
 	// refers to. Only CompileProjection reads it.
 	Matcher *Matcher

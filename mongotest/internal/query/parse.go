@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -18,6 +19,9 @@ type parser struct {
 	o     Options
 	depth int
 	elems int // how many $elemMatch are around
+	// branches is how many $or and $nor are around.
+	branches int
+	near     *Near
 }
 
 func badValue(format string, args ...any) error {
@@ -45,6 +49,9 @@ func (p *parser) filter(doc bson.Raw) (andNode, error) {
 func (p *parser) entry(name string, v bson.RawValue) (node, error) {
 	if strings.HasPrefix(name, "$") {
 		return p.topLevel(name, v)
+	}
+	if isNear(v) {
+		return p.nearness(name, v)
 	}
 	c, err := p.fieldCond(name, v)
 	if err != nil {
@@ -100,6 +107,10 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 func (p *parser) filters(name string, v bson.RawValue) ([]node, error) {
 	if v.Type != bson.TypeArray {
 		return nil, badValue("%s must be an array", name)
+	}
+	if name != "$and" {
+		p.branches++
+		defer func() { p.branches-- }()
 	}
 	var subs []node
 	for _, e := range value.Elements(bson.Raw(v.Value)) {
@@ -230,6 +241,10 @@ func valueOperator(op string, arg bson.RawValue, doc bson.Raw) (cond, error) {
 	case "$bitsAllSet", "$bitsAllClear", "$bitsAnySet", "$bitsAnyClear":
 		pred, err := parseBits(op, arg)
 		return leafCond{pred: pred}, err
+	case "$geoWithin", "$within", "$geoIntersects":
+		return parseRegion(op, arg, doc)
+	case "$near", "$nearSphere", "$geoNear":
+		return nil, badValue("near must be first in: %s", rawdoc.RenderDoc(doc))
 	case "$comment":
 		return nil, nil
 	default:

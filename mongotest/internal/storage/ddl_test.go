@@ -45,9 +45,8 @@ func TestIndexesThatCannotBeCreated(t *testing.T) {
 		spec bson.Raw
 		code mongoerr.Code
 	}{
-		"text":                           {keySpec("x", value.D("t", "text")), mongoerr.CannotCreateIndex},
-		"2d":                             {keySpec("x", value.D("t", "2d")), mongoerr.CannotCreateIndex},
-		"2dsphere":                       {keySpec("x", value.D("t", "2dsphere")), mongoerr.CannotCreateIndex},
+		"text, unique":                   {value.D("key", value.D("t", "text"), "name", "x", "unique", true), mongoerr.CannotCreateIndex},
+		"2dsphere, unique":               {value.D("key", value.D("t", "2dsphere"), "name", "x", "unique", true), mongoerr.CannotCreateIndex},
 		"wildcard":                       {keySpec("x", value.D("$**", 1)), mongoerr.CannotCreateIndex},
 		"wildcard below a field":         {keySpec("x", value.D("a.$**", 1)), mongoerr.CannotCreateIndex},
 		"an unknown plugin":              {keySpec("x", value.D("t", "gone")), mongoerr.CannotCreateIndex},

@@ -31,6 +31,9 @@ type indexField struct {
 	name   string // the path with its dots
 	desc   bool
 	hashed bool
+	// special is the kind of index the field needs, "" for an ordinary one.
+	// Its values are not part of the keys.
+	special string
 }
 
 // indexData is what an index contains. An entry's key is the encoded values,

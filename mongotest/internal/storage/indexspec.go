@@ -31,10 +31,12 @@ func parseIndex(spec bson.Raw) (*Index, error) {
 			"Error in specification %s :: caused by :: The 'key' field is a required property of an index specification",
 			render(spec))
 	}
+	p.readText()
 	var err error
 	if ix.fields, err = parsePattern(ix.Key); err != nil {
 		return nil, fmt.Errorf("index specification %s: %w", render(spec), err)
 	}
+	p.specialDefaults()
 	if ix.Name == "" {
 		return nil, mongoerr.New(mongoerr.FailedToParse,
 			"Error in specification %s :: caused by :: The 'name' field is a required property of an index specification",
@@ -94,6 +96,8 @@ func (p *specParser) option(key string, v bson.RawValue) error {
 		err = p.partial(v)
 	case "expireAfterSeconds":
 		v, err = p.expire(v)
+	case textWeights, "default_language", "language_override", "textIndexVersion", "2dsphereIndexVersion", "bits", "min", "max":
+		err = p.specialOption(key, v)
 	default:
 		return mongoerr.New(mongoerr.InvalidIndexSpecificationOption,
 			"The field '%s' is not valid for an index specification. Specification: %s", key, render(p.spec))
@@ -199,6 +203,8 @@ func (ix *Index) check() error {
 	case ix.Sparse && ix.Partial != nil:
 		return mongoerr.New(mongoerr.CannotCreateIndex,
 			"cannot mix \"partialFilterExpression\" and \"sparse\" options")
+	case ix.Unique && ix.isSpecial():
+		return mongoerr.New(mongoerr.CannotCreateIndex, "Index type does not support the unique option: %s", render(ix.Spec))
 	case ix.Hashed() >= 0 && ix.Unique:
 		return mongoerr.New(codeHashedUnique, "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.")
 	case ix.expireAfter != nil && len(ix.fields) != 1:
@@ -254,11 +260,15 @@ func idIndexSpec() bson.Raw {
 // relation says what an existing index means for the creation of another.
 func (ix *Index) relation(have *Index) (exists bool, err error) {
 	same := samePattern(ix.fields, have.fields) && ix.Unique == have.Unique && ix.Sparse == have.Sparse &&
-		sameBytes(ix.Partial, have.Partial)
+		sameBytes(ix.Partial, have.Partial) && sameWeights(ix, have)
 	if have.isID() {
 		same = samePattern(ix.fields, have.fields)
 	}
 	switch {
+	case !same && ix.Special(textField) != "" && have.Special(textField) != "":
+		return false, mongoerr.New(mongoerr.IndexOptionsConflict,
+			"An equivalent index already exists with a different name and options. Requested index: %s, existing index: %s",
+			render(ix.Spec), render(have.Spec))
 	case !same && ix.Name != have.Name:
 		return false, nil
 	case !same:

@@ -85,10 +85,16 @@ func (g *keygen) run(doc bson.Raw) error {
 			return err
 		}
 	}
+	if err := g.ix.checkSpecial(doc); err != nil {
+		return err
+	}
 	root := value.Doc(doc)
 	cs := make([]cursor, len(g.ix.fields))
 	for i, f := range g.ix.fields {
 		cs[i] = cursor{v: root, rest: f.path}
+		if f.special != "" {
+			cs[i].end(bson.RawValue{}, true)
+		}
 	}
 	return g.expand(cs)
 }
@@ -242,6 +248,9 @@ func (g *keygen) emit(cs []cursor) {
 	}
 	buf := make([]byte, 0, 32)
 	for i, f := range g.ix.fields {
+		if f.special != "" {
+			continue
+		}
 		v := cs[i].v
 		if f.hashed {
 			v = value.Int64(hashkey.Hash(v))

@@ -66,7 +66,10 @@ func parseField(key string, v bson.RawValue) (indexField, error) {
 		case "hashed":
 			f.hashed = true
 			return f, nil
-		case "text", "2d", "2dsphere", "2dsphere_bucket", "columnstore":
+		case kindText, kind2d, kind2dsphere:
+			f.special = plugin
+			return f, nil
+		case "2dsphere_bucket", "columnstore":
 			return f, unsupportedIndex(plugin, key)
 		}
 		return f, mongoerr.New(mongoerr.CannotCreateIndex, "Unknown index plugin '%s'", plugin)
@@ -80,6 +83,9 @@ func parseField(key string, v bson.RawValue) (indexField, error) {
 		return f, mongoerr.New(mongoerr.CannotCreateIndex, "Values in the index key pattern cannot be 0 or NaN.")
 	}
 	f.desc = n < 0
+	if key == textScore {
+		f.special = kindText
+	}
 	return f, nil
 }
 
@@ -95,7 +101,7 @@ func samePattern(a, b []indexField) bool {
 		return false
 	}
 	for i := range a {
-		if a[i].name != b[i].name || a[i].desc != b[i].desc || a[i].hashed != b[i].hashed {
+		if a[i].name != b[i].name || a[i].desc != b[i].desc || a[i].hashed != b[i].hashed || a[i].special != b[i].special {
 			return false
 		}
 	}

@@ -201,7 +201,7 @@ func stats(ctx context.Context, o *op) (bson.Raw, error) {
 	primary, ok := o.r.primaryOf(o.req.DB)
 	if !sharded {
 		if t := o.r.catalog.table(o.req.NS()); t != nil {
-			shards, sharded = t.shards(), true
+			shards, sharded = t.shards(), !t.unsplittable
 		} else if ok {
 			shards = []string{primary}
 		}

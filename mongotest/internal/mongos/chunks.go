@@ -29,7 +29,7 @@ func (o *op) shardedTable(ctx context.Context, mode lockMode) (*table, func(), e
 		return nil, nil, err
 	}
 	t := o.r.catalog.table(ns)
-	if t == nil {
+	if t == nil || t.unsplittable {
 		unlock()
 		return nil, nil, mongoerr.New(mongoerr.NamespaceNotSharded, "Collection %s is not sharded.", ns)
 	}

@@ -18,7 +18,7 @@ func (m *migration) clone(ctx context.Context) (bson.Timestamp, error) {
 		return since, err
 	}
 	c := m.copier(false)
-	c.owned = func(string) func(bson.Raw) bool { return m.inRange }
+	c.routed = func(string) *command.Routed { return &command.Routed{Owned: m.inRange} }
 	err = c.all(ctx, m.move.part.shard, func(doc bson.Raw) (string, error) {
 		m.cloned++
 		m.bytes += int64(len(doc))

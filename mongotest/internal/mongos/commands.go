@@ -21,6 +21,8 @@ func commandTable() map[string]commandFunc {
 		"addShardToZone": addShardToZone, "removeShardFromZone": removeShardFromZone, "updateZoneKeyRange": updateZoneKeyRange,
 		"balancerStart": balancerMode("full"), "balancerStop": balancerMode("off"), "balancerStatus": balancerStatus,
 		"balancerCollectionStatus": balancerCollectionStatus, "setAllowMigrations": setAllowMigrations,
+		"reshardCollection": reshardCollection, "refineCollectionShardKey": refineCollectionShardKey,
+		"moveCollection": moveCollection, "unshardCollection": unshardCollection,
 		"movePrimary": movePrimary, "moveprimary": movePrimary,
 		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion,
 		"flushRouterConfig": flushRouterConfig, "isdbgrid": isdbgrid,
@@ -53,8 +55,8 @@ var configCommands = []string{
 
 // refusedCommands exist on a server but not in the simulated cluster.
 var refusedCommands = []string{
-	"reshardCollection", "abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
-	"refineCollectionShardKey", "moveCollection", "unshardCollection", "abortMoveCollection", "abortUnshardCollection",
+	"abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
+	"abortMoveCollection", "abortUnshardCollection",
 	"addShard", "removeShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"clearJumboFlag", "configureCollectionBalancing", "cleanupOrphaned", "checkMetadataConsistency",
 	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "validate", "mapReduce", "mapreduce",

@@ -101,7 +101,10 @@ func collectionDoc(t *table) bson.D {
 		{"uuid", t.uuid.Binary()},
 		{"key", t.key.raw},
 		{"unique", t.unique},
-		{"noBalance", false},
+		{"noBalance", t.noBalance},
+	}
+	if t.unsplittable {
+		d = append(d, bson.E{Key: "unsplittable", Value: true})
 	}
 	if t.noMigrations {
 		d = append(d, bson.E{Key: "allowMigrations", Value: false})

@@ -21,7 +21,8 @@ type copier struct {
 	into   string     // the namespace they get, if it is another one
 	uuid   value.UUID // of the collection they go to, zero for any
 	strict bool       // a duplicate is an error; else something newer is there
-	owned  func(shard string) func(bson.Raw) bool
+	shown  bool       // not logged as copies: the name keeps streams from showing it
+	routed func(shard string) *command.Routed
 
 	docs map[string][]bson.Raw // by shard, not yet sent
 }
@@ -31,8 +32,8 @@ type copier struct {
 func (c *copier) all(ctx context.Context, from string, place func(doc bson.Raw) (string, error)) error {
 	c.docs = map[string][]bson.Raw{}
 	var routed *command.Routed
-	if c.owned != nil {
-		routed = &command.Routed{Owned: c.owned(from)}
+	if c.routed != nil {
+		routed = c.routed(from)
 	}
 	err := c.scan(ctx, from, c.ns, routed, func(doc bson.Raw) error {
 		to, err := place(doc)
@@ -73,9 +74,10 @@ func (c *copier) bring(ctx context.Context, to string, docs []bson.Raw) error {
 	if !c.uuid.IsZero() {
 		cmd = append(cmd, bson.E{Key: "collectionUUID", Value: c.uuid.Binary()})
 	}
-	resp, err := c.send(ctx, to, copies(call{
+	resp, err := c.send(ctx, to, call{
 		name: "insert", db: db, seqs: []command.Sequence{{ID: "documents", Docs: docs}}, body: rawDoc(cmd),
-	}))
+		routed: &command.Routed{FromMigrate: !c.shown},
+	})
 	if err != nil {
 		return err
 	}

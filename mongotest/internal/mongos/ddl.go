@@ -207,6 +207,9 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 	defer unlock()
 	primary = o.primaryNow(o.req.DB, primary)
 	t := o.r.catalog.table(ns)
+	if t != nil && t.unsplittable {
+		primary = t.chunks[0].shard
+	}
 	if t != nil {
 		o.r.catalog.moves.interrupt(ns)
 		if err := o.checkUUID(t); err != nil {
@@ -247,6 +250,9 @@ func (c *Catalog) host(id string) string {
 
 // checkIndexes refuses unique indexes that a shard could not enforce alone.
 func (t *table) checkIndexes(specs []bson.Raw) error {
+	if t.unsplittable {
+		return nil
+	}
 	for _, s := range specs {
 		if !getBool(s, "unique", false) && !getBool(s, "prepareUnique", false) {
 			continue

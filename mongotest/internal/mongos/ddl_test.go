@@ -133,7 +133,6 @@ func TestShardCollectionIsRefusedWhereTheServerRefuses(t *testing.T) {
 	c.must("admin", bson.D{{"shardCollection", "db.full"}, {"key", bson.D{{"k", 1}}}})
 	c.fails(mongoerr.AlreadyInitialized, "admin", bson.D{{"shardCollection", "db.full"}, {"key", bson.D{{"z", 1}}}})
 	c.fails(mongoerr.CannotCreateIndex, "db", bson.D{{"createIndexes", "full"}, {"indexes", bson.A{bson.D{{"key", bson.D{{"u", 1}}}, {"name", "u"}, {"unique", true}}}}})
-	c.fails(mongoerr.CommandNotSupported, "admin", bson.D{{"reshardCollection", "db.full"}, {"key", bson.D{{"z", 1}}}})
 	c.fails(mongoerr.CommandNotFound, "admin", bson.D{{"atlasVersion", 1}})
 }
 

@@ -135,7 +135,7 @@ const writerBatch = 1000
 // collection, which then takes the name.
 func (w writer) Replace(ctx context.Context, db, coll string, docs []bson.Raw) error {
 	o := w.bound.op
-	if o.r.catalog.table(db+"."+coll) != nil {
+	if t := o.r.catalog.table(db + "." + coll); t != nil && !t.unsplittable {
 		return mongoerr.New(mongoerr.NamespaceCannotBeSharded, "namespace '%s' is sharded so it can't be used for $out", db+"."+coll)
 	}
 	tmp := "tmp.agg_out." + bson.NewObjectID().Hex()

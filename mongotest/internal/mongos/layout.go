@@ -19,35 +19,30 @@ func (s *sharding) layout() (*table, error) {
 		ns: s.ns, uuid: s.uuid, key: s.key, unique: s.unique,
 		epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now(),
 	}
-	bounds, owners := s.splitPoints()
-	for i := range len(bounds) - 1 {
-		c, err := newChunk(s.key, bounds[i], bounds[i+1], owners(i, bounds[i]), bson.Timestamp{T: 1, I: uint32(i)}, now)
-		if err != nil {
-			return nil, err
-		}
-		t.chunks = append(t.chunks, c)
-	}
-	return t, nil
+	bounds, owner := s.splitPoints()
+	var err error
+	t.chunks, err = s.key.chunks(bounds, now, owner)
+	return t, err
 }
 
 // splitPoints returns the bounds of the first chunks and who owns each: an
 // empty collection is divided by its zones, or evenly if its key starts hashed
 // (server-facts 5.2), else all belongs to the primary shard.
-func (s *sharding) splitPoints() ([]bson.Raw, func(i int, lower bson.Raw) string) {
+func (s *sharding) splitPoints() ([]bson.Raw, func(lower bson.Raw) string) {
 	lowest, highest := s.key.all(value.MinKey()), s.key.all(value.MaxKey())
-	toPrimary := func(int, bson.Raw) string { return s.primary }
+	toOne := func(bson.Raw) string { return s.data }
 	zones := s.r.catalog.zoneRanges(s.ns)
 	switch {
 	case !s.empty:
-		return []bson.Raw{lowest, highest}, toPrimary
+		return []bson.Raw{lowest, highest}, toOne
 	case len(zones) > 0:
 		bounds := []bson.Raw{lowest, highest}
 		for _, z := range zones {
 			bounds = append(bounds, z.min, z.max)
 		}
-		return s.sorted(bounds), func(_ int, lower bson.Raw) string { return s.r.catalog.zoneShard(s.ns, s.key, lower, s.primary) }
+		return bounds, func(lower bson.Raw) string { return s.r.catalog.zoneShard(s.ns, s.key, lower, s.data) }
 	case s.key.hashedField() != 0:
-		return []bson.Raw{lowest, highest}, toPrimary
+		return []bson.Raw{lowest, highest}, toOne
 	}
 	shards := s.r.catalog.shardIDs()
 	perShard := int64(1)
@@ -63,7 +58,11 @@ func (s *sharding) splitPoints() ([]bson.Raw, func(i int, lower bson.Raw) string
 	}
 	bounds = append(bounds, highest)
 	each := (len(bounds) - 1 + len(shards) - 1) / len(shards)
-	return bounds, func(i int, _ bson.Raw) string { return shards[i/each] }
+	next := 0
+	return bounds, func(bson.Raw) string {
+		next++
+		return shards[(next-1)/each]
+	}
 }
 
 // hashedPoints divides the hash space into n parts as the server does.
@@ -88,9 +87,10 @@ func hashedPoints(n int64) []int64 {
 	return points
 }
 
-func (s *sharding) sorted(bounds []bson.Raw) []bson.Raw {
+// sorted returns bounds in order, each once.
+func (k keyPattern) sorted(bounds []bson.Raw) []bson.Raw {
 	place := func(b bson.Raw) []byte {
-		_, pos, err := s.key.bound(b)
+		_, pos, err := k.bound(b)
 		if err != nil {
 			return nil
 		}

@@ -92,7 +92,7 @@ func (p *primaryMove) take(ctx context.Context, info bson.Raw) error {
 		return nil // follows from the views
 	}
 	if t := p.r.catalog.table(ns); t != nil {
-		return p.provide(ctx, t, p.from, p.to)
+		return p.provide(ctx, t, t.chunks[0].shard, p.to)
 	}
 	have, err := p.collections(ctx, p.to, ns)
 	if err == nil && len(have) > 0 {

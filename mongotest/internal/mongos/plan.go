@@ -27,6 +27,10 @@ func (p plan) single() bool { return p.err == nil && len(p.shards) == 1 && !p.sp
 func (w *writeOp) plan(s statement) plan {
 	p := plan{statement: s}
 	t := w.rt.table
+	if t.unsplittable {
+		p.shards = t.shards()
+		return p
+	}
 	if w.req.Name == "insert" {
 		shard, err := t.shardOf(s.doc)
 		p.shards, p.err = []string{shard}, err

@@ -30,6 +30,9 @@ type target struct {
 
 // target returns the shards a filter may match on.
 func (t *table) target(filter bson.Raw) (target, error) {
+	if t.unsplittable {
+		return target{shards: t.shards(), exact: true}, nil
+	}
 	if len(t.chunks) == 1 {
 		exact, _ := t.ranges(filter)
 		return target{shards: t.shards(), exact: len(exact) == 1 && isPoint(exact[0])}, nil

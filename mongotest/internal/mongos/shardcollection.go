@@ -38,6 +38,7 @@ type sharding struct {
 	key          keyPattern
 	unique       bool
 	primary      string
+	data         string // the shard that has the documents: the primary, unless they were moved
 	uuid         value.UUID
 	empty        bool
 }
@@ -59,7 +60,10 @@ func shardCollection(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	defer unlock()
 	s.primary = o.primaryNow(s.db, s.primary)
-	if t := o.r.catalog.table(s.ns); t != nil {
+	s.data = s.primary
+	if t := o.r.catalog.table(s.ns); t != nil && t.unsplittable {
+		s.data = t.chunks[0].shard
+	} else if t != nil {
 		if value.CompareDocs(t.key.raw, s.key.raw) == 0 && t.unique == s.unique {
 			return rawDoc(bson.D{{"collectionsharded", s.ns}}), nil
 		}
@@ -106,7 +110,7 @@ func (o *op) newSharding() (*sharding, error) {
 // prepare makes sure that the primary shard has the collection and an index
 // that supports the key.
 func (s *sharding) prepare(ctx context.Context) error {
-	infos, err := s.collections(ctx, s.primary, s.ns)
+	infos, err := s.collections(ctx, s.data, s.ns)
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (s *sharding) prepare(ctx context.Context) error {
 		if _, err := s.send(ctx, s.primary, call{name: "create", db: s.db, body: rawDoc(bson.D{{"create", s.coll}})}); err != nil {
 			return err
 		}
-		if infos, err = s.collections(ctx, s.primary, s.ns); err != nil {
+		if infos, err = s.collections(ctx, s.data, s.ns); err != nil {
 			return err
 		}
 	}
@@ -129,7 +133,7 @@ func (s *sharding) prepare(ctx context.Context) error {
 	}
 	v, _ := value.Get(getDoc(infos[0], "info"), "uuid")
 	s.uuid, _ = value.ParseUUID(v)
-	doc, _, err := s.findOne(ctx, route{ns: s.ns}, []string{s.primary}, nil, nil)
+	doc, _, err := s.findOne(ctx, route{ns: s.ns}, []string{s.data}, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -144,7 +148,7 @@ func (s *sharding) findOne(ctx context.Context, rt route, shards []string, q, so
 }
 
 func (s *sharding) supportingIndex(ctx context.Context) error {
-	specs, err := s.indexes(ctx, s.primary, s.ns)
+	specs, err := s.indexes(ctx, s.data, s.ns)
 	if err != nil {
 		return err
 	}
@@ -166,7 +170,7 @@ func (s *sharding) supportingIndex(ctx context.Context) error {
 	if s.unique {
 		spec = append(spec, bson.E{Key: "unique", Value: true})
 	}
-	_, err = s.send(ctx, s.primary, call{name: "createIndexes", db: s.db, body: rawDoc(bson.D{{"createIndexes", s.coll}, {"indexes", bson.A{spec}}})})
+	_, err = s.send(ctx, s.data, call{name: "createIndexes", db: s.db, body: rawDoc(bson.D{{"createIndexes", s.coll}, {"indexes", bson.A{spec}}})})
 	return err
 }
 
@@ -211,8 +215,8 @@ func indexName(key bson.Raw) string {
 // publish makes the shards know their part, then the routers.
 func (s *sharding) publish(ctx context.Context, t *table) error {
 	for _, shard := range t.shards() {
-		if shard != s.primary {
-			if err := s.provide(ctx, t, s.primary, shard); err != nil {
+		if shard != s.data {
+			if err := s.provide(ctx, t, s.data, shard); err != nil {
 				return err
 			}
 		}
@@ -222,6 +226,11 @@ func (s *sharding) publish(ctx context.Context, t *table) error {
 	_, err := s.send(ctx, s.primary, call{name: "shardCollection", db: "admin", body: body, routed: &command.Routed{ShardKey: s.key.raw, UUID: s.uuid}})
 	if err != nil {
 		return err
+	}
+	for _, shard := range t.shards() {
+		if err := s.noteSharding(ctx, shard, t, s.key.raw, nil, nil); err != nil {
+			return err
+		}
 	}
 	if err := s.r.catalog.store(ctx, t); err != nil {
 		return err

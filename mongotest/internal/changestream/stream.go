@@ -135,7 +135,7 @@ func (s *Stream) Next(ctx context.Context, maxDocs, maxBytes int, wait time.Dura
 		if b.done() || wait <= 0 {
 			break
 		}
-		if err := s.log.Wait(ctxWait, s.next.after()); err != nil {
+		if err := s.log.WaitMajority(ctxWait, s.next.after()); err != nil {
 			if ctx.Err() != nil {
 				return nil, nil, false, context.Cause(ctx)
 			}
@@ -240,7 +240,7 @@ func (s *Stream) read(ctx context.Context) (bool, error) {
 		return false, nil
 	default:
 	}
-	entries, err := s.log.Read(s.next.ts, s.next.inclusive, readAhead)
+	entries, err := s.log.ReadMajority(s.next.ts, s.next.inclusive, readAhead)
 	if errors.Is(err, oplog.ErrTruncated) {
 		return false, mongoerr.New(mongoerr.CappedPositionLost,
 			"CollectionScan died due to position in capped collection being deleted. Last seen record id: %v", s.next.ts)

@@ -55,14 +55,14 @@ func runReplSetGetStatus(_ context.Context, op *operation) (bson.Raw, error) {
 
 func runReplSetGetConfig(_ context.Context, op *operation) (bson.Raw, error) {
 	var members []bson.Raw
-	for i, h := range op.node.cfg.Hosts {
+	for i, h := range op.node.set.hosts() {
 		members = append(members, value.D("_id", i, "host", h, "arbiterOnly", false, "buildIndexes", true, "hidden", false,
 			"priority", 1.0, "tags", emptyDoc(), "secondaryDelaySecs", int64(0), "votes", 1))
 	}
 	return value.D("config", value.D(
 		"_id", op.node.cfg.SetName, "version", replSetVersion, "term", op.node.topo.state().term,
 		"members", members, "protocolVersion", int64(1), "writeConcernMajorityJournalDefault", true,
-		"settings", value.D("chainingAllowed", true, "heartbeatIntervalMillis", 2000, "replicaSetId", op.node.setID),
+		"settings", value.D("chainingAllowed", true, "heartbeatIntervalMillis", 2000, "replicaSetId", op.node.set.id),
 	)), nil
 }
 

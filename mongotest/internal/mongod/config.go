@@ -18,7 +18,6 @@ type Config struct {
 	Name    string   // its own "host:port"; default "localhost:27017"
 	SetName string   // default "rs0"
 	ShardID string   // the shard's _id in config.shards, empty outside sharded clusters
-	Hosts   []string // "host:port" of all members; default Name alone
 	Version string   // the server version it claims, as "8.0.4", which is the default
 
 	ConfigServer bool // member of the config server replica set
@@ -34,6 +33,10 @@ type Config struct {
 	// TTL monitor off.
 	TTLInterval time.Duration
 
+	// ElectionTimeout is how long the members of a set of several wait for a lost
+	// primary, 10 s by default.
+	ElectionTimeout time.Duration
+
 	FailPoints *failpoint.Set // of the process; default: all off
 
 	Logger *slog.Logger // default: discards
@@ -47,9 +50,6 @@ func (c Config) withDefaults() Config {
 	if c.SetName == "" {
 		c.SetName = "rs0"
 	}
-	if len(c.Hosts) == 0 {
-		c.Hosts = []string{c.Name}
-	}
 	if c.Version == "" {
 		c.Version = "8.0.4"
 	}
@@ -58,6 +58,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.TTLInterval == 0 {
 		c.TTLInterval = time.Minute
+	}
+	if c.ElectionTimeout == 0 {
+		c.ElectionTimeout = 10 * time.Second
 	}
 	if c.FailPoints == nil {
 		c.FailPoints = failpoint.NewSet()

@@ -52,17 +52,17 @@ func runServerStatus(_ context.Context, op *operation) (bson.Raw, error) {
 	n := op.node
 	s := n.topo.state()
 	blockMode := 1 // disabled; 2 is enabled
-	if n.block.isOn() {
+	if n.set.block.isOn() {
 		blockMode = 2
 	}
 	pairs := []any{
 		"host", n.cfg.Name, "version", n.cfg.Version, "process", "mongod", "pid", int64(1), "localTime", time.Now(),
 		"connections", value.D("current", 1, "available", 100_000, "totalCreated", 1, "active", len(n.ops.list())),
 		"metrics", value.D("cursor", value.D("open", value.D("total", int64(n.cursors.len()), "pinned", int64(0), "noTimeout", int64(0)), "timedOut", int64(0))),
-		"logicalSessionRecordCache", value.D("activeSessionsCount", len(n.sessions.list())),
+		"logicalSessionRecordCache", value.D("activeSessionsCount", len(n.set.sessions.list())),
 		"storageEngine", value.D("name", "wiredTiger", "supportsCommittedReads", true, "persistent", true),
 		"repl", value.D("setName", n.cfg.SetName, "setVersion", replSetVersion, "isWritablePrimary", s.primary, "secondary", !s.primary,
-			"hosts", n.cfg.Hosts, "me", n.cfg.Name, "electionId", s.electionID(), "lastWrite", n.lastWrite(s.term),
+			"hosts", n.set.hosts(), "me", n.cfg.Name, "electionId", s.electionID(), "lastWrite", n.lastWrite(s.term),
 			"rbid", 1, "userWriteBlockMode", blockMode),
 	}
 	if op.args().bool("oplog", false) {

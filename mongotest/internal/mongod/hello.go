@@ -69,7 +69,7 @@ func (n *Node) hello(op *operation) bson.Raw {
 	var pairs []any
 	add := func(name string, v any) { pairs = append(pairs, name, v) }
 	add("topologyVersion", value.D("processId", s.processID, "counter", s.counter))
-	add("hosts", n.cfg.Hosts)
+	add("hosts", n.set.hosts())
 	add("setName", n.cfg.SetName)
 	add("setVersion", replSetVersion)
 	if op.req.Name == "hello" {

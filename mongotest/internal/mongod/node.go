@@ -8,29 +8,27 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/schema"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 )
 
-// A Node is one simulated mongod: the only member of its replica set, primary
-// but during StepDown. It is safe for concurrent use.
+// A Node is one simulated mongod: a member of a replica set. It is safe for
+// concurrent use.
 type Node struct {
-	cfg     Config
-	version version
-	setID   bson.ObjectID // given to the replica set when it is initiated
-	table   map[string]*handler
+	cfg      Config
+	version  version
+	set      *ReplicaSet
+	standing standing // guarded by the set's lock
+	table    map[string]*handler
 
-	params    *parameters
-	topo      *topology
-	ops       *opTable
-	cursors   *cursorTable
-	sessions  *sessionTable
-	snapshots *snapshotTable
-	block     *writeBlock
-	accounts  *Accounts
-	reelect   chan electionOrder // from replSetStepDown to Run
+	params   *parameters
+	topo     *topology
+	ops      *opTable
+	cursors  *cursorTable
+	accounts *Accounts
 
 	mu     sync.RWMutex
 	faults Faults
@@ -45,28 +43,43 @@ type Faults struct {
 	Before, After func(req *command.Request) error
 }
 
-// New returns a node, and makes its engine check validators. It starts nothing:
-// Run does the background work.
+// New returns the primary of a new replica set, and makes its engine check
+// validators. It starts nothing: Run does the background work.
 func New(c Config) *Node {
 	c = c.withDefaults()
-	n := &Node{
-		cfg:       c,
-		version:   parseVersion(c.Version),
-		setID:     bson.NewObjectID(),
-		topo:      newTopology(c.Log.Term()),
-		ops:       newOpTable(),
-		snapshots: newSnapshotTable(),
-		block:     newWriteBlock(),
-		accounts:  &Accounts{engine: c.Engine},
-		reelect:   make(chan electionOrder, 1),
-	}
 	c.Engine.SetValidator(fulfils)
+	return newReplicaSet(c).join(c, true)
+}
+
+// Join returns a further member of n's replica set: a secondary with its own
+// address and fail points that keeps up until told otherwise. It is called
+// before the Run of any member.
+func (n *Node) Join(name string, failPoints *failpoint.Set) *Node {
+	c := n.cfg
+	c.Name, c.FailPoints = name, failPoints
+	return n.set.join(c, false)
+}
+
+func (s *ReplicaSet) join(c Config, primary bool) *Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := &Node{
+		cfg:      c,
+		version:  parseVersion(c.Version),
+		set:      s,
+		topo:     newTopology(s.cfg.Name, s.term, primary),
+		ops:      newOpTable(),
+		cursors:  newCursorTable(),
+		accounts: &Accounts{engine: c.Engine},
+	}
 	n.params = newParameters(c, n.version)
-	n.cursors = newCursorTable()
-	n.sessions = newSessionTable()
 	n.table = commandTable(n.version)
+	s.members = append(s.members, n)
 	return n
 }
+
+// Set returns the node's replica set.
+func (n *Node) Set() *ReplicaSet { return n.set }
 
 // Engine returns the replica set's storage.
 func (n *Node) Engine() *storage.Engine { return n.cfg.Engine }

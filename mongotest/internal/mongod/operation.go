@@ -63,7 +63,7 @@ func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error
 		return nil, err
 	}
 	if lsid != nil {
-		s, err := n.sessions.use(lsid, req.Client)
+		s, err := n.set.sessions.use(lsid, req.Client)
 		if err != nil {
 			return nil, err
 		}
@@ -172,10 +172,10 @@ func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) 
 	if err := op.checkWritable(ns); err != nil {
 		return err
 	}
-	if err := op.node.block.enter(op.exemptFromBlock(ns)); err != nil {
+	if err := op.node.set.block.enter(op.exemptFromBlock(ns)); err != nil {
 		return err
 	}
-	defer op.node.block.leave(op.exemptFromBlock(ns))
+	defer op.node.set.block.leave(op.exemptFromBlock(ns))
 	if op.txn != nil {
 		op.txn.wrote = true
 		return op.txn.inner.Do(fn)

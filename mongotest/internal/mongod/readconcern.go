@@ -77,7 +77,7 @@ func (n *Node) reach(ts bson.Timestamp) {
 // takeSnapshot gives op the snapshot of its atClusterTime, or of now.
 func (op *operation) takeSnapshot() error {
 	n := op.node
-	data, at, err := n.snapshots.take(n, op.concern.at)
+	data, at, err := n.set.snapshots.take(n, op.concern.at)
 	if err != nil {
 		return err
 	}
@@ -156,6 +156,18 @@ func snapshotView(data *storage.Transaction) viewer {
 			return mongoerr.New(mongoerr.SnapshotTooOld, "Read timestamp is older than the oldest available timestamp.")
 		}
 		return err
+	}
+}
+
+// rollBack drops the snapshots of what has been rolled back.
+func (t *snapshotTable) rollBack(at bson.Timestamp) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for ts, e := range t.all {
+		if ts.After(at) {
+			e.data.Abort()
+			delete(t.all, ts)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ type stmtResult struct {
 	modified int64
 	upserted bson.RawValue // the _id, type zero if nothing was upserted
 	reply    bson.Raw      // findAndModify only: the whole reply
+	at       bson.Timestamp
 }
 
 // startNumber makes op's number the session's latest. The results of an older
@@ -53,6 +54,7 @@ func (op *operation) recall(stmtID int32) (stmtResult, bool) {
 // remember keeps the outcome of a statement that has been carried out.
 func (op *operation) remember(stmtID int32, r stmtResult) {
 	if op.isRetryable() {
+		r.at = op.node.cfg.Log.Last()
 		op.session.results[stmtID] = r
 	}
 }

@@ -83,10 +83,10 @@ func (n *Node) expireDocuments(ctx context.Context) {
 }
 
 func (n *Node) expireSome() (deleted int, err error) {
-	if err := n.block.enter(false); err != nil {
+	if err := n.set.block.enter(false); err != nil {
 		return 0, nil
 	}
-	defer n.block.leave(false)
+	defer n.set.block.leave(false)
 	err = n.cfg.Engine.Update(func(tx *storage.Tx) error {
 		deleted, err = tx.DeleteExpired(time.Now(), ttlBatch, n.ownership())
 		return err
@@ -100,8 +100,11 @@ func (n *Node) sweep(ctx context.Context) {
 		now := time.Now()
 		idle := time.Duration(n.params.number(paramCursorMillis)) * time.Millisecond
 		n.cursors.killWhere(func(c *cursor) bool { return c.idleBefore(now.Add(-idle)) })
-		n.snapshots.expire(now.Add(-n.params.seconds(paramHistorySecs)))
-		for _, s := range n.sessions.list() {
+		if !n.topo.isPrimary() {
+			return // what is the set's is the primary's to look after
+		}
+		n.set.snapshots.expire(now.Add(-n.params.seconds(paramHistorySecs)))
+		for _, s := range n.set.sessions.list() {
 			n.sweepSession(s, now)
 		}
 	})
@@ -119,16 +122,17 @@ func (n *Node) sweepSession(s *session, now time.Time) {
 	}
 	if now.Sub(s.idleSince()) >= sessionTimeoutMins*time.Minute && s.interrupt(n) {
 		n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key })
-		n.sessions.remove(s)
+		n.set.sessions.remove(s)
 	}
 }
 
-// holdElections makes the node primary again after each replSetStepDown.
+// holdElections holds the elections that a stepdown or the loss of a primary
+// makes necessary. One member of a set does it for all.
 func (n *Node) holdElections(ctx context.Context) {
 	for {
 		select {
-		case order := <-n.reelect:
-			n.awaitElection(ctx, order.after)
+		case order := <-n.set.reelect:
+			n.set.electAfter(ctx, order.after)
 		case <-ctx.Done():
 			return
 		}

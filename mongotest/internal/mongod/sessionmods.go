@@ -12,7 +12,7 @@ import (
 // the shard that takes over their documents can answer a retry.
 func runGetSessionMods(ctx context.Context, op *operation) (bson.Raw, error) {
 	sessions := []any{}
-	for _, s := range op.node.sessions.list() {
+	for _, s := range op.node.set.sessions.list() {
 		if err := s.checkOut(ctx); err != nil {
 			return nil, err
 		}
@@ -51,7 +51,7 @@ func runReceiveSessionMods(ctx context.Context, op *operation) (bson.Raw, error)
 	a := op.args()
 	for _, history := range a.docs("sessions") {
 		lsid, _ := history.Lookup("lsid").DocumentOK()
-		s, err := op.node.sessions.use(lsid, op.req.Client)
+		s, err := op.node.set.sessions.use(lsid, op.req.Client)
 		if err != nil {
 			return nil, err
 		}

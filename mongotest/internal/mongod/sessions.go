@@ -113,6 +113,29 @@ func (s *session) tryCheckOut() bool {
 
 func (s *session) checkIn() { <-s.checkedOut }
 
+// rollBack forgets what was done after at: a retry must do it again. Operations
+// of the session have ended; one that has not is that of a secondary, which
+// writes nothing.
+func (s *session) rollBack(at bson.Timestamp) {
+	if !s.tryCheckOut() {
+		return
+	}
+	defer s.checkIn()
+	for id, r := range s.results {
+		if r.at.After(at) {
+			delete(s.results, id)
+		}
+	}
+	switch t := s.txn; {
+	case t == nil:
+	case t.state == txnOpen && t.inner.ReadTime().After(at):
+		t.inner.Abort()
+		t.state = txnAborted
+	case t.state == txnCommitted && t.committed.After(at):
+		s.txn = nil
+	}
+}
+
 // sessionKey returns what identifies a session: its lsid without uid, for a
 // client and a mongos give it with different uids.
 func sessionKey(lsid bson.Raw) (string, error) {

@@ -131,7 +131,7 @@ func (op *operation) currentOps() []bson.Raw {
 // listSessions describes the sessions, for $listLocalSessions.
 func (n *Node) listSessions() []bson.Raw {
 	var docs []bson.Raw
-	for _, s := range n.sessions.list() {
+	for _, s := range n.set.sessions.list() {
 		docs = append(docs, value.D("_id", s.lsid, "lastUse", s.idleSince(), "user", s.user))
 	}
 	slices.SortFunc(docs, value.CompareDocs)

@@ -10,19 +10,18 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// electionOrder asks Run to make the node primary again.
-type electionOrder struct{ after time.Duration }
-
-// StepDown makes the node a secondary for d, or until ctx ends, and then the
-// primary of a higher term: an election that the same node wins. Meanwhile
-// every command but hello fails, running operations are interrupted, cursors
-// and open transactions are gone. It fails if the node is no primary.
+// StepDown makes the node a secondary. Another member takes over at once; if
+// there is none that can, the node is primary again when d is over or ctx ends.
+// Running operations are interrupted, cursors and open transactions are gone.
+// It fails if the node is no primary.
 func (n *Node) StepDown(ctx context.Context, d time.Duration) error {
 	if !n.topo.demote() {
 		return notPrimary()
 	}
 	err := n.endAll(ctx, nil)
-	n.awaitElection(ctx, d)
+	if !n.set.elect(n) {
+		n.set.electAfter(ctx, d)
+	}
 	return err
 }
 
@@ -34,7 +33,7 @@ func (n *Node) endAll(ctx context.Context, asking *running) error {
 		return r != asking && !r.op.handler.has(always)
 	})
 	n.cursors.killWhere(func(*cursor) bool { return true })
-	for _, s := range n.sessions.list() {
+	for _, s := range n.set.sessions.list() {
 		if s.tryCheckOut() { // all their operations have ended, unless ctx has
 			s.interrupt(n)
 			s.checkIn()
@@ -43,30 +42,50 @@ func (n *Node) endAll(ctx context.Context, asking *running) error {
 	return err
 }
 
-// awaitElection makes the node primary again once d has passed or ctx ended.
-func (n *Node) awaitElection(ctx context.Context, d time.Duration) {
+// electAfter holds an election once d has passed or ctx ended.
+func (s *ReplicaSet) electAfter(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	n.cfg.Log.SetTerm(n.topo.promote())
-	n.cfg.Log.Noop(value.D("msg", "new primary"))
+	s.elect(nil)
 }
 
-// runStepDown answers at once; Run holds the election when the time is over.
+// runStepDown answers as soon as the node is no primary any more and another
+// one is, if one can be; else Run holds the election when the time is over.
 func runStepDown(ctx context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	seconds := a.count("replSetStepDown", 60)
+	force := a.bool("force", false)
 	if a.err != nil {
 		return nil, a.err
+	}
+	set := op.node.set
+	if !force && !set.succession(op.node) {
+		return nil, mongoerr.New(mongoerr.ExceededTimeLimit, "No electable secondaries caught up as of %v. Please use the replSetStepDown command with the argument {force: true} to force node to step down.",
+			time.Now().UTC().Format(time.RFC3339))
 	}
 	if !op.node.topo.demote() {
 		return nil, notPrimary()
 	}
-	// There is room for the order: only who makes the node step down gives one,
-	// and it is primary again when Run has taken it.
-	op.node.reelect <- electionOrder{after: time.Duration(seconds) * time.Second}
-	return value.D(), op.node.endAll(ctx, op.running)
+	err := op.node.endAll(ctx, op.running)
+	if !set.elect(op.node) {
+		set.order(electionOrder{after: time.Duration(seconds) * time.Second})
+	}
+	return value.D(), err
+}
+
+// succession reports whether another member could take over without anything
+// being lost; the only member of a set need not be asked.
+func (s *ReplicaSet) succession(from *Node) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.members {
+		if m != from && m.standing.stopped == nil {
+			return true
+		}
+	}
+	return len(s.members) == 1
 }

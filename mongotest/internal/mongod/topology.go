@@ -16,6 +16,7 @@ type topology struct {
 
 	mu      sync.Mutex
 	primary bool
+	leader  string // the primary's address, empty while there is none
 	term    int64
 	counter int64
 }
@@ -24,18 +25,20 @@ type topology struct {
 type topologyState struct {
 	processID bson.ObjectID
 	primary   bool
+	leader    string
 	term      int64
 	counter   int64
 }
 
-func newTopology(term int64) *topology {
-	return &topology{processID: bson.NewObjectID(), changes: newBroadcast(), primary: true, term: max(term, 1)}
+// newTopology is that of the leader itself, or of a member that follows it.
+func newTopology(leader string, term int64, primary bool) *topology {
+	return &topology{processID: bson.NewObjectID(), changes: newBroadcast(), primary: primary, leader: leader, term: term}
 }
 
 func (t *topology) state() topologyState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return topologyState{processID: t.processID, primary: t.primary, term: t.term, counter: t.counter}
+	return topologyState{processID: t.processID, primary: t.primary, leader: t.leader, term: t.term, counter: t.counter}
 }
 
 func (t *topology) isPrimary() bool { return t.state().primary }
@@ -46,22 +49,25 @@ func (t *topology) demote() bool {
 	defer t.mu.Unlock()
 	was := t.primary
 	if was {
-		t.primary = false
+		t.primary, t.leader = false, ""
 		t.counter++
 		t.changes.fire()
 	}
 	return was
 }
 
-// promote makes the node the primary of a new term, which it returns.
-func (t *topology) promote() int64 {
+// lead makes the node the primary of a new term.
+func (t *topology) lead(self string, term int64) { t.change(true, self, term) }
+
+// follow notes which other member leads, or that none does.
+func (t *topology) follow(leader string, term int64) { t.change(false, leader, term) }
+
+func (t *topology) change(primary bool, leader string, term int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.primary = true
-	t.term++
+	t.primary, t.leader, t.term = primary, leader, term
 	t.counter++
 	t.changes.fire()
-	return t.term
 }
 
 // electionID is the term in the form in which drivers compare primaries.
@@ -72,3 +78,7 @@ func (s topologyState) electionID() bson.ObjectID {
 }
 
 func notPrimary() error { return mongoerr.New(mongoerr.NotWritablePrimary, "not primary") }
+
+func notPrimaryNoSecondaryOK() error {
+	return mongoerr.New(mongoerr.NotPrimaryNoSecondaryOk, "not primary and secondaryOk=false")
+}

@@ -22,6 +22,8 @@ type transaction struct {
 	started time.Time
 	wrote   bool
 
+	committed bson.Timestamp // zero until then, or if it wrote nothing
+
 	// prepared says that a router has decided, or is about to decide, whether it
 	// commits: it survives elections and its own age, and counts as a write in
 	// flight until then.
@@ -150,7 +152,7 @@ func (s *session) abort(n *Node) {
 // settle ends the part of a prepared transaction as a write in flight.
 func (t *transaction) settle(n *Node) {
 	if t.prepared && t.wrote {
-		n.block.leave(t.exempt)
+		n.set.block.leave(t.exempt)
 	}
 	t.prepared = false
 }
@@ -171,7 +173,7 @@ func runPrepareTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 	}
 	t.exempt = op.req.Client.BypassWriteBlock
 	if t.wrote {
-		if err := op.node.block.enter(t.exempt); err != nil {
+		if err := op.node.set.block.enter(t.exempt); err != nil {
 			op.session.abort(op.node)
 			return nil, err
 		}
@@ -193,13 +195,14 @@ func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 	case txnOpen:
 	}
 	if t.wrote && !t.prepared {
-		if err := op.node.block.enter(op.req.Client.BypassWriteBlock); err != nil {
+		if err := op.node.set.block.enter(op.req.Client.BypassWriteBlock); err != nil {
 			op.session.abort(op.node)
 			return nil, err
 		}
-		defer op.node.block.leave(op.req.Client.BypassWriteBlock)
+		defer op.node.set.block.leave(op.req.Client.BypassWriteBlock)
 	}
-	if _, err := t.inner.Commit(); err != nil {
+	var err error
+	if t.committed, err = t.inner.Commit(); err != nil {
 		op.session.abort(op.node)
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func runSetUserWriteBlockMode(ctx context.Context, op *operation) (bson.Raw, err
 	if a.err != nil {
 		return nil, a.err
 	}
-	if err := op.node.block.set(ctx, on); err != nil {
+	if err := op.node.set.block.set(ctx, on); err != nil {
 		return nil, err
 	}
 	return value.D(), nil

@@ -30,7 +30,7 @@ func (op *operation) waitForWriteConcern() (bson.Raw, error) {
 	switch {
 	case w.Type == 0 || w.Type == bson.TypeNull:
 		return nil, nil
-	case !isNumber || n > int64(len(op.node.cfg.Hosts)): // members have no tags
+	case !isNumber || n > int64(len(op.node.set.hosts())): // members have no tags
 		return concernErrorDoc(mongoerr.UnsatisfiableWriteConcern, "Not enough data-bearing nodes"), nil
 	default:
 		return nil, nil

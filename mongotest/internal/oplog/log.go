@@ -33,6 +33,9 @@ type Log struct {
 	last    bson.Timestamp
 	dropped bson.Timestamp // timestamp of the newest entry that is gone, zero if none is
 	changed chan struct{}  // closed at the next Append; nil while nobody waits
+
+	held   bool           // the majority commit point does not follow last
+	commit bson.Timestamp // it then
 }
 
 // NewLog returns an empty log in term 1 that takes its times from clock.
@@ -71,11 +74,16 @@ func (l *Log) Append(es ...*Entry) bson.Timestamp {
 	}
 	l.last = es[len(es)-1].TS
 	l.rollover()
+	l.wake()
+	return l.last
+}
+
+// wake has everyone look again who waits for entries. The caller holds mu.
+func (l *Log) wake() {
 	if l.changed != nil {
 		close(l.changed)
 		l.changed = nil
 	}
-	return l.last
 }
 
 func sameTransaction(a, b *Entry) bool {
@@ -102,10 +110,6 @@ func (l *Log) Last() bson.Timestamp {
 	defer l.mu.RUnlock()
 	return l.last
 }
-
-// Majority returns the majority commit point. Every replica set has one node,
-// so it is Last.
-func (l *Log) Majority() bson.Timestamp { return l.Last() }
 
 // Dropped returns the timestamp of the newest entry that has been rolled over
 // or truncated, zero if the log still reaches back to its beginning.
@@ -169,8 +173,13 @@ func (l *Log) At(ts bson.Timestamp) (*Entry, bool) {
 
 // Wait returns nil once Last is later than after, or the cause of ctx's end.
 func (l *Log) Wait(ctx context.Context, after bson.Timestamp) error {
+	return l.wait(ctx, func() bool { return l.last.After(after) })
+}
+
+// wait returns once reached does, which is called with mu held.
+func (l *Log) wait(ctx context.Context, reached func() bool) error {
 	for {
-		changed := l.watch(after)
+		changed := l.watch(reached)
 		if changed == nil {
 			return nil
 		}
@@ -182,12 +191,12 @@ func (l *Log) Wait(ctx context.Context, after bson.Timestamp) error {
 	}
 }
 
-// watch returns the channel that the next Append closes, or nil if Last is
-// later than after already.
-func (l *Log) watch(after bson.Timestamp) <-chan struct{} {
+// watch returns the channel that the next change closes, or nil if what is
+// waited for is there already.
+func (l *Log) watch(reached func() bool) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last.After(after) {
+	if reached() {
 		return nil
 	}
 	if l.changed == nil {

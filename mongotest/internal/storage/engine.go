@@ -107,3 +107,16 @@ func (e *Engine) transactionEnded() {
 		e.changed = nil
 	}
 }
+
+// Restore brings the data back to what t was begun on: what came later has
+// never been. The caller rolls the log back, and has ended every transaction
+// that was begun later.
+func (e *Engine) Restore(t *Transaction) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seq++
+	e.cat = t.cat.snapshot()
+	e.transactionEnded()
+}

@@ -16,44 +16,86 @@ type accumulator interface {
 	result() bson.RawValue
 }
 
-// accumulatorOf returns the maker of a group operator's accumulators.
-func accumulatorOf(op string) (func() accumulator, bool) {
+// accDef is a compiled accumulator: what it takes from each document, and how
+// a group begins one. make sees the group's key as the document.
+type accDef struct {
+	arg  evalFunc
+	make func(c evalCtx) (accumulator, error)
+}
+
+// maxAccumulated is how much one accumulator may keep.
+const maxAccumulated = 100 << 20
+
+// simpleAccumulator returns the maker of an accumulator of one expression.
+func simpleAccumulator(op string) (func() accumulator, bool) {
 	switch op {
 	case "$sum":
-		return func() accumulator { return &sumAcc{sum: value.Int32(0)} }, true
-	case "$count":
-		return func() accumulator { return &countAcc{} }, true
+		return func() accumulator { return &sumAcc{} }, true
 	case "$avg":
-		return func() accumulator { return &avgAcc{sum: value.Int32(0)} }, true
+		return func() accumulator { return &avgAcc{} }, true
 	case "$min":
-		return func() accumulator { return &extremeAcc{dir: -1, best: value.Null()} }, true
+		return func() accumulator { return &extremeAcc{dir: -1} }, true
 	case "$max":
-		return func() accumulator { return &extremeAcc{dir: 1, best: value.Null()} }, true
+		return func() accumulator { return &extremeAcc{dir: 1} }, true
 	case "$first":
 		return func() accumulator { return &edgeAcc{first: true} }, true
 	case "$last":
 		return func() accumulator { return &edgeAcc{} }, true
 	case "$push":
-		return func() accumulator { return &pushAcc{} }, true
+		return func() accumulator { return &pushAcc{op: op} }, true
 	case "$addToSet":
-		return func() accumulator { return &pushAcc{seen: map[string]bool{}} }, true
+		return func() accumulator { return &pushAcc{op: op, seen: map[string]bool{}} }, true
+	case "$concatArrays":
+		return func() accumulator { return &pushAcc{op: op, spread: true} }, true
+	case "$setUnion":
+		return func() accumulator { return &pushAcc{op: op, spread: true, seen: map[string]bool{}} }, true
 	case "$mergeObjects":
 		return func() accumulator { return &mergeAcc{doc: value.D()} }, true
+	case "$stdDevPop":
+		return func() accumulator { return &deviation{} }, true
+	case "$stdDevSamp":
+		return func() accumulator { return &deviation{sample: true} }, true
 	default:
 		return nil, false
 	}
 }
 
-type sumAcc struct{ sum bson.RawValue }
+// compileAccumulator compiles {$op: arg}; ok is false for an unknown operator.
+func compileAccumulator(op string, arg bson.RawValue) (def accDef, ok bool, err error) {
+	if mk, simple := simpleAccumulator(op); simple {
+		def.make = func(evalCtx) (accumulator, error) { return mk(), nil }
+		def.arg, err = compile(arg)
+		return def, true, err
+	}
+	switch op {
+	case "$count":
+		if arg.Type != bson.TypeEmbeddedDocument || !value.IsEmpty(arg.Value) {
+			return def, true, mongoerr.New(mongoerr.TypeMismatch, "$count takes no arguments, i.e. $count:{}")
+		}
+		def.arg = literal(value.Null())
+		def.make = func(evalCtx) (accumulator, error) { return &countAcc{}, nil }
+	case "$firstN", "$lastN", "$minN", "$maxN":
+		def, err = compileSomeN(op, arg)
+	case "$top", "$bottom", "$topN", "$bottomN":
+		def, err = compileTop(op, arg)
+	case "$percentile", "$median":
+		def, err = compilePercentile(op, arg)
+	case "$accumulator":
+		err = mongoerr.New(mongoerr.CommandNotSupported, "$accumulator needs server-side JavaScript, which is not available")
+	default:
+		return def, false, nil
+	}
+	return def, true, err
+}
+
+type sumAcc struct{ sum number.Sum }
 
 func (a *sumAcc) add(v bson.RawValue) error {
-	if number.Is(v) {
-		a.sum, _ = number.Add(a.sum, v)
-	}
+	a.sum.Add(v)
 	return nil
 }
 
-func (a *sumAcc) result() bson.RawValue { return a.sum }
+func (a *sumAcc) result() bson.RawValue { return a.sum.Value() }
 
 type countAcc struct{ n int64 }
 
@@ -64,37 +106,37 @@ func (a *countAcc) add(bson.RawValue) error {
 
 func (a *countAcc) result() bson.RawValue { return number.Integer(a.n, bson.TypeInt32) }
 
-type avgAcc struct {
-	sum bson.RawValue
-	n   int64
-}
+type avgAcc struct{ sum number.Sum }
 
 func (a *avgAcc) add(v bson.RawValue) error {
-	if number.Is(v) {
-		a.sum, _ = number.Add(a.sum, v)
-		a.n++
-	}
+	a.sum.Add(v)
 	return nil
 }
 
-func (a *avgAcc) result() bson.RawValue {
-	if a.n == 0 {
-		return value.Null()
-	}
-	return number.Div(a.sum, value.Int64(a.n))
-}
+func (a *avgAcc) result() bson.RawValue { return a.sum.Average() }
 
+// extremeAcc keeps the least (dir -1) or greatest value that is not null.
 type extremeAcc struct {
 	dir  int
 	best bson.RawValue
 }
 
 func (a *extremeAcc) add(v bson.RawValue) error {
-	a.best = extreme([]bson.RawValue{a.best, v}, a.dir)
+	if !nullish(v) && (a.best.Type == 0 || compare(v, a.best)*a.dir > 0) {
+		a.best = v
+	}
 	return nil
 }
 
-func (a *extremeAcc) result() bson.RawValue { return a.best }
+func (a *extremeAcc) result() bson.RawValue { return orNull(a.best) }
+
+// orNull stands null in for a missing value.
+func orNull(v bson.RawValue) bson.RawValue {
+	if v.Type == 0 {
+		return value.Null()
+	}
+	return v
+}
 
 // edgeAcc keeps the first or the last value; missing counts as null.
 type edgeAcc struct {
@@ -109,23 +151,35 @@ func (a *edgeAcc) add(v bson.RawValue) error {
 	return nil
 }
 
-func (a *edgeAcc) result() bson.RawValue {
-	if a.v.Type == 0 {
-		return value.Null()
-	}
-	return a.v
-}
+func (a *edgeAcc) result() bson.RawValue { return orNull(a.v) }
 
-// pushAcc lists the values; with seen, each of them once.
+// pushAcc lists the values; with seen, each of them once; with spread, the
+// elements of arrays.
 type pushAcc struct {
-	b    rawdoc.Builder
-	seen map[string]bool
+	op     string
+	b      rawdoc.Builder
+	seen   map[string]bool
+	spread bool
 }
 
 func (a *pushAcc) add(v bson.RawValue) error {
-	if v.Type == 0 {
+	switch {
+	case v.Type == 0:
 		return nil
+	case !a.spread:
+		return a.push(v)
+	case v.Type != bson.TypeArray:
+		return mongoerr.New(mongoerr.TypeMismatch, "%s requires array inputs, but input %s is of type %s", a.op, rawdoc.Render(v), rawdoc.TypeName(v.Type))
 	}
+	for _, e := range value.Elements(v.Value) {
+		if err := a.push(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *pushAcc) push(v bson.RawValue) error {
 	if a.seen != nil {
 		key := groupKey(v)
 		if a.seen[key] {
@@ -133,11 +187,17 @@ func (a *pushAcc) add(v bson.RawValue) error {
 		}
 		a.seen[key] = true
 	}
+	if a.b.Size()+len(v.Value) > maxAccumulated {
+		return mongoerr.New(mongoerr.ExceededMemoryLimit, "%s used too much memory and cannot spill to disk. Memory limit: %d bytes", a.op, maxAccumulated)
+	}
 	a.b.Push(v)
 	return nil
 }
 
-func (a *pushAcc) result() bson.RawValue { return value.Array(a.b.Bytes()) }
+func (a *pushAcc) result() bson.RawValue {
+	b := a.b // a window asks again after more values
+	return value.Array(b.Copy())
+}
 
 type mergeAcc struct{ doc bson.Raw }
 
@@ -146,7 +206,7 @@ func (a *mergeAcc) add(v bson.RawValue) error {
 		return nil
 	}
 	if v.Type != bson.TypeEmbeddedDocument {
-		return mongoerr.New(40400, "$mergeObjects requires object inputs, but input %s is of type %s", rawdoc.Render(v), rawdoc.TypeName(v.Type))
+		return mongoerr.New(5911200, "$mergeObjects requires object inputs, but input %s is of type %s", rawdoc.Render(v), rawdoc.TypeName(v.Type))
 	}
 	for k, x := range value.Elements(v.Value) {
 		a.doc = withField(a.doc, k, x)

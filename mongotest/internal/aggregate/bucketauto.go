@@ -85,7 +85,10 @@ func (b *bucketAuto) run(docs []bson.Raw, vars Vars) ([]bson.Raw, error) {
 			to = cuts[n+1]
 			end = rows[to].key
 		}
-		bk := b.group.newBucket(value.Doc(value.D("min", rows[from].key, "max", end)))
+		bk, err := b.group.newBucket(value.Doc(value.D("min", rows[from].key, "max", end)), vars)
+		if err != nil {
+			return nil, err
+		}
 		for _, r := range rows[from:to] {
 			if err := b.group.feed(bk, evalCtx{root: r.doc, vars: vars}); err != nil {
 				return nil, err

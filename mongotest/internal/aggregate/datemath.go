@@ -59,17 +59,33 @@ func dateShift(dir int64) func(map[string]bson.RawValue) (bson.RawValue, error) 
 		if err != nil {
 			return args["timezone"], err
 		}
-		n *= dir
-		if m := monthUnits[unit]; m > 0 {
-			return value.DateTime(fromWallClock(addMonths(wallClock(t, loc), int(n)*m), loc).UnixMilli()), nil
+		ms, ok := addUnits(t, unit, n*dir, loc)
+		if !ok {
+			return args["amount"], mongoerr.New(5166406, "$dateAdd overflowed")
 		}
-		ms := fixedUnits[unit].Milliseconds() * n
-		if unit == "day" || unit == "week" {
-			w := time.UnixMilli(wallClock(t, loc).UnixMilli() + ms).UTC()
-			return value.DateTime(fromWallClock(w, loc).UnixMilli()), nil
-		}
-		return value.DateTime(t.UnixMilli() + ms), nil
+		return value.DateTime(ms), nil
 	}
+}
+
+// addUnits moves a moment on the clock of a zone. It is not ok beyond what a
+// date can be.
+func addUnits(t time.Time, unit string, n int64, loc *time.Location) (ms int64, ok bool) {
+	const far = 1 << 53
+	if m := monthUnits[unit]; m > 0 {
+		if n > far/10_000_000 || n < -far/10_000_000 {
+			return 0, false
+		}
+		return fromWallClock(addMonths(wallClock(t, loc), int(n)*m), loc).UnixMilli(), true
+	}
+	step := fixedUnits[unit].Milliseconds()
+	if n > far*512/step || n < -far*512/step {
+		return 0, false
+	}
+	if unit == "day" || unit == "week" {
+		w := time.UnixMilli(wallClock(t, loc).UnixMilli() + step*n).UTC()
+		return fromWallClock(w, loc).UnixMilli(), true
+	}
+	return t.UnixMilli() + step*n, true
 }
 
 // addMonths keeps the day unless the month is too short for it.

@@ -154,10 +154,10 @@ func compileOperator(name string, arg bson.RawValue) (evalFunc, error) {
 	if special, ok := specialOp(name); ok {
 		return special(name, arg)
 	}
-	if def, ok := plainOp(name); ok {
+	if def, ok := plainOps()[name]; ok {
 		return compilePlain(name, def, arg)
 	}
-	if def, ok := namedOp(name); ok {
+	if def, ok := namedOps()[name]; ok {
 		return compileNamed(name, def, arg)
 	}
 	return nil, mongoerr.New(mongoerr.InvalidPipelineOperator, "Unrecognized expression '%s'", name)

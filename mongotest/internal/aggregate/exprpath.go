@@ -40,6 +40,8 @@ func checkPath(path []string) error {
 			return mongoerr.New(15998, "FieldPath field names may not be empty strings.")
 		case p[0] == '$':
 			return mongoerr.New(16410, "FieldPath field names may not start with '$'. Consider using $getField or $setField.")
+		case strings.ContainsRune(p, 0):
+			return mongoerr.New(16411, "FieldPath field names may not contain '\\0'.")
 		}
 	}
 	return nil

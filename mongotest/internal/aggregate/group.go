@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -14,9 +15,8 @@ import (
 
 // accField is one computed field of a $group.
 type accField struct {
+	accDef
 	name string
-	make func() accumulator
-	arg  evalFunc
 }
 
 // groupSpec is a compiled $group.
@@ -36,6 +36,7 @@ func compileGroup(spec bson.RawValue, env Env) (stage, error) {
 		return nil, mongoerr.New(15947, "a group's fields must be specified in an object")
 	}
 	g := &groupSpec{}
+	var rest rawdoc.Builder
 	for k, v := range value.Elements(spec.Value) {
 		if k == "_id" {
 			var err error
@@ -44,16 +45,29 @@ func compileGroup(spec bson.RawValue, env Env) (stage, error) {
 			}
 			continue
 		}
-		f, err := compileAccField(k, v)
-		if err != nil {
-			return nil, err
-		}
-		g.fields = append(g.fields, f)
+		rest.Add(k, v)
+	}
+	var err error
+	if g.fields, err = compileAccFields(rest.Bytes()); err != nil {
+		return nil, err
 	}
 	if g.id == nil {
 		return nil, mongoerr.New(15955, "a group specification must include an _id")
 	}
 	return gathered(func(_ context.Context, docs []bson.Raw) ([]bson.Raw, error) { return g.run(docs, env.Vars) }), nil
+}
+
+// compileAccFields compiles the computed fields of a group.
+func compileAccFields(spec bson.Raw) ([]accField, error) {
+	var out []accField
+	for k, v := range value.Elements(spec) {
+		f, err := compileAccField(k, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
 }
 
 func compileAccField(name string, v bson.RawValue) (accField, error) {
@@ -70,36 +84,57 @@ func compileAccField(name string, v bson.RawValue) (accField, error) {
 		return accField{}, mongoerr.New(40238, "The field '%s' must specify one accumulator", name)
 	}
 	op, arg, _ := rawdoc.First(v.Value)
-	if op == "$count" && !value.IsEmpty(arg.Value) {
-		return accField{}, mongoerr.New(mongoerr.TypeMismatch, "$count takes no arguments, i.e. $count:{}")
+	if arg.Type == bson.TypeArray {
+		return accField{}, mongoerr.New(40237, "The %s accumulator is a unary operator", op)
 	}
-	mk, ok := accumulatorOf(op)
+	def, ok, err := compileAccumulator(op, arg)
 	if !ok {
 		return accField{}, mongoerr.New(15952, "unknown group operator '%s'", op)
 	}
-	fn, err := compile(arg)
-	return accField{name: name, make: mk, arg: fn}, err
+	return accField{def, name}, err
 }
 
-func (g *groupSpec) newBucket(id bson.RawValue) *bucket {
+// newBucket begins a group. What an accumulator asks before the first document
+// may refer to the fields of the group's _id.
+func (g *groupSpec) newBucket(id bson.RawValue, vars Vars) (*bucket, error) {
+	c := evalCtx{root: value.D(), vars: vars}
+	if id.Type == bson.TypeEmbeddedDocument {
+		c.root = id.Value
+	}
 	b := &bucket{id: id}
 	for _, f := range g.fields {
-		b.accs = append(b.accs, f.make())
+		acc, err := f.make(c)
+		if err != nil {
+			return nil, err
+		}
+		b.accs = append(b.accs, acc)
 	}
-	return b
+	return b, nil
 }
 
 func (g *groupSpec) feed(b *bucket, c evalCtx) error {
 	for i, f := range g.fields {
 		v, err := f.arg(c)
 		if err != nil {
-			return err
+			return groupError(err)
 		}
 		if err := b.accs[i].add(v); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// groupError gives a division by zero the code it has in $group, which the
+// server runs in another engine than the other stages.
+func groupError(err error) error {
+	switch {
+	case mongoerr.Is(err, 16610):
+		return mongoerr.New(4848403, "can't $mod by zero")
+	case errors.Is(err, errDivideByZero):
+		return mongoerr.New(4848401, "can't $divide by zero")
+	}
+	return err
 }
 
 func (g *groupSpec) result(b *bucket) bson.Raw {
@@ -122,7 +157,7 @@ func (g *groupSpec) run(docs []bson.Raw, vars Vars) ([]bson.Raw, error) {
 		c := evalCtx{root: doc, vars: vars}
 		id, err := g.id(c)
 		if err != nil {
-			return nil, err
+			return nil, groupError(err)
 		}
 		if nullish(id) {
 			id = value.Null()
@@ -130,7 +165,9 @@ func (g *groupSpec) run(docs []bson.Raw, vars Vars) ([]bson.Raw, error) {
 		key := groupKey(id)
 		b := byKey[key]
 		if b == nil {
-			b = g.newBucket(id)
+			if b, err = g.newBucket(id, vars); err != nil {
+				return nil, err
+			}
 			byKey[key] = b
 			order = append(order, b)
 		}

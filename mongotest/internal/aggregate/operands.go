@@ -1,7 +1,9 @@
 package aggregate
 
 import (
+	"maps"
 	"slices"
+	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -26,22 +28,20 @@ type named struct {
 // special is an operator with its own syntax or its own order of evaluation.
 type special func(name string, arg bson.RawValue) (evalFunc, error)
 
-func plainOp(name string) (plain, bool) {
-	for _, group := range []map[string]plain{arithmeticOps, compareOps, stringOps, arrayOps, setOps, objectOps, typeOps, dateOps, statOps} {
-		if d, ok := group[name]; ok {
-			return d, true
-		}
-	}
-	return plain{}, false
-}
+// operators are the tables of the files of this package made one.
+var (
+	plainOps = sync.OnceValue(func() map[string]plain {
+		return merged(arithmeticOps, functionOps, trigonometricOps(), compareOps, stringOps, arrayOps, setOps, objectOps, typeOps, dateOps, statOps)
+	})
+	namedOps = sync.OnceValue(func() map[string]named { return merged(stringNamedOps, arrayNamedOps, dateNamedOps) })
+)
 
-func namedOp(name string) (named, bool) {
-	for _, group := range []map[string]named{stringNamedOps, arrayNamedOps, dateNamedOps} {
-		if d, ok := group[name]; ok {
-			return d, true
-		}
+func merged[V any](groups ...map[string]V) map[string]V {
+	out := map[string]V{}
+	for _, g := range groups {
+		maps.Copy(out, g)
 	}
-	return named{}, false
+	return out
 }
 
 func compilePlain(name string, def plain, arg bson.RawValue) (evalFunc, error) {
@@ -99,19 +99,20 @@ func namedArgs(name string, arg bson.RawValue, required, optional []string) (map
 
 // rawArgs checks the members of an operator's argument object.
 func rawArgs(name string, arg bson.RawValue, required, optional []string) (map[string]bson.RawValue, error) {
+	codes := codesOf(name)
 	if arg.Type != bson.TypeEmbeddedDocument {
-		return nil, mongoerr.New(mongoerr.FailedToParse, "%s only supports an object as its argument, found %s", name, rawdoc.TypeName(arg.Type))
+		return nil, mongoerr.New(codes.notObject, "%s only supports an object as its argument, found: %s", name, rawdoc.TypeName(arg.Type))
 	}
 	raw := map[string]bson.RawValue{}
 	for k, v := range value.Elements(arg.Value) {
 		if !slices.Contains(required, k) && !slices.Contains(optional, k) {
-			return nil, mongoerr.New(mongoerr.FailedToParse, "%s found an unknown argument: %s", name, k)
+			return nil, mongoerr.New(codes.unknown, "%s found an unknown argument: %s", name, k)
 		}
 		raw[k] = v
 	}
 	for _, k := range required {
 		if _, ok := raw[k]; !ok {
-			return nil, mongoerr.New(mongoerr.FailedToParse, "%s requires '%s' to be specified", name, k)
+			return nil, mongoerr.New(codes.missingCode(k), "%s requires '%s' to be specified", name, k)
 		}
 	}
 	return raw, nil

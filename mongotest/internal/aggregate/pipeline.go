@@ -58,6 +58,8 @@ func stageCompiler(name string) (compiler, bool) {
 		"$unwind": compileUnwind, "$sample": compileSample, "$group": compileGroup, "$sortByCount": compileSortByCount,
 		"$bucketAuto": compileBucketAuto, "$facet": compileFacet, "$lookup": compileLookup, "$unionWith": compileUnionWith,
 		"$out": compileOut, "$merge": compileMerge, "$documents": compileDocuments,
+		"$setWindowFields": compileSetWindowFields, "$bucket": compileBucket, "$redact": compileRedact, "$graphLookup": compileGraphLookup,
+		"$densify": compileDensify, "$fill": compileFill,
 	}[name]
 	return c, ok
 }

@@ -42,6 +42,10 @@ func specialOp(name string) (special, bool) {
 		return compileSortArray, true
 	case "$convert":
 		return compileConvert, true
+	case "$percentile", "$median":
+		return compilePercentileExpr, true
+	case "$sigmoid":
+		return compileSigmoid, true
 	case "$rand":
 		return compileRand, true
 	default:
@@ -122,6 +126,8 @@ func compileIfNull(_ string, arg bson.RawValue) (evalFunc, error) {
 	}, nil
 }
 
+var errNoBranch = mongoerr.New(40066, "$switch could not find a matching branch for an input, and no default was specified.")
+
 func compileSwitch(name string, arg bson.RawValue) (evalFunc, error) {
 	raw, err := rawArgs(name, arg, []string{"branches"}, []string{"default"})
 	if err != nil {
@@ -158,7 +164,7 @@ func compileSwitch(name string, arg bson.RawValue) (evalFunc, error) {
 			}
 		}
 		if otherwise == nil {
-			return bson.RawValue{}, mongoerr.New(40066, "$switch could not find a matching branch for an input, and no default was specified.")
+			return bson.RawValue{}, errNoBranch
 		}
 		return otherwise(c)
 	}, nil

@@ -110,3 +110,5 @@ func showMissing(v bson.RawValue) string {
 	}
 	return rawdoc.Render(v)
 }
+
+func typeName(v bson.RawValue) string { return rawdoc.TypeName(v.Type) }

@@ -14,10 +14,11 @@ const digits = 34
 
 // Dec is a decimal number: coef × 10^exp, or one of the special values.
 type Dec struct {
-	coef *big.Int // nil for the special values
-	exp  int
-	inf  int // +1, -1
-	nan  bool
+	coef  *big.Int // nil for the special values
+	exp   int
+	inf   int // +1, -1
+	nan   bool
+	minus bool // of zero, whose coefficient cannot tell
 }
 
 // Decimal converts a BSON number; a double gets the 15 digits the server
@@ -29,7 +30,7 @@ func Decimal(v bson.RawValue) Dec {
 	case bson.TypeInt64:
 		return Dec{coef: big.NewInt(v.Int64())}
 	case bson.TypeDouble:
-		return fromFloat(v.Double())
+		return fromFloat(v.Double(), 15)
 	case bson.TypeDecimal128:
 		return fromDecimal128(v.Decimal128())
 	default:
@@ -48,17 +49,27 @@ func fromDecimal128(d bson.Decimal128) Dec {
 	if err != nil {
 		return Dec{nan: true}
 	}
-	return Dec{coef: coef, exp: exp}
+	high, _ := d.GetBytes()
+	return Dec{coef: coef, exp: exp, minus: coef.Sign() == 0 && high>>63 == 1}
 }
 
-func fromFloat(f float64) Dec {
+// Precise converts like Decimal but keeps all that a double holds, as rounding
+// to decimal places needs it.
+func Precise(v bson.RawValue) Dec {
+	if v.Type == bson.TypeDouble {
+		return fromFloat(v.Double(), digits)
+	}
+	return Decimal(v)
+}
+
+func fromFloat(f float64, precision int) Dec {
 	switch {
 	case math.IsNaN(f):
 		return Dec{nan: true}
 	case math.IsInf(f, 0):
 		return Dec{inf: sign(f)}
 	}
-	d, err := bson.ParseDecimal128(strconv.FormatFloat(f, 'e', 14, 64))
+	d, err := bson.ParseDecimal128(strconv.FormatFloat(f, 'e', precision-1, 64))
 	if err != nil {
 		return Dec{nan: true}
 	}
@@ -81,39 +92,62 @@ func ParseDecimal(s string) (bson.RawValue, bool) {
 	return fromDecimal128(d).Value(), true
 }
 
+// The exponents a decimal128 may have.
+const (
+	minExp = -6176
+	maxExp = 6111
+)
+
 // Value rounds d to a BSON decimal, half to even.
 func (d Dec) Value() bson.RawValue {
 	var out bson.Decimal128
 	switch {
 	case d.nan:
 		out, _ = bson.ParseDecimal128("NaN")
-	case d.inf > 0:
-		out, _ = bson.ParseDecimal128("Infinity")
-	case d.inf < 0:
-		out, _ = bson.ParseDecimal128("-Infinity")
-	default:
-		r := d.round(digits)
-		var ok bool
-		if out, ok = bson.ParseDecimal128FromBigInt(r.coef, r.exp); !ok {
-			out = overflow(r)
-		}
+	case d.inf == 0:
+		out = d.finite()
+	}
+	if d.inf != 0 {
+		out = infinity(d.inf)
 	}
 	h, l := out.GetBytes()
 	return bson.RawValue{Type: bson.TypeDecimal128, Value: bsoncore.AppendDecimal128(nil, h, l)}
 }
 
-// overflow is what a finite number beyond the exponent range becomes.
-func overflow(d Dec) bson.Decimal128 {
-	text := "0"
-	if d.exp > 0 {
-		text = "Infinity"
-		if d.coef.Sign() < 0 {
-			text = "-Infinity"
-		}
+func infinity(sign int) bson.Decimal128 {
+	text := "Infinity"
+	if sign < 0 {
+		text = "-Infinity"
 	}
 	out, _ := bson.ParseDecimal128(text)
 	return out
 }
+
+// finite fits coefficient and exponent into the format: what is too small
+// loses digits, what is too large becomes infinite.
+func (d Dec) finite() bson.Decimal128 {
+	r := d.round(digits)
+	if r.exp < minExp {
+		q := roundQuo(r.coef, pow10(min(minExp-r.exp, 2*digits)))
+		r = Dec{coef: q, exp: minExp, minus: d.Negative()}
+	}
+	if r.coef.Sign() == 0 {
+		text := "0e"
+		if d.Negative() {
+			text = "-0e"
+		}
+		out, _ := bson.ParseDecimal128(text + strconv.Itoa(min(r.exp, maxExp)))
+		return out
+	}
+	out, ok := bson.ParseDecimal128FromBigInt(r.coef, r.exp)
+	if !ok {
+		return infinity(r.coef.Sign())
+	}
+	return out
+}
+
+// Negative reports the sign, which zero has too.
+func (d Dec) Negative() bool { return d.minus || d.sign() < 0 }
 
 // round keeps at most n digits, half to even.
 func (d Dec) round(n int) Dec {
@@ -161,14 +195,14 @@ func (d Dec) add(o Dec) Dec {
 		return o
 	}
 	x, y, exp := align(d, o)
-	return Dec{coef: new(big.Int).Add(x, y), exp: exp}
+	return Dec{coef: new(big.Int).Add(x, y), exp: exp, minus: d.isZero() && d.minus && o.isZero() && o.minus}
 }
 
 func (d Dec) neg() Dec {
 	if d.coef == nil {
 		return Dec{nan: d.nan, inf: -d.inf}
 	}
-	return Dec{coef: new(big.Int).Neg(d.coef), exp: d.exp}
+	return Dec{coef: new(big.Int).Neg(d.coef), exp: d.exp, minus: d.isZero() && !d.minus}
 }
 
 func (d Dec) sub(o Dec) Dec { return d.add(o.neg()) }
@@ -183,7 +217,13 @@ func (d Dec) mul(o Dec) Dec {
 		}
 		return Dec{nan: true}
 	}
-	return Dec{coef: new(big.Int).Mul(d.coef, o.coef), exp: d.exp + o.exp}
+	return Dec{coef: new(big.Int).Mul(d.coef, o.coef), exp: d.exp + o.exp}.signed(d.Negative() != o.Negative())
+}
+
+// signed gives a zero the sign.
+func (d Dec) signed(minus bool) Dec {
+	d.minus = minus && d.isZero()
+	return d
 }
 
 func (d Dec) quo(o Dec) Dec {
@@ -193,12 +233,15 @@ func (d Dec) quo(o Dec) Dec {
 	case d.inf != 0:
 		return Dec{inf: d.inf * max(o.sign(), -1)}
 	case o.inf != 0:
-		return Dec{coef: new(big.Int)}
+		return Dec{coef: new(big.Int), exp: minExp}.signed(d.Negative() != (o.inf < 0))
 	case o.isZero():
 		return Dec{inf: d.sign()}
 	}
 	shift := digits + 2 + len(o.coef.String())
 	num := new(big.Int).Mul(d.coef, pow10(shift))
+	if d.isZero() {
+		return Dec{coef: new(big.Int), exp: d.exp - o.exp}.signed(d.Negative() != o.Negative())
+	}
 	q := Dec{coef: roundQuo(num, o.coef), exp: d.exp - o.exp - shift}
 	return q.trim(d.exp - o.exp)
 }
@@ -225,7 +268,7 @@ func (d Dec) rem(o Dec) Dec {
 		return d
 	}
 	x, y, exp := align(d, o)
-	return Dec{coef: new(big.Int).Rem(x, y), exp: exp}
+	return Dec{coef: new(big.Int).Rem(x, y), exp: exp}.signed(d.Negative())
 }
 
 func (d Dec) sign() int {
@@ -278,6 +321,7 @@ const (
 	HalfEven                  // to the nearest, ties to even
 	Floor                     // toward minus infinity
 	Ceil                      // toward plus infinity
+	HalfUp                    // to the nearest, ties away from zero
 )
 
 // Scale returns a finite d × 10^places as an integer.
@@ -290,6 +334,9 @@ func (d Dec) Scale(places int, dir Direction) *big.Int {
 	switch dir {
 	case HalfEven:
 		return roundQuo(d.coef, div)
+	case HalfUp:
+		half := new(big.Int).Mul(new(big.Int).Quo(div, big.NewInt(2)), big.NewInt(int64(d.sign())))
+		return new(big.Int).Quo(half.Add(half, d.coef), div)
 	case Down:
 		return new(big.Int).Quo(d.coef, div)
 	default:
@@ -303,10 +350,25 @@ func (d Dec) Scale(places int, dir Direction) *big.Int {
 	}
 }
 
-// Round rounds to places digits after the point (before it when negative).
-func (d Dec) Round(places int, dir Direction) Dec {
-	if d.coef == nil || d.exp+places >= 0 {
-		return d
+// Quantize gives d exactly places digits after the point (before it when
+// negative), zeros if need be. What has no such form in the precision of a
+// decimal128 becomes NaN.
+func (d Dec) Quantize(places int, dir Direction) Dec {
+	if d.coef == nil {
+		return Dec{nan: true}
 	}
-	return Dec{coef: d.Scale(places, dir), exp: -places}
+	if d.coef.Sign() != 0 && d.exp+places > digits {
+		return Dec{nan: true}
+	}
+	q := Dec{coef: d.Scale(places, dir), exp: -places}.signed(d.Negative())
+	if len(new(big.Int).Abs(q.coef).String()) > digits {
+		return Dec{nan: true}
+	}
+	return q
 }
+
+// IsFinite reports whether d is neither infinite nor NaN.
+func (d Dec) IsFinite() bool { return d.coef != nil }
+
+// IsNaN reports whether d is not a number.
+func (d Dec) IsNaN() bool { return d.nan }

@@ -1,7 +1,9 @@
 package rawdoc
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
@@ -14,10 +16,16 @@ type Builder struct {
 	n   int
 }
 
-// Add appends an element.
+// Add appends an element. A key ends at its first null byte, as it would when
+// the document is read.
 func (b *Builder) Add(key string, v bson.RawValue) {
 	b.start()
-	b.buf = bsoncore.AppendHeader(b.buf, bsoncore.Type(v.Type), key)
+	if i := strings.IndexByte(key, 0); i >= 0 {
+		key = key[:i]
+	}
+	b.buf = append(b.buf, byte(v.Type))
+	b.buf = append(b.buf, key...)
+	b.buf = append(b.buf, 0)
 	b.buf = append(b.buf, v.Value...)
 	b.n++
 }
@@ -37,6 +45,15 @@ func (b *Builder) AddArray(key string, arr []byte) {
 
 // Len returns the number of elements added.
 func (b *Builder) Len() int { return b.n }
+
+// Size returns the number of bytes so far.
+func (b *Builder) Size() int { return len(b.buf) }
+
+// Copy returns the document as it is now; the Builder remains usable.
+func (b *Builder) Copy() bson.Raw {
+	c := Builder{buf: slices.Clone(b.buf)}
+	return c.Bytes()
+}
 
 // Bytes ends the document and returns it. The Builder must not be used after.
 func (b *Builder) Bytes() bson.Raw {

@@ -17,7 +17,8 @@ var schemaRules = map[string]rule{
 	"listDatabases":   nothing, // shows what the user may see
 	"listCollections": listCollections, "listIndexes": onColl("listIndexes"),
 	"collStats": onColl("collStats"), "collstats": onColl("collStats"), "dbStats": onDB("dbStats"), "dbstats": onDB("dbStats"),
-	"dbHash": onDB("dbHash"), "dbhash": onDB("dbHash"), "profile": onDB("enableProfiler"),
+	"validateDBMetadata": onDB("validate"),
+	"dbHash":             onDB("dbHash"), "dbhash": onDB("dbHash"), "profile": onDB("enableProfiler"),
 	"planCacheClear": onColl("planCacheWrite"), "planCacheClearFilters": onColl("planCacheIndexFilter"),
 	"planCacheListFilters": onColl("planCacheIndexFilter"), "planCacheSetFilter": onColl("planCacheIndexFilter"),
 	"createSearchIndexes": onColl("createSearchIndexes"), "dropSearchIndex": onColl("dropSearchIndex"),

@@ -54,11 +54,11 @@ func TestCollectionsAreMadeAndDropped(t *testing.T) {
 	assert.EqualValues(t, 1, num(reply, "nIndexesWas"))
 	f.run("db", "drop", "c") // nothing to do is no error since 7.0
 	f.insert(doc(1, 1))
-	assert.Equal(t, "db", f.run("db", "dropDatabase", 1).Lookup("dropped").StringValue())
+	f.run("db", "dropDatabase", 1)
 	f.run("db", "dropDatabase", 1)
 	assert.Empty(t, f.find())
 	f.fail(mongoerr.IllegalOperation, "admin", "dropDatabase", 1)
-	f.fail(mongoerr.CommandNotSupported, "db", "convertToCapped", "c", "size", 5)
+	f.fail(5255100, "db", "dropDatabase", 2)
 	f.fail(mongoerr.InvalidNamespace, "bad name", "create", "c")
 }
 
@@ -133,4 +133,68 @@ func TestTheOplogIsReadLikeACollection(t *testing.T) {
 	f.TruncateOplog(f.Log().Last())
 	f.insert(doc(4, 4))
 	assert.Empty(t, batch(t, f.run("config", "find", "transactions")))
+}
+
+func TestConvertToCappedKeepsTheLatestDocuments(t *testing.T) {
+	f := newFixture(t)
+	for i := range 10 {
+		f.insert(doc(i, i))
+	}
+	size := len(doc(1, 1))
+	f.run("db", "cloneCollectionAsCapped", "c", "toCollection", "copy", "size", size*4)
+	f.run("db", "convertToCapped", "c", "size", size*2)
+	assert.Len(t, f.find(), 2)
+	assert.EqualValues(t, 8, f.find()[0])
+	assert.EqualValues(t, 4, num(f.run("db", "count", "copy"), "n"))
+	f.fail(mongoerr.NamespaceExists, "db", "cloneCollectionAsCapped", "c", "toCollection", "copy", "size", 100)
+	f.fail(mongoerr.NamespaceNotFound, "db", "convertToCapped", "none", "size", 100)
+	f.fail(mongoerr.InvalidOptions, "db", "convertToCapped", "c", "size", 0)
+}
+
+func TestValidateDBMetadataNamesWhatTheStableAPIHasNot(t *testing.T) {
+	f := newFixture(t)
+	f.insert(doc(1, 1))
+	f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", value.D("a", 1), "name", "a_1", "sparse", true)})
+	ask := func(strict bool, db string) int {
+		reply := f.run("admin", "validateDBMetadata", 1, "apiParameters", value.D("version", "1", "strict", strict), "db", db)
+		found, err := reply.Lookup("apiVersionErrors").Array().Values()
+		require.NoError(t, err)
+		return len(found)
+	}
+	assert.Equal(t, 1, ask(true, "db"))
+	assert.Zero(t, ask(false, "db"))
+	assert.Zero(t, ask(true, "other"))
+	f.fail(mongoerr.APIVersionError, "admin", "validateDBMetadata", 1, "apiParameters", value.D("version", "2"))
+}
+
+func TestADryRunOfCollModChangesNothing(t *testing.T) {
+	f := newFixture(t)
+	f.insert(doc(1, 1))
+	index := []bson.Raw{value.D("key", value.D("a", 1), "name", "a_1", "prepareUnique", true)}
+	f.run("db", "createIndexes", "c", "indexes", index)
+	f.run("db", "collMod", "c", "index", value.D("name", "a_1", "unique", true), "dryRun", true)
+	assert.NotContains(t, relaxed(t, f.run("db", "listIndexes", "c").Lookup("cursor")), `"unique"`)
+	f.fail(mongoerr.InvalidOptions, "db", "collMod", "c", "validationLevel", "off", "dryRun", true)
+}
+
+func TestTheWriteBlockHasOneReason(t *testing.T) {
+	f := newFixture(t)
+	f.run("admin", "setUserWriteBlockMode", 1, "global", true, "reason", "DiskUseThresholdExceeded")
+	f.fail(mongoerr.IllegalOperation, "admin", "setUserWriteBlockMode", 1, "global", false)
+	f.run("admin", "setUserWriteBlockMode", 1, "global", false, "reason", "DiskUseThresholdExceeded")
+	f.run("admin", "setUserWriteBlockMode", 1, "global", true)
+	f.run("admin", "setUserWriteBlockMode", 1, "global", false)
+}
+
+func TestDBHashTellsCappedCollectionsAndUUIDs(t *testing.T) {
+	f := newFixture(t)
+	f.insert(doc(1, 1))
+	f.run("db", "create", "log", "capped", true, "size", 4096)
+	reply := f.run("db", "dbHash", 1)
+	assert.JSONEq(t, `["log"]`, relaxed(t, reply.Lookup("capped")))
+	for _, name := range []string{"c", "log"} {
+		assert.NotZero(t, reply.Lookup("uuids", name))
+		assert.Len(t, reply.Lookup("collections", name).StringValue(), 32)
+	}
+	f.fail(mongoerr.BadValue, "db", "dbHash", 1, "collections", value.A(1))
 }

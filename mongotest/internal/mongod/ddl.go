@@ -22,8 +22,8 @@ func ddlCommands() map[string]*handler {
 		"createIndexes":            {runCreateIndexes, isWrite | txnOK},
 		"dropIndexes":              {runDropIndexes, isWrite},
 		"deleteIndexes":            {runDropIndexes, isWrite},
-		"convertToCapped":          {refused("convertToCapped"), isWrite},
-		"cloneCollectionAsCapped":  {refused("cloneCollectionAsCapped"), isWrite},
+		"convertToCapped":          {runConvertToCapped, isWrite},
+		"cloneCollectionAsCapped":  {runCloneAsCapped, isWrite},
 		"applyOps":                 {refused("applyOps"), isWrite},
 		"mapReduce":                {refused("mapReduce"), 0},
 		"shardCollection":          {runShardCollection, isWrite},
@@ -31,6 +31,7 @@ func ddlCommands() map[string]*handler {
 		"listCollections":          {runListCollections, 0},
 		"listIndexes":              {runListIndexes, 0},
 		"listDatabases":            {runListDatabases, 0},
+		"validateDBMetadata":       {runValidateDBMetadata, 0},
 	}
 }
 
@@ -46,9 +47,10 @@ func (op *operation) ddlMeta() storage.Meta {
 	return storage.Meta{Now: time.Now(), FromMigrate: op.req.Routed != nil && op.req.Routed.FromMigrate}
 }
 
-// commandOptions returns the command without its name and generic arguments.
+// commandOptions returns the command without its name, generic arguments and
+// what is null, which means not given.
 func (op *operation) commandOptions() bson.Raw {
-	return without(op.req.Body, func(name string) bool { return name == op.req.Name || isGeneric(name) })
+	return without(op.req.Body, func(name string) bool { return name == op.req.Name || isGeneric(name) || !op.args().has(name) })
 }
 
 func runCreate(ctx context.Context, op *operation) (bson.Raw, error) {
@@ -115,14 +117,8 @@ func runDropDatabase(ctx context.Context, op *operation) (bson.Raw, error) {
 	if isInternalDB(db) {
 		return nil, mongoerr.New(mongoerr.IllegalOperation, "Dropping the '%s' database is prohibited.", db)
 	}
-	reply := emptyDoc()
-	err := op.write(ctx, db+".$cmd", func(tx *storage.Tx) error {
-		if len(tx.Collections(db)) > 0 {
-			reply = value.D("dropped", db)
-		}
-		return tx.DropDatabase(db, op.ddlMeta())
-	})
-	return reply, err
+	err := op.write(ctx, db+".$cmd", func(tx *storage.Tx) error { return tx.DropDatabase(db, op.ddlMeta()) })
+	return emptyDoc(), err
 }
 
 func runRename(ctx context.Context, op *operation) (bson.Raw, error) {
@@ -152,34 +148,6 @@ func runRename(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	return value.D(), nil
-}
-
-func runCollMod(ctx context.Context, op *operation) (bson.Raw, error) {
-	coll, err := op.collName()
-	if err != nil {
-		return nil, err
-	}
-	var reply bson.D
-	ns := op.req.DB + "." + coll
-	err = op.write(ctx, ns, func(tx *storage.Tx) error {
-		if err := op.checkUUID(tx, coll); err != nil {
-			return err
-		}
-		c := tx.Collection(ns)
-		if c == nil {
-			return mongoerr.New(mongoerr.NamespaceNotFound, "ns does not exist")
-		}
-		reply, err = tx.CollMod(c, op.commandOptions(), op.ddlMeta())
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	var pairs []any
-	for _, e := range reply {
-		pairs = append(pairs, e.Key, e.Value)
-	}
-	return value.D(pairs...), nil
 }
 
 // runShardCollection is what a mongos asks of the database's primary shard

@@ -130,29 +130,45 @@ func runDBStats(_ context.Context, op *operation) (bson.Raw, error) {
 
 // runDBHash returns the MD5 of every collection's documents in the order of
 // _id, and of the whole database.
+// runDBHash hashes the documents of each collection, in the order of _id.
 func runDBHash(_ context.Context, op *operation) (bson.Raw, error) {
 	only := op.args().values("collections")
-	var pairs []any
+	for _, name := range only {
+		if name.Type != bson.TypeString {
+			return nil, mongoerr.New(mongoerr.BadValue, "collections entries have to be strings")
+		}
+	}
+	var hashes, uuids []any
+	capped := []bson.RawValue{}
 	all := md5.New()
 	err := op.view(func(tx *storage.Tx) error {
 		for _, c := range tx.Collections(op.req.DB) {
-			if c.IsView() || strings.HasPrefix(c.Name(), "system.") || !named(only, c.Name()) {
+			if c.IsView() || strings.HasPrefix(c.Name(), "system.") && c.Name() != "system.views" || !named(only, c.Name()) {
 				continue
 			}
-			h := md5.New()
-			for _, rec := range tx.Scan(c, storage.ScanSpec{Index: c.IDIndex().Name}) {
-				h.Write(rec.Doc)
-			}
-			sum := hex.EncodeToString(h.Sum(nil))
+			sum := hashCollection(tx, c)
 			all.Write([]byte(sum))
-			pairs = append(pairs, c.Name(), sum)
+			hashes = append(hashes, c.Name(), sum)
+			uuids = append(uuids, c.Name(), c.UUID.Binary())
+			if c.Capped() {
+				capped = append(capped, value.String(c.Name()))
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return value.D("host", op.node.cfg.Name, "collections", value.D(pairs...), "md5", hex.EncodeToString(all.Sum(nil)), "timeMillis", 0), nil
+	return value.D("host", op.node.cfg.Name, "collections", value.D(hashes...), "capped", value.ArrayOf(capped...), "uuids", value.D(uuids...),
+		"md5", hex.EncodeToString(all.Sum(nil)), "timeMillis", 0), nil
+}
+
+func hashCollection(tx *storage.Tx, c *storage.Collection) string {
+	h := md5.New()
+	for _, rec := range tx.Scan(c, storage.ScanSpec{Index: c.IDIndex().Name}) {
+		h.Write(rec.Doc)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // named reports whether name is in the list; an empty list has every name.

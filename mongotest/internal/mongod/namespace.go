@@ -31,6 +31,14 @@ func checkNS(db, coll string) error {
 	if db == "" || coll == "" || coll[0] == '.' || len(db) > 63 || len(db)+1+len(coll) > 255 {
 		return mongoerr.New(mongoerr.InvalidNamespace, "Invalid namespace specified '%s.%s'", db, coll)
 	}
+	return checkDB(db)
+}
+
+// checkDB refuses names that no database can have.
+func checkDB(db string) error {
+	if db == "" || len(db) > 63 {
+		return mongoerr.New(mongoerr.InvalidNamespace, "Invalid database name: '%s'", db)
+	}
 	for _, r := range db {
 		switch r {
 		case '/', '\\', ' ', '"', '$', '.', 0:

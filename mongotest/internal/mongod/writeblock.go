@@ -15,6 +15,7 @@ import (
 type writeBlock struct {
 	mu      sync.Mutex
 	on      bool
+	reason  string // why, while it is on
 	writing int
 	drained chan struct{} // closed when writing falls to zero; nil while nobody waits
 }
@@ -49,12 +50,13 @@ func (b *writeBlock) leave(exempt bool) {
 	}
 }
 
-// set turns the block on or off. Turning it on waits for the writes in flight;
-// if ctx ends first, the block stands all the same.
-func (b *writeBlock) set(ctx context.Context, on bool) error {
-	drained := b.switchTo(on)
+// set turns the block on or off, for a reason that has to stay the same while it
+// is on. Turning it on waits for the writes in flight; if ctx ends first, the
+// block stands all the same.
+func (b *writeBlock) set(ctx context.Context, on bool, reason string) error {
+	drained, err := b.switchTo(on, reason)
 	if drained == nil {
-		return nil
+		return err
 	}
 	select {
 	case <-drained:
@@ -65,17 +67,20 @@ func (b *writeBlock) set(ctx context.Context, on bool) error {
 }
 
 // switchTo sets the block and returns what to wait for, nil for nothing.
-func (b *writeBlock) switchTo(on bool) <-chan struct{} {
+func (b *writeBlock) switchTo(on bool, reason string) (<-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.on = on
+	if b.on && b.reason != reason {
+		return nil, mongoerr.New(mongoerr.IllegalOperation, "Cannot change the user write block: it stands for the reason %s, not %s", b.reason, reason)
+	}
+	b.on, b.reason = on, reason
 	if !on || b.writing == 0 {
-		return nil
+		return nil, nil
 	}
 	if b.drained == nil {
 		b.drained = make(chan struct{})
 	}
-	return b.drained
+	return b.drained, nil
 }
 
 func (b *writeBlock) isOn() bool {
@@ -84,17 +89,20 @@ func (b *writeBlock) isOn() bool {
 	return b.on
 }
 
-// runSetUserWriteBlockMode is setUserWriteBlockMode: {global: bool}.
+// runSetUserWriteBlockMode is setUserWriteBlockMode: {global: bool, reason}.
 func runSetUserWriteBlockMode(ctx context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	if !a.has("global") {
 		return nil, missingField(op.req.Name, "global")
 	}
-	on := a.bool("global", false)
+	on, reason := a.bool("global", false), "Unspecified"
+	if a.has("reason") {
+		reason = a.string("reason")
+	}
 	if a.err != nil {
 		return nil, a.err
 	}
-	if err := op.node.set.block.set(ctx, on); err != nil {
+	if err := op.node.set.block.set(ctx, on, reason); err != nil {
 		return nil, err
 	}
 	return value.D(), nil

@@ -178,7 +178,7 @@ func dropDatabase(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	o.changelog(ctx, "dropDatabase", db, bson.D{})
-	return rawDoc(bson.D{{"dropped", db}}), nil
+	return rawDoc(bson.D{}), nil
 }
 
 // indexDDL carries out createIndexes, dropIndexes and collMod: on the primary

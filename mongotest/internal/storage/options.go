@@ -22,6 +22,7 @@ type options struct {
 	viewOn           string // name without the database; empty for collections
 	pipeline         bson.Raw
 	hasSize, hasMax  bool
+	hasIDIndex       bool
 	hasValidationOpt bool
 }
 
@@ -99,6 +100,7 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 		return v, mongoerr.New(mongoerr.CommandNotSupported,
 			"time-series collections are not supported by this simulated server")
 	case "idIndex", "autoIndexId":
+		o.hasIDIndex = o.hasIDIndex || key == "idIndex"
 		return bson.RawValue{}, nil // every collection has the plain _id index
 	case "temp", "storageEngine", "indexOptionDefaults", "encryptedFields", "recordIdsReplicated":
 		return v, nil
@@ -250,6 +252,14 @@ func (o *options) setView(key string, v bson.RawValue) error {
 func (o *options) check() error {
 	invalid := func(why string) error { return mongoerr.New(mongoerr.InvalidOptions, "%s", why) }
 	switch {
+	case o.clustered && o.capped:
+		return mongoerr.New(6049200, "A capped collection cannot be clustered")
+	case o.clustered && o.viewOn != "":
+		return mongoerr.New(6026500, "The 'clusteredIndex' option is not supported with views")
+	case o.clustered && o.hasMax:
+		return mongoerr.New(6049204, "The 'max' option is not supported on clustered collections")
+	case o.hasIDIndex && (o.viewOn != "" || o.clustered):
+		return invalid("the 'idIndex' option is not supported on views and clustered collections")
 	case o.viewOn != "" && (o.capped || o.clustered || o.hasValidationOpt || o.images):
 		return invalid("options not supported on views")
 	case o.viewOn == "" && o.pipeline != nil:
@@ -258,8 +268,6 @@ func (o *options) check() error {
 		return invalid("the 'size' field is required when 'capped' is true")
 	case !o.capped && (o.hasSize || o.hasMax):
 		return invalid("the 'capped' field needs to be true when either the 'size' or 'max' fields are present")
-	case o.capped && o.clustered:
-		return invalid("A capped collection cannot be clustered on this simulated server")
 	case o.expireAfter != nil && !o.clustered:
 		return invalid("'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified")
 	}

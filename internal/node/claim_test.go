@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,6 +137,45 @@ func TestTheFirstClaimWaitsForTheCopy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A document that was read for the copy and deleted before it landed is there,
+// and only an event that has been applied already says that it must not be. So
+// nothing is claimed beyond the time at which the batch was read until all that
+// overtook it is repaired.
+func TestABatchThatWasOvertakenHoldsTheClaim(t *testing.T) {
+	set := setting{dir: filepath.Join(t.TempDir(), "data")}
+	play(t, set, func(t *testing.T, s *stage) {
+		require.NoError(t, s.insert(s.app, 1, 2, 3))
+		s.up()
+		var once sync.Once
+		read, landing := make(chan struct{}), make(chan struct{})
+		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) (f mongotest.Fault) {
+			if on == s.dst && ours(c) && c.Name == "insert" {
+				once.Do(func() {
+					close(read)
+					time.Sleep(10 * time.Second)
+					s.faults.end()
+					close(landing)
+					f.DropReply = true
+				})
+			}
+			return f
+		})
+		s.start()
+		s.meets(read)
+		overtaking := shardferry.Succ(s.src.ClusterTime())
+		_, err := s.app.Database("d").Collection("c").DeleteOne(t.Context(), bson.D{{"_id", 2}})
+		require.NoError(t, err)
+		s.staysBefore(overtaking, "the batch has not landed")
+		s.meets(landing)
+		s.kill()
+		assert.Len(t, docs(t, s.to), 3, "the deleted one has landed late")
+		s.up()
+		s.stream()
+		time.Sleep(3 * time.Second)
+		assert.ElementsMatch(t, docs(t, s.from), docs(t, s.to))
+	})
 }
 
 // What a node wrote before it died cannot land after its successor has begun:

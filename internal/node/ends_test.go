@@ -42,8 +42,7 @@ func TestADataDirectoryRefusesOtherClusters(t *testing.T) {
 				cfg := s.config()
 				other(&cfg, mongoconn.Config{URI: uri(third, "operator"), Dialer: third.Dialer()})
 				s.run(cfg)
-				require.ErrorIs(t, <-s.ended, node.ErrOtherJob)
-				s.cancel = nil
+				require.ErrorIs(t, s.end(), node.ErrOtherJob)
 				assert.Empty(t, wrote)
 
 				require.NoError(t, s.insert(s.app, 10))

@@ -161,6 +161,21 @@ func (s *stage) down() {
 	s.cancel = nil
 }
 
+// end waits until the node ends by itself.
+func (s *stage) end() error {
+	s.t.Helper()
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	select {
+	case err := <-s.ended:
+		s.cancel = nil
+		return err
+	case <-limit.C:
+		s.t.Fatal("the node does not end")
+		return nil
+	}
+}
+
 // kill ends the node as kill -9 does: the clusters hear nothing more of it, and
 // its data directory stays as it is at this moment.
 func (s *stage) kill() {

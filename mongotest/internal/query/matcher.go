@@ -1,6 +1,8 @@
 package query
 
 import (
+	"slices"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/hashkey"
@@ -29,6 +31,11 @@ func Compile(filter bson.Raw, o Options) (*Matcher, error) {
 // $expr, make errors.
 func (m *Matcher) Match(doc bson.Raw) (bool, error) {
 	return m.root.match(&run{idx: -1}, doc)
+}
+
+// usesExpr reports whether the filter asks a $expr of whole documents.
+func (m *Matcher) usesExpr() bool {
+	return slices.ContainsFunc(m.root, func(n node) bool { _, ok := n.(exprNode); return ok })
 }
 
 // MatchArrayIndex reports whether doc matches, and the position of the array
@@ -85,9 +92,11 @@ func (n andNode) match(r *run, doc bson.Raw) (bool, error) {
 	return true, nil
 }
 
-func (n orNode) match(r *run, doc bson.Raw) (bool, error) {
+// match takes no positions: an element that one branch matched means nothing to
+// the others.
+func (n orNode) match(_ *run, doc bson.Raw) (bool, error) {
 	for _, sub := range n {
-		if ok, err := sub.match(r, doc); err != nil || ok {
+		if ok, err := sub.match(&run{}, doc); err != nil || ok {
 			return ok, err
 		}
 	}

@@ -228,6 +228,10 @@ func TestThePositionOfTheMatchedElement(t *testing.T) {
 		{`{"a": {"$in": [2, 9]}}`, `{"a": [1, 2]}`, 1},
 		{`{"$or": [{"a": 9}, {"a": 2}]}`, `{"a": [1, 2]}`, 1},
 		{`{"a": {"$size": 2}}`, `{"a": [1, 2]}`, -1},
+		{`{"$or": [{"a": 2}, {"b": 9}]}`, `{"a": [1, 2]}`, -1},
+		{`{"a.1": 2}`, `{"a": [1, 2]}`, -1},
+		{`{"$and": [{"a": {"$gt": 1}}, {"a": {"$lt": 5}}]}`, `{"a": [1, 2, 3]}`, 1},
+		{`{"a": {"$lt": 5, "$gt": 1}}`, `{"a": [1, 2, 3]}`, 1},
 	}
 	for _, tt := range tests {
 		ok, idx := compile(t, tt.filter).MatchArrayIndex(doc(t, tt.doc))

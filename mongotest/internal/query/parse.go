@@ -22,6 +22,7 @@ type parser struct {
 	// branches is how many $or and $nor are around.
 	branches int
 	near     *Near
+	noSchema bool // $jsonSchema is not allowed
 }
 
 func badValue(format string, args ...any) error {
@@ -35,7 +36,7 @@ func (p *parser) filter(doc bson.Raw) (andNode, error) {
 	if p.depth > maxFilterDepth {
 		return nil, badValue("exceeded maximum query tree depth of %d", maxFilterDepth)
 	}
-	nodes := andNode{}
+	var nodes []node
 	for name, v := range value.Elements(doc) {
 		n, err := p.entry(name, v)
 		if err != nil {
@@ -43,7 +44,7 @@ func (p *parser) filter(doc bson.Raw) (andNode, error) {
 		}
 		nodes = append(nodes, n)
 	}
-	return nodes, nil
+	return arrange(nodes), nil
 }
 
 func (p *parser) entry(name string, v bson.RawValue) (node, error) {
@@ -64,10 +65,10 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 	switch name {
 	case "$and":
 		subs, err := p.filters(name, v)
-		return andNode(subs), err
+		return arrange(subs), err
 	case "$or":
 		subs, err := p.filters(name, v)
-		return orNode(subs), err
+		return disjunction(subs), err
 	case "$nor":
 		subs, err := p.filters(name, v)
 		return norNode(subs), err
@@ -87,6 +88,9 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 		}
 		return exprNode{expr: v, eval: p.o.Expr}, nil
 	case "$jsonSchema":
+		if p.noSchema {
+			return nil, mongoerr.New(mongoerr.QueryFeatureNotAllowed, "$jsonSchema is not allowed in this context")
+		}
 		return parseSchemaNode(v)
 	case "$sampleRate":
 		f, ok := value.AsFloat64(v)

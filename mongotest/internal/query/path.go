@@ -92,7 +92,7 @@ func (p path) elements(array bson.Raw, leaf bool, idx int, f visit) bool {
 				return true
 			}
 		}
-		if named && p[1:].position(e, leaf, here, f) {
+		if named && p[1:].position(e, leaf, idx, f) { // the path says which element, not the match
 			return true
 		}
 		i++

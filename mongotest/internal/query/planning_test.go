@@ -27,7 +27,7 @@ func TestBoundsOfAPath(t *testing.T) {
 		{`{"a": {"$in": []}}`, query.Bounds{Eq: []bson.RawValue{}}, true},
 		{`{"a": {"$gt": 1, "$lte": 5}}`, query.Bounds{Min: &one, Max: &five, MaxIncl: true}, true},
 		{`{"a": {"$gte": 1}, "$and": [{"a": {"$gt": 1}}, {"a": {"$lt": 5}}, {"a": {"$lt": 3}}]}`, query.Bounds{Min: &one, Max: &three}, true},
-		{`{"$or": [{"a": 1}]}`, query.Bounds{}, false},
+		{`{"$or": [{"a": 1}, {"b": 1}]}`, query.Bounds{}, false},
 		{`{"a": {"$ne": 1}}`, query.Bounds{}, false},
 		{`{"a": {"$not": {"$gt": 1}}}`, query.Bounds{}, false},
 		{`{"a": [1]}`, query.Bounds{}, false},
@@ -53,30 +53,6 @@ func TestBoundsOfIDInExpressions(t *testing.T) {
 	assert.True(t, b.MinIncl)
 	assert.Equal(t, value.String("x"), *b.Max)
 	assert.False(t, b.MaxIncl)
-}
-
-func TestEqualityFieldsOfAFilter(t *testing.T) {
-	tests := []struct{ filter, want string }{
-		{`{}`, `{}`},
-		{`{"b": 1, "a": {"$eq": "x"}}`, `{"b": 1, "a": "x"}`},
-		{`{"a.b": 1, "c": {"$gt": 1}}`, `{"a.b": 1}`},
-		{`{"$and": [{"a": 1}, {"$and": [{"b": null}]}]}`, `{"a": 1, "b": null}`},
-		{`{"$or": [{"a": 1}]}`, `{"a": 1}`},
-		{`{"$or": [{"a": 1}, {"b": 1}]}`, `{}`},
-		{`{"a": {"$in": [1]}, "b": {"$in": [1, 2]}, "c": {"$all": [3]}}`, `{"a": 1, "c": 3}`},
-		{`{"a": {"$regularExpression": {"pattern": "a", "options": ""}}}`, `{}`},
-		{`{"a": {"$not": {"$eq": 1}}, "$expr": {"$eq": ["$a", 1]}}`, `{}`},
-		{`{"_id": {"x": 1}}`, `{"_id": {"x": 1}}`},
-	}
-	for _, tt := range tests {
-		got, err := query.EqualityFields(doc(t, tt.filter))
-		require.NoError(t, err, tt.filter)
-		assert.Equal(t, doc(t, tt.want), got, tt.filter)
-	}
-	for _, f := range []string{`{"a": 1, "$and": [{"a": 1}]}`, `{"a": 1, "a.b": 2}`, `{"a.b": 1, "a": {}}`} {
-		_, err := query.EqualityFields(doc(t, f))
-		assert.True(t, mongoerr.Is(err, mongoerr.NotSingleValueField), "%s: %v", f, err)
-	}
 }
 
 func TestSortOrder(t *testing.T) {

@@ -56,7 +56,7 @@ func (p *Projection) Apply(doc bson.Raw, arrayIdx int) (bson.Raw, error) {
 		out = s.apply(out)
 	}
 	for _, e := range p.elems {
-		out = e.apply(out, doc)
+		out = e.apply(out, doc, p.keep)
 	}
 	for _, c := range p.computed {
 		v, err := p.o.Value(c.expr, doc)
@@ -75,13 +75,13 @@ func (p *Projection) pick(doc bson.Raw, idx int) (bson.Raw, error) {
 	if idx < 0 && p.o.Matcher != nil {
 		_, idx = p.o.Matcher.MatchArrayIndex(doc)
 	}
-	if idx < 0 {
-		return nil, mongoerr.New(51246, "Executor error during find command :: caused by :: "+
-			"positional operator '.$' couldn't find a matching element in the array")
-	}
-	missing := false
+	unmatched, missing := false, false
 	out := editField(doc, p.position, func(v bson.RawValue) bson.RawValue {
 		if v.Type != bson.TypeArray {
+			return v
+		}
+		if idx < 0 {
+			unmatched = true
 			return v
 		}
 		e, ok := value.Get(bson.Raw(v.Value), value.IndexName(idx))
@@ -91,6 +91,10 @@ func (p *Projection) pick(doc bson.Raw, idx int) (bson.Raw, error) {
 		}
 		return value.ArrayOf(e)
 	})
+	if unmatched {
+		return nil, mongoerr.New(51246, "Executor error during find command :: caused by :: "+
+			"positional operator '.$' couldn't find a matching element in the array")
+	}
 	if missing {
 		return nil, mongoerr.New(51247, "Executor error during find command :: caused by :: "+
 			"positional operator '.$' element mismatch")
@@ -98,19 +102,22 @@ func (p *Projection) pick(doc bson.Raw, idx int) (bson.Raw, error) {
 	return out, nil
 }
 
-// apply appends the field with the first element that matches, if one does.
-func (e elemField) apply(out, doc bson.Raw) bson.Raw {
-	out = without(out, e.name)
-	v, ok := value.Get(doc, e.name)
-	if !ok {
+// apply leaves of the field the first element that matches, or nothing. Where
+// the projection names what stays, the field goes to the end.
+func (e elemField) apply(out, doc bson.Raw, keep bool) bson.Raw {
+	v, _ := value.Get(doc, e.name)
+	var found bson.RawValue
+	if i := e.pred.position(v); i >= 0 {
+		elem, _ := value.Get(bson.Raw(v.Value), value.IndexName(i))
+		found = value.ArrayOf(elem)
+	}
+	if keep || found.Type == 0 {
+		out = without(out, e.name)
+	}
+	if found.Type == 0 {
 		return out
 	}
-	i := e.pred.position(v)
-	if i < 0 {
-		return out
-	}
-	elem, _ := value.Get(bson.Raw(v.Value), value.IndexName(i))
-	return setField(out, parsePath(e.name), value.ArrayOf(elem))
+	return setField(out, parsePath(e.name), found)
 }
 
 func (s slicedField) apply(doc bson.Raw) bson.Raw {

@@ -53,6 +53,8 @@ func TestProjections(t *testing.T) {
 		{`{"l": {"$elemMatch": {"$gt": 9}}, "a": 1}`, d, `{"_id": 1, "a": 2}`},
 		{`{"l": {"$elemMatch": {"x": 2}}, "z": 1}`, `{"_id": 1, "l": [{"x": 1}, {"x": 2, "y": 3}], "z": 0}`, `{"_id": 1, "z": 0, "l": [{"x": 2, "y": 3}]}`},
 
+		{`{"l": {"$elemMatch": {"$gt": 2}}, "a": 0}`, `{"_id": 1, "l": [1, 3], "b": 1, "a": 1}`, `{"_id": 1, "l": [3], "b": 1}`},
+
 		{`{"n": "$b.c", "a": 1}`, d, `{"_id": 1, "a": 2, "n": 3}`},
 		{`{"n": "$none"}`, d, `{"_id": 1}`},
 		{`{"n": "text", "_id": 0}`, d, `{"n": "text"}`},
@@ -84,28 +86,41 @@ func TestPositionalProjection(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, doc(t, `{"_id": 1, "l": [{"x": 3}]}`), got, "a position that is given wins")
 
-	_, err = p.Apply(doc(t, `{"l": {"x": 5}}`), -1)
+	_, err = p.Apply(doc(t, `{"l": [{"x": 0}]}`), -1)
 	assert.True(t, mongoerr.Is(err, 51246), "%v", err)
+	got, err = p.Apply(doc(t, `{"l": {"x": 5}, "a": 1}`), -1)
+	require.NoError(t, err)
+	assert.Equal(t, doc(t, `{"l": {"x": 5}}`), got, "what is no array stays")
 	_, err = p.Apply(d, 7)
 	assert.True(t, mongoerr.Is(err, 51247), "%v", err)
 }
 
 func TestBadProjectionsAreRefused(t *testing.T) {
 	for spec, code := range map[string]mongoerr.Code{
-		`{"a": 1, "b": 0}`:                   31254,
-		`{"a": 0, "b": 1}`:                   31253,
-		`{"a": 1, "a.b": 1}`:                 31249,
-		`{"a.b": 1, "a": 1}`:                 31250,
-		`{"a": {}}`:                          51270,
-		`{"a.": 1}`:                          40353,
-		`{"$a": 1}`:                          16410,
-		`{"a": "$b"}`:                        mongoerr.BadValue,
-		`{"a": {"$meta": "textScore"}}`:      mongoerr.BadValue,
-		`{"a.b": {"$elemMatch": {"x": 1}}}`:  31275,
-		`{"a.$": 1, "b.$": 1}`:               31276,
-		`{"a.$": 0}`:                         31395,
-		`{"a": {"$slice": [1, 0]}}`:          28724,
-		`{"a": {"$elemMatch": {"$foo": 1}}}`: mongoerr.BadValue,
+		`{"a": 1, "b": 0}`:                           31254,
+		`{"a": 0, "b": 1}`:                           31253,
+		`{"a": 1, "a.b": 1}`:                         31249,
+		`{"a.b": 1, "a": 1}`:                         31250,
+		`{"a": {}}`:                                  51270,
+		`{"a.": 1}`:                                  40353,
+		`{"$a": 1}`:                                  16410,
+		`{"a": "$b"}`:                                mongoerr.BadValue,
+		`{"a": {"$meta": "textScore"}}`:              mongoerr.BadValue,
+		`{"a.b": {"$elemMatch": {"x": 1}}}`:          31275,
+		`{"a.$": 1, "b.$": 1}`:                       31276,
+		`{"a.$": 0}`:                                 31395,
+		`{"a": {"$slice": [1, 0]}}`:                  28724,
+		`{"a": {"$elemMatch": {"$foo": 1}}}`:         mongoerr.BadValue,
+		`{"a": {"$elemMatch": 1}}`:                   31274,
+		`{"": 1}`:                                    40352,
+		`{"a.$.b": 1}`:                               31394,
+		`{"a.$": "x"}`:                               31308,
+		`{"a.$": {"$slice": 1}}`:                     31271,
+		`{"a": {"$elemMatch": {"$jsonSchema": {}}}}`: mongoerr.QueryFeatureNotAllowed,
+		`{"a": {"$elemMatch": {"x": 1}, "b": 1}}`:    16410,
+		`{"a.$": 1, "b": {"$elemMatch": {"x": 1}}}`:  31255,
+		`{"b": {"$elemMatch": {"x": 1}}, "a.$": 1}`:  31256,
+		`{"a.$": 1, "a": {"$slice": 1}}`:             28667,
 	} {
 		_, err := query.CompileProjection(doc(t, spec), query.Options{})
 		assert.True(t, mongoerr.Is(err, code), "%s: %v", spec, err)

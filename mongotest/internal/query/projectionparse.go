@@ -2,10 +2,12 @@ package query
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -19,7 +21,14 @@ const (
 	codeExclusionInInclusion mongoerr.Code = 31254
 	codeNestedElemMatch      mongoerr.Code = 31275
 	codeTwoPositional        mongoerr.Code = 31276
+	codePositionalMiddle     mongoerr.Code = 31394
 	codePositionalExclusion  mongoerr.Code = 31395
+	codePositionalThenElem   mongoerr.Code = 31255
+	codeElemThenPositional   mongoerr.Code = 31256
+	codePositionalObject     mongoerr.Code = 31271
+	codePositionalLiteral    mongoerr.Code = 31308
+	codeElemMatchArgument    mongoerr.Code = 31274
+	codeSliceArity           mongoerr.Code = 28667
 	codeEmptySubProjection   mongoerr.Code = 51270
 	codeSliceArgument        mongoerr.Code = 28724
 )
@@ -91,10 +100,15 @@ func (b *projectionBuilder) field(name string, v bson.RawValue, depth int) error
 	if at, ok := strings.CutSuffix(name, ".$"); ok {
 		return b.positional(name, at, v)
 	}
+	if strings.Contains(name, ".$.") {
+		return mongoerr.New(codePositionalMiddle, "As of 4.4, it's illegal to specify positional operator in the middle of a path. "+
+			"Positional projection may only be used at the end, for example: a.b.$. If the query previously used a form like a.b.$.d, "+
+			"remove the parts following the '$' and the results will be equivalent.")
+	}
 	if err := checkFieldPath(name); err != nil {
 		return err
 	}
-	if v.Type == bson.TypeEmbeddedDocument && !strings.HasPrefix(firstName(bson.Raw(v.Value)), "$") {
+	if v.Type == bson.TypeEmbeddedDocument && !isExpression(v) {
 		if value.IsEmpty(bson.Raw(v.Value)) {
 			return mongoerr.New(codeEmptySubProjection,
 				"An empty sub-projection is not a valid value. Found empty object at path")
@@ -107,6 +121,9 @@ func (b *projectionBuilder) field(name string, v bson.RawValue, depth int) error
 		return nil
 	}
 	p := parsePath(name)
+	if err := b.besidePositional(p, v); err != nil {
+		return err
+	}
 	if err := b.all.add(name, p); err != nil {
 		return err
 	}
@@ -118,6 +135,13 @@ func (b *projectionBuilder) field(name string, v bson.RawValue, depth int) error
 	default:
 		return b.compute(name, p, v)
 	}
+}
+
+// isExpression reports whether a document is one operator, not a projection of
+// the fields below.
+func isExpression(v bson.RawValue) bool {
+	name, _, _ := rawdoc.First(v.Value)
+	return strings.HasPrefix(name, "$") && rawdoc.Len(v.Value) == 1
 }
 
 func (b *projectionBuilder) plain(name string, p path, include bool) error {
@@ -155,6 +179,16 @@ func (b *projectionBuilder) positional(name, at string, v bson.RawValue) error {
 	if b.out.position != nil {
 		return mongoerr.New(codeTwoPositional, "Cannot specify more than one positional projection per query.")
 	}
+	switch {
+	case len(b.out.elems) > 0:
+		return mongoerr.New(codeElemThenPositional, "Cannot specify both positional operator and $elemMatch in a projection.")
+	case v.Type == bson.TypeEmbeddedDocument:
+		return mongoerr.New(codePositionalObject, "positional projection cannot be used with an expression or sub object")
+	case !value.IsNumber(v.Type) && v.Type != bson.TypeBoolean:
+		return mongoerr.New(codePositionalLiteral, "positional projection cannot be used with a literal: %s", rawdoc.RenderElement(name, v))
+	case b.out.o.Matcher != nil && b.out.o.Matcher.usesExpr():
+		return mongoerr.New(mongoerr.QueryFeatureNotAllowed, "$expr is not allowed in this context")
+	}
 	if !value.Truthy(v) || b.mode == excluding {
 		return mongoerr.New(codePositionalExclusion, "positional projection cannot be used with exclusion")
 	}
@@ -167,6 +201,22 @@ func (b *projectionBuilder) positional(name, at string, v bson.RawValue) error {
 		return err
 	}
 	return b.out.tree.add(at, p)
+}
+
+// besidePositional refuses the operators that do not go with a positional
+// projection before them.
+func (b *projectionBuilder) besidePositional(p path, v bson.RawValue) error {
+	if b.out.position == nil || v.Type != bson.TypeEmbeddedDocument {
+		return nil
+	}
+	switch op, arg, _ := rawdoc.First(v.Value); {
+	case op == "$elemMatch":
+		return mongoerr.New(codePositionalThenElem, "Cannot specify positional operator and $elemMatch.")
+	case op == "$slice" && arg.Type != bson.TypeArray && slices.Equal(p, b.out.position): // then it is the expression
+		return mongoerr.New(codeSliceArity, "Expression $slice takes at least 2 arguments, and at most 3, but 1 were passed in.")
+	default:
+		return nil
+	}
 }
 
 func (b *projectionBuilder) operator(name string, p path, v bson.RawValue) error {
@@ -222,7 +272,10 @@ func (b *projectionBuilder) elemMatch(name string, arg bson.RawValue) error {
 	if strings.Contains(name, ".") {
 		return mongoerr.New(codeNestedElemMatch, "Cannot use $elemMatch projection on a nested field.")
 	}
-	c, err := (&parser{o: b.out.o}).elemMatch(name, arg)
+	if arg.Type != bson.TypeEmbeddedDocument {
+		return mongoerr.New(codeElemMatchArgument, "elemMatch: Invalid argument, object required, but got %s", rawdoc.TypeName(arg.Type))
+	}
+	c, err := (&parser{o: b.out.o, noSchema: true}).elemMatch(name, arg)
 	if err != nil {
 		return err
 	}

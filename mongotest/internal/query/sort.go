@@ -17,6 +17,7 @@ const (
 	codeSortDirection mongoerr.Code = 15975
 	codeEmptyField    mongoerr.Code = 15998
 	codeDollarField   mongoerr.Code = 16410
+	codeNoField       mongoerr.Code = 40352
 	codeFieldDotEnd   mongoerr.Code = 40353
 )
 
@@ -56,6 +57,9 @@ func CompileSort(spec bson.Raw) (*Sort, error) {
 
 // checkFieldPath refuses paths with an empty or a $-prefixed component.
 func checkFieldPath(name string) error {
+	if name == "" {
+		return mongoerr.New(codeNoField, "FieldPath cannot be constructed with empty string")
+	}
 	if strings.HasSuffix(name, ".") {
 		return mongoerr.New(codeFieldDotEnd, "FieldPath must not end with a '.'.")
 	}

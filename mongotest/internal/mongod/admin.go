@@ -37,20 +37,7 @@ func adminCommands() map[string]*handler {
 func runNothing(context.Context, *operation) (bson.Raw, error) { return value.D(), nil }
 
 func runReplSetGetStatus(_ context.Context, op *operation) (bson.Raw, error) {
-	s := op.node.topo.state()
-	last := op.node.cfg.Log.Last()
-	optime := value.D("ts", last, "t", s.term)
-	state, name := 1, "PRIMARY"
-	if !s.primary {
-		state, name = 2, "SECONDARY"
-	}
-	return value.D(
-		"set", op.node.cfg.SetName, "myState", state, "term", s.term, "heartbeatIntervalMillis", int64(2000),
-		"majorityVoteCount", 1, "writeMajorityCount", 1, "votingMembersCount", 1, "writableVotingMembersCount", 1,
-		"optimes", value.D("lastCommittedOpTime", optime, "readConcernMajorityOpTime", optime, "appliedOpTime", optime, "durableOpTime", optime),
-		"members", []bson.Raw{value.D("_id", 0, "name", op.node.cfg.Name, "health", 1.0, "state", state, "stateStr", name,
-			"optime", optime, "configVersion", replSetVersion, "configTerm", s.term, "self", true)},
-	), nil
+	return op.node.replSetStatus(), nil
 }
 
 func runReplSetGetConfig(_ context.Context, op *operation) (bson.Raw, error) {

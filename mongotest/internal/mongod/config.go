@@ -15,10 +15,10 @@ import (
 // Config says what a node is. Engine, Log and Clock belong to its replica set
 // and are required; everything else has a default.
 type Config struct {
-	Name    string   // its own "host:port"; default "localhost:27017"
-	SetName string   // default "rs0"
-	ShardID string   // the shard's _id in config.shards, empty outside sharded clusters
-	Version string   // the server version it claims, as "8.0.4", which is the default
+	Name    string // its own "host:port"; default "localhost:27017"
+	SetName string // default "rs0"
+	ShardID string // the shard's _id in config.shards, empty outside sharded clusters
+	Version string // the server version it claims, as "8.0.4", which is the default
 
 	ConfigServer bool // member of the config server replica set
 

@@ -78,8 +78,8 @@ func (n *Node) hello(op *operation) bson.Raw {
 		add("ismaster", s.primary)
 	}
 	add("secondary", !s.primary)
-	if s.primary {
-		add("primary", n.cfg.Name)
+	if s.leader != "" {
+		add("primary", s.leader)
 	}
 	add("me", n.cfg.Name)
 	if s.primary {
@@ -101,7 +101,7 @@ func (n *Node) hello(op *operation) bson.Raw {
 }
 
 func (n *Node) lastWrite(term int64) bson.Raw {
-	last, majority := n.cfg.Log.Last(), n.cfg.Log.Majority()
+	last, majority := n.applied(), n.cfg.Log.Majority()
 	return value.D(
 		"opTime", value.D("ts", last, "t", term),
 		"lastWriteDate", time.Unix(int64(last.T), 0),

@@ -139,7 +139,7 @@ func (n *Node) SetShardKey(ns string, key bson.Raw) error {
 // returns a response, for the times that every reply carries.
 func (n *Node) Handle(ctx context.Context, req *command.Request) (*command.Response, error) {
 	body, err := n.answer(ctx, req)
-	return &command.Response{Body: body, OperationTime: n.cfg.Log.Last(), ClusterTime: n.cfg.Clock.Now()}, err
+	return &command.Response{Body: body, OperationTime: n.applied(), ClusterTime: n.cfg.Clock.Now()}, err
 }
 
 func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, error) {
@@ -190,7 +190,7 @@ func (n *Node) run(ctx context.Context, op *operation) (bson.Raw, error) {
 			return nil, err
 		}
 	}
-	concernError, err := op.waitForWriteConcern()
+	concernError, err := op.waitForWriteConcern(ctx)
 	if err != nil {
 		return nil, err
 	}

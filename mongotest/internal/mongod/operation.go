@@ -111,9 +111,9 @@ func (n *Node) begin(ctx context.Context, op *operation) (context.Context, func(
 		end()
 		return nil, nil, err
 	}
-	if !op.handler.has(always) && !n.topo.isPrimary() {
+	if err := op.checkRole(); err != nil {
 		end()
-		return nil, nil, notPrimary()
+		return nil, nil, err
 	}
 	limit := op.args().int64("maxTimeMS", 0)
 	if limit <= 0 || op.handler.has(awaits) {

@@ -65,7 +65,7 @@ func TestReplSetStepDownIsFollowedByAnElection(t *testing.T) {
 		f := newFixture(t)
 		stop := f.background()
 		f.run("admin", "replSetStepDown", 5)
-		f.fail(mongoerr.NotWritablePrimary, "db", "find", "c")
+		f.fail(mongoerr.NotPrimaryNoSecondaryOk, "db", "find", "c")
 		time.Sleep(6 * time.Second)
 		f.run("db", "find", "c")
 		stop()

@@ -47,11 +47,17 @@ func (a *args) readConcern() readConcern {
 // awaitReadConcern waits until the node can answer with what op's read concern
 // asks for, and takes the snapshot of level snapshot outside of transactions.
 func (op *operation) awaitReadConcern(ctx context.Context) error {
+	committed := op.concern.level == "majority" || op.concern.level == "snapshot"
 	for _, ts := range []bson.Timestamp{op.concern.after, op.concern.at} {
-		if !ts.IsZero() {
-			op.node.reach(ts)
+		if ts.IsZero() {
+			continue
+		}
+		op.node.reach(ts)
+		if err := op.node.awaitApplied(ctx, ts, committed); err != nil {
+			return err
 		}
 	}
+	defer op.chooseData()
 	if op.concern.level != "snapshot" || op.inTxn {
 		return nil
 	}
@@ -102,8 +108,12 @@ func newSnapshotTable() *snapshotTable {
 	return &snapshotTable{all: map[bson.Timestamp]snapshotEntry{}}
 }
 
-// take returns a snapshot of the data at a time, zero meaning now, with that time.
+// take returns a snapshot of the data at a time, zero meaning the newest that a
+// majority has, with that time.
 func (t *snapshotTable) take(n *Node, at bson.Timestamp) (*storage.Transaction, bson.Timestamp, error) {
+	if held := n.set.reads(n, true); held != nil && (at.IsZero() || at.Equal(held.ReadTime())) {
+		return held, held.ReadTime(), nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e, ok := t.all[at]; ok {

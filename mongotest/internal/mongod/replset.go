@@ -48,7 +48,7 @@ func newReplicaSet(c Config) *ReplicaSet {
 	}
 }
 
-// Hosts returns the members' addresses.
+// hosts returns the members' addresses.
 func (s *ReplicaSet) hosts() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,6 +57,12 @@ func (s *ReplicaSet) hosts() []string {
 		out[i] = m.cfg.Name
 	}
 	return out
+}
+
+func (s *ReplicaSet) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.members)
 }
 
 // Primary returns the member that takes writes, nil while there is none.
@@ -87,13 +93,13 @@ func (s *ReplicaSet) leader() string {
 // majority is how many members must have a write before it cannot be lost.
 func (s *ReplicaSet) majority() int { return len(s.members)/2 + 1 }
 
-// position returns the time up to which a member has applied, and whether it
-// keeps up. The caller holds mu.
-func (s *ReplicaSet) position(m *Node) (bson.Timestamp, bool) {
+// position returns the time up to which a member has applied. The caller holds
+// mu.
+func (s *ReplicaSet) position(m *Node) bson.Timestamp {
 	if m.standing.stopped != nil {
-		return m.standing.stopped.ReadTime(), false
+		return m.standing.stopped.ReadTime()
 	}
-	return s.cfg.Log.Last(), true
+	return s.cfg.Log.Last()
 }
 
 // settle brings the members' snapshots and the commit point in line with their
@@ -105,9 +111,8 @@ func (s *ReplicaSet) settle() {
 		switch {
 		case behind && st.stopped == nil:
 			st.stopped = s.cfg.Engine.Begin(storage.Meta{Now: time.Now()})
-		case !behind && st.stopped != nil:
-			st.stopped.Abort()
-			st.stopped = nil
+		case !behind:
+			st.stopped = nil // cursors may go on reading it
 		}
 	}
 	if c := s.committed(); c != nil {
@@ -165,7 +170,7 @@ func (n *Node) Lag(lagging bool) {
 // lost one had is rolled back. A set of one member does not notice.
 func (n *Node) Down(ctx context.Context) error {
 	s := n.set
-	if len(s.hosts()) == 1 {
+	if s.size() == 1 {
 		return nil
 	}
 	led := n.topo.demote()
@@ -258,9 +263,7 @@ func (s *ReplicaSet) elect(spare *Node) bool {
 }
 
 func (s *ReplicaSet) ahead(a, b *Node) bool {
-	x, _ := s.position(a)
-	y, _ := s.position(b)
-	return x.After(y)
+	return s.position(a).After(s.position(b))
 }
 
 // rollBack undoes what is not in to. The primary that had it is gone, and with
@@ -276,7 +279,6 @@ func (s *ReplicaSet) rollBack(to *storage.Transaction) {
 	s.cfg.Log.Rollback(at)
 	for _, m := range s.members {
 		if t := m.standing.stopped; t != nil && t != to && t.ReadTime().After(at) {
-			t.Abort()
 			m.standing.stopped = nil
 		}
 	}

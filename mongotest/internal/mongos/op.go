@@ -147,7 +147,7 @@ func (o *op) repeatable(c call, err error) bool {
 		return false
 	case o.txn != nil:
 		return c.name == "prepareTransaction" || c.name == "commitTransaction" || c.name == "abortTransaction"
-	case mongoerr.Is(err, mongoerr.NotWritablePrimary):
+	case mongoerr.Is(err, mongoerr.NotWritablePrimary), mongoerr.Is(err, mongoerr.NotPrimaryNoSecondaryOk):
 		return c.name != "getMore"
 	default:
 		return c.safe

@@ -7,7 +7,7 @@ import (
 
 // sessionRules are the rules of what every client does.
 var sessionRules = map[string]rule{
-	"hello": nothing, "isMaster": nothing, "ismaster": nothing, "ping": nothing, "buildInfo": nothing, "buildinfo": nothing,
+	"hello": nothing, "isMaster": nothing, "ismaster": nothing, "ping": nothing, "testVersion2": nothing, "buildInfo": nothing, "buildinfo": nothing,
 	"connectionStatus": nothing, "whatsmyuri": nothing, "listCommands": nothing, "logout": nothing,
 	"saslStart": nothing, "saslContinue": nothing, "authenticate": nothing, "getnonce": nothing, "features": nothing,
 	"startSession": nothing, "endSessions": nothing, "refreshSessions": nothing, "killSessions": nothing,

@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -49,6 +50,7 @@ func compileOut(spec bson.RawValue, env Env) (stage, error) {
 // merge is a compiled $merge.
 type merge struct {
 	env              Env
+	db, coll         string
 	on               []string
 	matched, missing string
 	stages           *Transform
@@ -71,7 +73,7 @@ func compileMerge(spec bson.RawValue, env Env) (stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &merge{env: env, on: []string{"_id"}, matched: "merge", missing: "insert"}
+	m := &merge{env: env, db: db, coll: coll, on: []string{"_id"}, matched: "merge", missing: "insert"}
 	if err := m.options(raw); err != nil {
 		return nil, err
 	}
@@ -170,6 +172,24 @@ func (m *merge) decide(old, doc bson.Raw) (bson.Raw, error) {
 	case "keepExisting":
 		return nil, nil
 	default:
-		return nil, mongoerr.New(mongoerr.DuplicateKey, "$merge with whenMatched: fail found an existing document with the same values for the 'on' fields")
+		return nil, m.duplicate(doc)
 	}
+}
+
+// duplicate is the error of whenMatched: fail, which is that of inserting doc.
+func (m *merge) duplicate(doc bson.Raw) error {
+	var pattern, key []any
+	var name, text []string
+	for _, field := range m.on {
+		v, _ := value.Lookup(doc, field)
+		pattern, key = append(pattern, field, 1), append(key, field, v)
+		name, text = append(name, field+"_1"), append(text, rawdoc.RenderElement(field, v))
+	}
+	index := strings.Join(name, "_")
+	if index == "_id_1" {
+		index = "_id_"
+	}
+	return mongoerr.New(mongoerr.DuplicateKey, "E11000 duplicate key error collection: %s.%s index: %s dup key: { %s }",
+		m.db, m.coll, index, strings.Join(text, ", ")).
+		WithInfo("keyPattern", value.D(pattern...)).WithInfo("keyValue", value.D(key...))
 }

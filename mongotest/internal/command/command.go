@@ -27,7 +27,8 @@ var ErrHangUp = errors.New("the server closes the connection")
 // A Labeler is a Handler that puts error labels on failures. The wire layer
 // asks it about those that a fail point injects.
 type Labeler interface {
-	// Label returns the failure of req with the labels the server gives it.
+	// Label returns the failure of req, which has not begun to run, with the
+	// labels the server gives it.
 	Label(req *Request, failure error) error
 	// ConcernLabels returns the labels of a reply to req that has succeeded but
 	// for a writeConcernError of this code.

@@ -44,6 +44,17 @@ func Of(f Failure) []string {
 	return labels
 }
 
+// Add returns e with the labels of f, whose code is e's, beside its own.
+func Add(e *mongoerr.Error, f Failure) *mongoerr.Error {
+	f.Code = e.Code
+	for _, label := range Of(f) {
+		if !slices.Contains(e.Labels, label) {
+			e = e.WithLabel(label)
+		}
+	}
+	return e
+}
+
 // inTxn reports whether the command is part of a transaction; autocommit is
 // always false where it is given.
 func (f Failure) inTxn() bool { return f.Request.Body.Lookup("autocommit").Type != 0 }

@@ -2,12 +2,12 @@ package mongod
 
 func crudCommands() map[string]*handler {
 	return map[string]*handler{
-		"find":          {runFind, isRead | txnOK | snapshotOK},
+		"find":          {runFind, isRead | txnOK},
 		"getMore":       {runGetMore, txnOK | awaits},
 		"killCursors":   {runKillCursors, txnOK},
 		"count":         {runCount, isRead},
-		"distinct":      {runDistinct, isRead | txnOK | snapshotOK},
-		"aggregate":     {runAggregate, isRead | isWrite | txnOK | snapshotOK},
+		"distinct":      {runDistinct, isRead | txnOK},
+		"aggregate":     {runAggregate, isRead | isWrite | txnOK},
 		"explain":       {runExplain, 0},
 		"insert":        {runInsert, isWrite | retryable | txnOK},
 		"update":        {runUpdate, isWrite | retryable | txnOK},

@@ -19,6 +19,7 @@ import (
 func diagnosticCommands() map[string]*handler {
 	return map[string]*handler{
 		"ping":           {runNothing, 0},
+		"testVersion2":   {runNothing, 0}, // for testing API versions to come
 		"buildInfo":      {runBuildInfo, 0},
 		"buildinfo":      {runBuildInfo, 0},
 		"serverStatus":   {runServerStatus, 0},

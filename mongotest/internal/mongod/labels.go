@@ -1,25 +1,26 @@
 package mongod
 
 import (
-	"slices"
-
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/errlabel"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
 
-// Label implements command.Labeler: it adds the error labels that the server
-// attaches to a failed command (server-facts 2.8 and 6.4), and logs the failure.
-func (n *Node) Label(req *command.Request, err error) error {
+// label adds the error labels that the server attaches to a failed command
+// (server-facts 2.8 and 6.4), and logs the failure.
+func (n *Node) label(req *command.Request, err error) error {
 	e := mongoerr.From(err)
 	n.cfg.Logger.Debug("command failed", "command", req.Name, "db", req.DB, "error", e)
-	f := errlabel.Failure{Request: req, Code: e.Code, Stream: func() bool { return n.concernsStream(req) }}
-	for _, label := range errlabel.Of(f) {
-		if !slices.Contains(e.Labels, label) {
-			e = e.WithLabel(label)
-		}
+	return errlabel.Add(e, errlabel.Failure{Request: req, Stream: func() bool { return n.concernsStream(req) }})
+}
+
+// Label implements command.Labeler. A getMore that has not begun to run does
+// not know yet what its cursor is.
+func (n *Node) Label(req *command.Request, err error) error {
+	if req.Name == "getMore" {
+		return errlabel.Add(mongoerr.From(err), errlabel.Failure{Request: req})
 	}
-	return e
+	return n.label(req, err)
 }
 
 // ConcernLabels implements command.Labeler.

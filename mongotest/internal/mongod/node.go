@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/apiversion"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
@@ -152,13 +153,16 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 			return nil, n.Label(req, err)
 		}
 	}
+	if err := apiversion.Check(req); err != nil {
+		return nil, err
+	}
 	op, err := n.newOperation(h, req)
 	if err != nil {
-		return nil, n.Label(req, err)
+		return nil, n.label(req, err)
 	}
 	ctx, end, err := n.begin(ctx, op)
 	if err != nil {
-		return nil, n.Label(req, err)
+		return nil, n.label(req, err)
 	}
 	defer end()
 	body, err := n.run(ctx, op)
@@ -166,7 +170,7 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 		return nil, command.ErrHangUp
 	}
 	if err != nil {
-		return nil, n.Label(req, interrupted(ctx, err))
+		return nil, n.label(req, interrupted(ctx, err))
 	}
 	return body, nil
 }

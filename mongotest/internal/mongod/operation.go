@@ -59,6 +59,9 @@ func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error
 	if err := op.checkNumberAllowed(); err != nil {
 		return nil, err
 	}
+	if err := command.CheckReadConcern(req); err != nil {
+		return nil, err
+	}
 	if err := op.checkConcernsAllowed(); err != nil {
 		return nil, err
 	}

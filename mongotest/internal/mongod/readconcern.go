@@ -61,9 +61,6 @@ func (op *operation) awaitReadConcern(ctx context.Context) error {
 	if op.concern.level != "snapshot" || op.inTxn {
 		return nil
 	}
-	if !op.handler.has(snapshotOK) {
-		return mongoerr.New(mongoerr.InvalidOptions, "read concern snapshot is not supported by command %s outside of transactions", op.req.Name)
-	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -16,14 +16,13 @@ type handler struct {
 type flags uint
 
 const (
-	isWrite    flags = 1 << iota // takes a write concern
-	isRead                       // takes every read concern
-	retryable                    // may have a txnNumber without a transaction
-	txnOK                        // may run in a transaction
-	endsTxn                      // commits or aborts a transaction
-	snapshotOK                   // may have readConcern snapshot outside transactions
-	always                       // runs on a node that is no primary
-	awaits                       // its maxTimeMS is not a limit but a waiting time
+	isWrite   flags = 1 << iota // takes a write concern
+	isRead                      // takes every read concern
+	retryable                   // may have a txnNumber without a transaction
+	txnOK                       // may run in a transaction
+	endsTxn                     // commits or aborts a transaction
+	always                      // runs on a node that is no primary
+	awaits                      // its maxTimeMS is not a limit but a waiting time
 )
 
 func (h *handler) has(f flags) bool { return h.flags&f != 0 }

@@ -130,7 +130,7 @@ func (st *updateStatement) compile(op *operation, l *language, u bson.RawValue, 
 	st.meta.KeepEmptyTimestamps = keepTimestamps
 	switch st.change.Kind() {
 	case update.Operators:
-		st.meta.Form = storage.FormDiff
+		st.meta.Form, st.meta.Diff = storage.FormDiff, st.change.LogDiff
 	case update.Replacement:
 		st.meta.Form = storage.FormReplacement
 	default:

@@ -34,7 +34,7 @@ func commandTable() map[string]commandFunc {
 
 		"hello": hello, "isMaster": hello, "ismaster": hello, "ping": ok, "buildInfo": buildInfo, "buildinfo": buildInfo,
 		"serverStatus": serverStatus, "getParameter": getParameter, "whatsmyuri": whatsmyuri, "hostInfo": hostInfo,
-		"getCmdLineOpts": getCmdLineOpts, "getLog": getLog, "listCommands": listCommands, "connPoolSync": ok,
+		"getCmdLineOpts": getCmdLineOpts, "getLog": getLog, "listCommands": listCommands, "connPoolSync": ok, "testVersion2": ok,
 	}
 	for _, name := range configCommands {
 		t[name] = onConfig

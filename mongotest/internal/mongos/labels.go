@@ -1,25 +1,25 @@
 package mongos
 
 import (
-	"slices"
-
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/errlabel"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// Label implements command.Labeler: it adds a router's error labels to those
-// that a shard has given.
+// label adds a router's error labels to those that a shard has given.
+func (r *Router) label(req *command.Request, err error) error {
+	f := errlabel.Failure{Request: req, Router: true, Stream: func() bool { return r.concernsStream(req) }}
+	return errlabel.Add(mongoerr.From(err), f)
+}
+
+// Label implements command.Labeler. A getMore that has not begun to run does
+// not know yet what its cursor is.
 func (r *Router) Label(req *command.Request, err error) error {
-	e := mongoerr.From(err)
-	f := errlabel.Failure{Request: req, Code: e.Code, Router: true, Stream: func() bool { return r.concernsStream(req) }}
-	for _, label := range errlabel.Of(f) {
-		if !slices.Contains(e.Labels, label) {
-			e = e.WithLabel(label)
-		}
+	if req.Name == "getMore" {
+		return errlabel.Add(mongoerr.From(err), errlabel.Failure{Request: req, Router: true})
 	}
-	return e
+	return r.label(req, err)
 }
 
 // ConcernLabels implements command.Labeler.

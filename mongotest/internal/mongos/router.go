@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shardferry/shardferry/mongotest/internal/apiversion"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
@@ -38,7 +39,7 @@ type commandFunc func(ctx context.Context, o *op) (bson.Raw, error)
 func (r *Router) Handle(ctx context.Context, req *command.Request) (*command.Response, error) {
 	resp, err := r.handle(ctx, req)
 	if err != nil && !errors.Is(err, command.ErrHangUp) {
-		err = r.Label(req, err)
+		err = r.label(req, err)
 	}
 	return resp, err
 }
@@ -47,6 +48,12 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	f, ok := r.commands[req.Name]
 	if !ok {
 		return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", req.Name)
+	}
+	if err := apiversion.Check(req); err != nil {
+		return nil, err
+	}
+	if err := command.CheckReadConcern(req); err != nil {
+		return nil, err
 	}
 	r.gossip(req.Body)
 	o := &op{r: r, req: req}

@@ -212,18 +212,20 @@ func (o *op) commit(ctx context.Context) (bson.Raw, error) {
 		return nil, mongoerr.New(mongoerr.NoSuchTransaction, "Transaction %s has been aborted", o.txn.number).
 			WithLabel("TransientTransactionError")
 	}
-	if len(shards) == 0 {
-		if id := getString(getDoc(o.req.Body, "recoveryToken"), "recoveryShardId"); id != "" {
-			shards = []string{id}
-		}
+	if id := o.recoveryShard(); id != "" && len(shards) == 0 {
+		return o.recover(ctx, id)
 	}
 	if err := o.prepare(ctx, shards); err != nil {
 		return nil, err
 	}
 	o.txn.end(txnCommitted)
+	reply := bson.D{{"recoveryToken", o.txn.recoveryToken()}}
 	for i, s := range shards {
-		_, err := o.send(ctx, s, o.ending("commitTransaction"))
+		resp, err := o.send(ctx, s, o.ending("commitTransaction"))
 		if err == nil {
+			if v, ok := value.Get(resp.Body, "writeConcernError"); ok && len(reply) == 1 {
+				reply = append(reply, bson.E{Key: "writeConcernError", Value: v})
+			}
 			continue
 		}
 		if i == 0 { // nothing is decided: the client may ask again
@@ -231,10 +233,31 @@ func (o *op) commit(ctx context.Context) (bson.Raw, error) {
 			return nil, err
 		}
 		o.r.commits.add(o.txn, shards[i:])
-		return rawDoc(bson.D{{"recoveryToken", o.txn.recoveryToken()}}), nil
+		return rawDoc(reply), nil
 	}
 	o.txn.unlock()
-	return rawDoc(bson.D{{"recoveryToken", o.txn.recoveryToken()}}), nil
+	return rawDoc(reply), nil
+}
+
+// recoveryShard is the shard that the client's recovery token names, "" if it
+// brings none.
+func (o *op) recoveryShard() string {
+	return getString(getDoc(o.req.Body, "recoveryToken"), "recoveryShardId")
+}
+
+// recover finds out what has become of a transaction that another router has
+// run: the shard of the recovery token knows. If nobody has decided to commit
+// it yet, it is aborted there, and so everywhere.
+func (o *op) recover(ctx context.Context, shard string) (bson.Raw, error) {
+	_, err := o.send(ctx, shard, o.ending("abortTransaction"))
+	switch {
+	case mongoerr.Is(err, mongoerr.TransactionCommitted):
+		return rawDoc(bson.D{{"recoveryToken", bson.D{{"recoveryShardId", shard}}}}), nil
+	case err == nil || mongoerr.Is(err, mongoerr.NoSuchTransaction):
+		return nil, mongoerr.New(mongoerr.NoSuchTransaction, "Transaction %s has been aborted", o.txn.number)
+	default:
+		return nil, err
+	}
 }
 
 // prepare makes sure that every participant of a transaction on several shards
@@ -263,6 +286,9 @@ func (o *op) abort(ctx context.Context) error {
 	}
 	o.txn.end(txnAborted)
 	defer o.txn.unlock()
+	if id := o.recoveryShard(); id != "" && len(shards) == 0 {
+		shards = []string{id} // begun through another router
+	}
 	for _, s := range shards {
 		_, err := o.send(ctx, s, o.ending("abortTransaction"))
 		if err != nil && !mongoerr.Is(err, mongoerr.NoSuchTransaction) {

@@ -33,6 +33,9 @@ type Meta struct {
 	Now time.Time
 	// Form says how an update is logged.
 	Form UpdateForm
+	// Diff makes the diff of FormDiff, update.DiffAnySize if nil; not ok logs
+	// the full document.
+	Diff func(pre, post bson.Raw) (bson.Raw, bool)
 	// BypassValidation skips the collection's validator.
 	BypassValidation bool
 	// KeepEmptyTimestamps leaves top-level Timestamp(0, 0) values alone
@@ -47,7 +50,7 @@ type UpdateForm int
 // The forms of updates in the oplog.
 const (
 	FormSmallest    UpdateForm = iota // a $v:2 diff unless the full document is smaller: pipelines
-	FormDiff                          // always a diff: update operators
+	FormDiff                          // what Meta.Diff makes: update operators
 	FormReplacement                   // always the full document, whose empty timestamps are filled in: replacements
 )
 

@@ -65,7 +65,7 @@ func (tx *Tx) Replace(c *Collection, rid int64, doc bson.Raw, m Meta) (Rec, erro
 	if err := tx.change(c, rid, doc); err != nil {
 		return Rec{}, err
 	}
-	e := &oplog.Entry{Op: oplog.Update, NS: c.NS, UUID: c.UUID, O: updateOp(old, doc, m.Form), O2: key}
+	e := &oplog.Entry{Op: oplog.Update, NS: c.NS, UUID: c.UUID, O: updateOp(old, doc, m), O2: key}
 	if c.Images() {
 		e.Pre, e.Post = old, doc
 	}
@@ -75,12 +75,15 @@ func (tx *Tx) Replace(c *Collection, rid int64, doc bson.Raw, m Meta) (Rec, erro
 
 // updateOp returns what the oplog says about an update: {$v: 2, diff: ...} or
 // the new document.
-func updateOp(old, doc bson.Raw, form UpdateForm) bson.Raw {
+func updateOp(old, doc bson.Raw, m Meta) bson.Raw {
 	var diff bson.Raw
 	ok := false
-	switch form {
+	switch m.Form {
 	case FormDiff:
-		diff, ok = update.DiffAnySize(old, doc)
+		if m.Diff == nil {
+			m.Diff = update.DiffAnySize
+		}
+		diff, ok = m.Diff(old, doc)
 	case FormSmallest:
 		diff, ok = update.Diff(old, doc)
 	case FormReplacement:

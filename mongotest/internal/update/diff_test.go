@@ -38,6 +38,31 @@ func TestDiffFollowsTheGrammar(t *testing.T) {
 	}
 }
 
+// The diff of operators says what they did, not what is shortest.
+func TestOperatorsAreLoggedAlongTheirPaths(t *testing.T) {
+	for _, tt := range []struct{ name, pre, u, diff string }{
+		{"a field inside", `{"_id":1,"a":{"x":1}}`, `{"$set":{"a.x":2}}`, `{"sa":{"u":{"x":2}}}`},
+		{"a numeric field inside", `{"_id":1,"a":{"1":1}}`, `{"$set":{"a.1":2}}`, `{"sa":{"u":{"1":2}}}`},
+		{"the whole document", `{"_id":1,"a":{"x":1,"y":"0123456789012345678901234567890123456789"}}`, `{"$set":{"a":{"x":2,"y":"0123456789012345678901234567890123456789"}}}`, `{"u":{"a":{"x":2,"y":"0123456789012345678901234567890123456789"}}}`},
+		{"an element of an array", `{"_id":1,"a":[{"1":1}]}`, `{"$set":{"a.0.1":2}}`, `{"sa":{"a":true,"s0":{"u":{"1":2}}}}`},
+		{"all elements", `{"_id":1,"a":[{"x":1},{"x":1}]}`, `{"$set":{"a.$[].x":2}}`, `{"sa":{"a":true,"s0":{"u":{"x":2}},"s1":{"u":{"x":2}}}}`},
+		{"a push", `{"_id":1,"a":[1]}`, `{"$push":{"a":2}}`, `{"sa":{"a":true,"u1":2}}`},
+		{"a pull", `{"_id":1,"a":[1,2]}`, `{"$pull":{"a":1}}`, `{"u":{"a":[2]}}`},
+		{"two operators", `{"_id":1,"a":{"x":1,"y":1},"b":1}`, `{"$set":{"a.x":2},"$inc":{"b":1}}`, `{"u":{"b":2},"sa":{"u":{"x":2}}}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			u, err := update.Compile(val(t, tt.u), update.Options{})
+			require.NoError(t, err)
+			pre := doc(t, tt.pre)
+			post, err := u.Apply(pre, -1)
+			require.NoError(t, err)
+			d, ok := u.LogDiff(pre, post)
+			require.True(t, ok)
+			assert.Equal(t, show(doc(t, tt.diff)), show(d))
+		})
+	}
+}
+
 func TestDiffLosesToASmallDocument(t *testing.T) {
 	pre, post := doc(t, `{"_id":1,"a":1}`), doc(t, `{"_id":1,"a":2}`)
 	_, ok := update.Diff(pre, post)

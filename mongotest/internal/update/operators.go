@@ -62,6 +62,7 @@ type operators struct {
 	ops     []*op
 	filters map[string]*query.Matcher
 	opts    Options
+	paths   *trie // of all operators
 }
 
 // isOperators reports whether a document's first field makes it an operator
@@ -72,8 +73,8 @@ func isOperators(u bson.Raw) bool {
 }
 
 func compileOperators(u bson.Raw, o Options) (executor, error) {
-	c := &operators{opts: o}
 	taken := &trie{}
+	c := &operators{opts: o, paths: taken}
 	for mod, args := range value.Elements(u) {
 		compile, known := compilers[mod]
 		if !known {

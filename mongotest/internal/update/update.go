@@ -120,7 +120,8 @@ func (u *Update) Apply(doc bson.Raw, arrayIdx int) (bson.Raw, error) {
 func (u *Update) LogDiff(pre, post bson.Raw) (bson.Raw, bool) {
 	switch u.kind {
 	case Operators:
-		return DiffAnySize(pre, post)
+		ops, _ := u.exec.(*operators)
+		return diffAlong(pre, post, ops.paths)
 	case Pipeline:
 		return Diff(pre, post)
 	default:

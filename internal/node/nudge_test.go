@@ -13,10 +13,10 @@ import (
 	"github.com/shardferry/shardferry/mongotest"
 )
 
-// silent makes the source take no note of the node.
-func (s *stage) silent() {
+// silent makes a cluster take no note of the node.
+func (s *stage) silent(cluster *mongotest.Cluster) {
 	s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
-		if on == s.src && ours(c) && c.Name == "appendOplogNote" {
+		if on == cluster && ours(c) && c.Name == "appendOplogNote" {
 			return mongotest.Fault{Error: &mongotest.ServerError{Code: 91, Message: "shutting down"}}
 		}
 		return mongotest.Fault{}
@@ -62,7 +62,7 @@ func TestWithoutNotesTheLagIsUnknown(t *testing.T) {
 			return p.LagTimeSeconds
 		}
 		require.NotNil(t, lag())
-		s.silent()
+		s.silent(s.src)
 		time.Sleep(16 * time.Second)
 		assert.Nil(t, lag())
 		require.ErrorIs(t, s.node.Commit(t.Context(), "test"), api.ErrNotYet)
@@ -72,7 +72,10 @@ func TestWithoutNotesTheLagIsUnknown(t *testing.T) {
 		require.NoError(t, s.node.Commit(t.Context(), "test"))
 		s.reach(shardferry.StateCommitted)
 		time.Sleep(3 * time.Second)
-		assert.NotNil(t, lag(), "on the leg that flows back it is that of the other cluster")
+		assert.NotNil(t, lag())
+		s.silent(s.dst)
+		time.Sleep(16 * time.Second)
+		assert.Nil(t, lag(), "on the leg that flows back the other cluster tells the time")
 	})
 }
 

@@ -101,6 +101,7 @@ func TestFiltersMatchAsOnTheServer(t *testing.T) {
 		{`{"a": {"$bitsAllClear": [1, 3]}}`, []string{`{"a": 5}`}, []string{`{"a": 2}`}},
 		{`{"a": {"$bitsAnySet": {"$binary": {"base64": "AQ==", "subType": "00"}}}}`, []string{`{"a": 1}`}, []string{`{"a": 2}`}},
 
+		{`{"a": {"$mod": [{"$numberLong": "9223372036854775807"}, 0]}}`, []string{`{"a": 0}`}, []string{`{"a": 1}`}},
 		{`{"a": {"$bitsAllSet": 1}}`, []string{`{"a": {"$binary": {"base64": "AQAAAAM=", "subType": "02"}}}`}, []string{`{"a": {"$binary": {"base64": "Ag==", "subType": "00"}}}`}},
 
 		{`{"a": {"$regex": "^ab\\Z"}}`, []string{`{"a": "ab"}`, `{"a": "ab\n"}`}, []string{`{"a": "abc"}`}},

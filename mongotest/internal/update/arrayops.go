@@ -17,7 +17,11 @@ func each(mod string, arg bson.RawValue) (vals []bson.RawValue, wrapped bool, er
 	if arg.Type == bson.TypeEmbeddedDocument {
 		if e, ok := value.Get(arg.Value, "$each"); ok {
 			if e.Type != bson.TypeArray {
-				return nil, true, mongoerr.New(mongoerr.BadValue, "The argument to $each in %s must be an array but it was of type: %s", mod, rawdoc.TypeName(e.Type))
+				code := mongoerr.BadValue
+				if mod == "$addToSet" {
+					code = mongoerr.TypeMismatch
+				}
+				return nil, true, mongoerr.New(code, "The argument to $each in %s must be an array but it was of type: %s", mod, rawdoc.TypeName(e.Type))
 			}
 			return rawdoc.Values(e.Value), true, nil
 		}

@@ -16,16 +16,16 @@ import (
 func (c *operators) compileFilters(u bson.Raw) error {
 	c.filters = map[string]*query.Matcher{}
 	for _, f := range c.opts.ArrayFilters {
+		m, err := query.Compile(f, c.opts.matching())
+		if err != nil {
+			return err
+		}
 		id, err := filterName(f)
 		if err != nil {
 			return err
 		}
 		if c.filters[id] != nil {
 			return mongoerr.New(mongoerr.FailedToParse, "Found multiple array filters with the same top-level field name %s", id)
-		}
-		m, err := query.Compile(f, c.opts.matching())
-		if err != nil {
-			return err
 		}
 		c.filters[id] = m
 	}

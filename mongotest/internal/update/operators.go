@@ -145,7 +145,7 @@ func (c *operators) apply(doc bson.Raw, arrayIdx int, insert bool) (bson.Raw, er
 	if !insert {
 		ops = slices.DeleteFunc(slices.Clone(ops), func(o *op) bool { return o.modifier == "$setOnInsert" })
 	}
-	r := &run{root: newRoot(doc), pre: doc, arrayIdx: arrayIdx, ops: c}
+	r := &run{root: newRoot(doc), pre: doc, arrayIdx: arrayIdx, ops: c, insert: insert}
 	ops, err := r.renames(ops)
 	if err != nil {
 		return nil, err

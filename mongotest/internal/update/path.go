@@ -23,8 +23,6 @@ func parsePath(path string) ([]string, error) {
 			} else if !strings.HasSuffix(p, "]") {
 				return nil, mongoerr.New(mongoerr.BadValue, "The array filter for path '%s' is not closed by ']'", path)
 			}
-		case p[0] == '$' && (i == 0 || p != "$id" && p != "$ref" && p != "$db"):
-			return nil, mongoerr.New(mongoerr.DollarPrefixedFieldName, "The dollar ($) prefixed field '%s' in '%s' is not valid for storage.", p, path)
 		}
 	}
 	if positional > 1 {

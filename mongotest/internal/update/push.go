@@ -2,6 +2,7 @@ package update
 
 import (
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -117,6 +118,9 @@ func pushOrder(spec bson.RawValue) (func(a, b bson.RawValue) int, error) {
 		}
 		if k == "" {
 			return nil, mongoerr.New(mongoerr.BadValue, "The $sort field cannot be empty")
+		}
+		if slices.Contains(strings.Split(k, "."), "") {
+			return nil, mongoerr.New(mongoerr.BadValue, "The $sort field is a dotted field but has an empty part: %s", k)
 		}
 		fields = append(fields, field{k, dir})
 	}

@@ -17,7 +17,7 @@ func compileRename(o *op, path string, arg bson.RawValue) error {
 		return mongoerr.New(mongoerr.BadValue, "The 'to' field for $rename must be a string: %s", rawdoc.RenderElement(path, arg))
 	}
 	if strings.ContainsRune(to, 0) {
-		return mongoerr.New(mongoerr.BadValue, "The 'to' field for $rename cannot contain an embedded null byte")
+		return mongoerr.New(codeNullByte, "The 'to' field for $rename cannot contain an embedded null byte")
 	}
 	src, err := parsePath(path)
 	if err != nil {
@@ -50,9 +50,11 @@ func takeRename(o *op, path string, taken *trie) error {
 	return taken.add(o.text, o.path)
 }
 
+const codeNullByte mongoerr.Code = 9867600
+
 func dynamic(path []string) bool {
 	for _, p := range path {
-		if strings.HasPrefix(p, "$") && !isDBRef(p) {
+		if p == "$" || strings.HasPrefix(p, "$[") {
 			return true
 		}
 	}
@@ -100,6 +102,9 @@ func (r *run) renames(ops []*op) ([]*op, error) {
 		if _, k := r.find(o.source); k == nil {
 			continue
 		}
+		if o.path[0] == "_id" {
+			return nil, mongoerr.New(mongoerr.ImmutableField, "Performing an update on the path '_id' would modify the immutable field '_id'")
+		}
 		if err := r.throughArray(o.path, "destination"); err != nil {
 			return nil, err
 		}
@@ -113,6 +118,9 @@ func (r *run) throughArray(path []string, end string) error {
 	for _, p := range path {
 		if at.isArray() {
 			return mongoerr.New(mongoerr.BadValue, "The %s field cannot be an array element, '%s' in doc with %s has an array field called '%s'", end, strings.Join(path, "."), strings.Trim(r.id(), "{}"), at.key)
+		}
+		if end == "source" && !at.isObject() {
+			return blockedAt(p, strings.Join(path, "."), at)
 		}
 		if at = at.child(p); at == nil {
 			return nil

@@ -21,12 +21,13 @@ type run struct {
 	pre      bson.Raw
 	arrayIdx int
 	ops      *operators
+	insert   bool // the document is the base of an upsert
 }
 
 // walk applies ops, whose paths agree in their first depth components, to the
 // element those lead to.
 func (r *run) walk(n *node, ops []*op, depth int) error {
-	if !slices.ContainsFunc(ops, func(o *op) bool { return o.path[depth][0] == '$' && !isDBRef(o.path[depth]) }) {
+	if !slices.ContainsFunc(ops, func(o *op) bool { return o.path[depth][0] == '$' }) {
 		for len(ops) > 0 { // sorted, so those with the same component are neighbours
 			comp, i := ops[0].path[depth], 1
 			for i < len(ops) && ops[i].path[depth] == comp {
@@ -56,8 +57,6 @@ func (r *run) walk(n *node, ops []*op, depth int) error {
 	return nil
 }
 
-func isDBRef(comp string) bool { return comp == "$id" || comp == "$ref" || comp == "$db" }
-
 // resolve replaces the positional components at depth by array positions.
 func (r *run) resolve(n *node, ops []*op, depth int) (map[string][]*op, error) {
 	groups := map[string][]*op{}
@@ -67,7 +66,7 @@ func (r *run) resolve(n *node, ops []*op, depth int) (map[string][]*op, error) {
 		switch {
 		case comp == "$":
 			if r.arrayIdx < 0 {
-				return nil, mongoerr.New(mongoerr.BadValue, "The positional operator did not find the match needed from the query.")
+				return nil, noMatch()
 			}
 			comp = strconv.Itoa(r.arrayIdx)
 			groups[comp] = append(groups[comp], o)
@@ -127,13 +126,24 @@ func (r *run) blocked(k *node, ops []*op, depth int) error {
 		switch _, filtered := filterID(next); {
 		case filtered:
 			return mongoerr.New(mongoerr.BadValue, "Cannot apply array updates to non-array element %s", rawdoc.RenderElement(k.key, k.value()))
+		case next == "$" && r.arrayIdx < 0:
+			return noMatch()
 		case o.creates:
 			return notViable(next, k)
 		case o.strict:
-			return mongoerr.New(mongoerr.PathNotViable, "Cannot use the part (%s) of (%s) to traverse the element ({%s})", next, o.text, rawdoc.RenderElement(k.key, k.value()))
+			return blockedAt(next, o.text, k)
 		}
 	}
 	return nil
+}
+
+func noMatch() error {
+	return mongoerr.New(mongoerr.BadValue, "The positional operator did not find the match needed from the query.")
+}
+
+// blockedAt is the error of a path that cannot go on below an element.
+func blockedAt(comp, path string, at *node) error {
+	return mongoerr.New(mongoerr.PathNotViable, "Cannot use the part (%s) of (%s) to traverse the element ({%s})", comp, path, rawdoc.RenderElement(at.key, at.value()))
 }
 
 func notViable(comp string, at *node) error {
@@ -161,15 +171,31 @@ func (r *run) create(n *node, comp string, ops []*op, depth int) error {
 	if err := r.walk(k, creators, depth+1); err != nil {
 		return err
 	}
-	if len(k.kids) > 0 {
-		n.attach(comp, k)
+	if len(k.kids) == 0 {
+		return nil
 	}
+	if err := r.mayStore(n, comp, creators[0]); err != nil {
+		return err
+	}
+	n.attach(comp, k)
 	return nil
+}
+
+// mayStore refuses to write a field whose name begins with a dollar to the top
+// level of a document that exists; deeper down, and in an upsert, it may be.
+func (r *run) mayStore(n *node, comp string, o *op) error {
+	if n != r.root || r.insert || !strings.HasPrefix(comp, "$") {
+		return nil
+	}
+	return mongoerr.New(mongoerr.DollarPrefixedFieldName, "The dollar ($) prefixed field '%s' in '%s' is not valid for storage.", comp, o.text)
 }
 
 // leaf lets an operator act at the end of its path.
 func (r *run) leaf(n *node, comp string, k *node, o *op) error {
 	if k == nil && !o.creates {
+		if _, position := value.ArrayIndex(comp); n.isArray() && o.strict && !position {
+			return blockedAt(comp, o.text, n)
+		}
 		return nil
 	}
 	t := target{key: comp, op: o, run: r}
@@ -184,6 +210,9 @@ func (r *run) leaf(n *node, comp string, k *node, o *op) error {
 	}
 	switch out.act {
 	case put:
+		if err := r.mayStore(n, comp, o); err != nil {
+			return err
+		}
 		if k != nil {
 			k.set(out.value)
 			return nil

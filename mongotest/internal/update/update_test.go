@@ -115,7 +115,10 @@ func TestFieldOperators(t *testing.T) {
 		{name: "rename into a new path", pre: `{"_id":1,"a":1}`, update: `{"$rename":{"a":"x.y"}}`, post: `{"_id":1,"x":{"y":1}}`},
 		{name: "rename of a missing field", pre: `{"_id":1,"b":1}`, update: `{"$rename":{"a":"b.c"}}`, post: `{"_id":1,"b":1}`},
 		{name: "rename through an array", pre: `{"_id":1,"a":[{"b":1}]}`, update: `{"$rename":{"a.0.b":"c"}}`, code: 2},
-		{name: "rename to a name with a NUL", pre: `{"_id":1,"a":1}`, update: `{"$rename":{"a":"b\u0000c"}}`, code: 2, msg: "The 'to' field for $rename cannot contain an embedded null byte"},
+		{name: "rename to a name with a NUL", pre: `{"_id":1,"a":1}`, update: `{"$rename":{"a":"b\u0000c"}}`, code: 9867600, msg: "The 'to' field for $rename cannot contain an embedded null byte"},
+		{name: "rename to the id", pre: `{"_id":1,"a":1}`, update: `{"$rename":{"a":"_id"}}`, code: 66},
+		{name: "rename from below a scalar", pre: `{"_id":1,"a":1}`, update: `{"$rename":{"a.b":"c"}}`, code: 28},
+		{name: "rename of a missing dollar field", pre: `{"_id":1}`, update: `{"$rename":{"$a":"b"}}`, post: `{"_id":1}`},
 		{name: "rename onto itself", pre: `{"_id":1}`, update: `{"$rename":{"a":"a"}}`, code: 2},
 	})
 }
@@ -130,7 +133,10 @@ func TestErrorsOfForm(t *testing.T) {
 		{name: "a field among modifiers", pre: `{}`, update: `{"$set":{"a":1},"b":1}`, code: 9},
 		{name: "modifier of no object", pre: `{}`, update: `{"$set":5}`, code: 9},
 		{name: "empty component", pre: `{}`, update: `{"$set":{"a..b":5}}`, code: 56},
-		{name: "dollar component", pre: `{}`, update: `{"$set":{"a.$b":5}}`, code: 52},
+		{name: "dollar field at the top", pre: `{"_id":1}`, update: `{"$set":{"$b":5}}`, code: 52, msg: "The dollar ($) prefixed field '$b' in '$b' is not valid for storage."},
+		{name: "dollar field below", pre: `{"_id":1}`, update: `{"$set":{"a.$b":5}}`, post: `{"_id":1,"a":{"$b":5}}`},
+		{name: "positional on a scalar", pre: `{"_id":1,"a":5}`, update: `{"$set":{"a.$":1}}`, code: 2},
+		{name: "an array filter with $expr", pre: `{"_id":1}`, update: `{"$set":{"a.$[x]":1}}`, filters: []string{`{"$expr":{"$gt":["$x",1]}}`}, code: mongoerr.QueryFeatureNotAllowed},
 		{name: "id is immutable", pre: `{"_id":1}`, update: `{"$set":{"_id":2}}`, code: 66, msg: "Performing an update on the path '_id' would modify the immutable field '_id'"},
 		{name: "id cannot go", pre: `{"_id":1}`, update: `{"$unset":{"_id":2}}`, code: 66},
 		{name: "id parts are immutable", pre: `{"_id":{"a":1}}`, update: `{"$set":{"_id.a":2}}`, code: 66, msg: "Performing an update on the path '_id.a' would modify the immutable field '_id'"},
@@ -178,6 +184,10 @@ func TestArrayOperators(t *testing.T) {
 		{name: "pop first", pre: `{"_id":1,"a":[1,2,3]}`, update: `{"$pop":{"a":-1}}`, post: `{"_id":1,"a":[2,3]}`},
 		{name: "pop argument", pre: `{"_id":1}`, update: `{"$pop":{"a":2}}`, code: 9, msg: "$pop expects 1 or -1, found: 2"},
 		{name: "pop of a scalar", pre: `{"_id":1,"a":1}`, update: `{"$pop":{"a":1}}`, code: 14},
+		{name: "pop through an array", pre: `{"_id":1,"a":[{"b":[1]}]}`, update: `{"$pop":{"a.b":1}}`, code: 28},
+		{name: "addToSet each of no array", pre: `{"_id":1}`, update: `{"$addToSet":{"a":{"$each":1}}}`, code: 14},
+		{name: "push each of no array", pre: `{"_id":1}`, update: `{"$push":{"a":{"$each":1}}}`, code: 2},
+		{name: "push sorts by no empty name", pre: `{"_id":1}`, update: `{"$push":{"a":{"$each":[],"$sort":{"a.":1}}}}`, code: 2},
 		{name: "pop below a scalar", pre: `{"_id":1,"a":1}`, update: `{"$pop":{"a.b":1}}`, code: 28},
 		{name: "pull by value", pre: `{"_id":1,"a":[1,2,1]}`, update: `{"$pull":{"a":1,"b":1}}`, post: `{"_id":1,"a":[2]}`},
 		{name: "pull by condition", pre: `{"_id":1,"a":[1,5,9]}`, update: `{"$pull":{"a":{"$gte":5}}}`, post: `{"_id":1,"a":[1]}`},
@@ -232,6 +242,7 @@ func TestUpserts(t *testing.T) {
 		{"dotted equalities", `{"a.b":1,"a.c":{"$eq":2},"_id":1}`, `{"$inc":{"n":1}}`, `{"_id":1,"a":{"b":1,"c":2},"n":1}`},
 		{"single $in and nested $and", `{"$and":[{"_id":{"$in":[3]}},{"x":"y"}]}`, `{"$set":{"x":"z"}}`, `{"_id":3,"x":"z"}`},
 		{"a replacement takes the id only", `{"_id":5,"a":1}`, `{"b":2}`, `{"_id":5,"b":2}`},
+		{"a dollar field", `{"_id":1}`, `{"$setOnInsert":{"$x":1}}`, `{"_id":1,"$x":1}`},
 		{"an id that is a document", `{"_id":{"$eq":{"$x":1}}}`, `[{"$set":{"b":{"$literal":1}}}]`, `{"_id":{"$x":1},"b":1}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

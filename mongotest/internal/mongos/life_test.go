@@ -53,6 +53,11 @@ func newLife(t *testing.T, seed uint64) *life {
 	require.NoError(t, err)
 	l.routers = []*Router{l.router, other}
 	l.sharded("c")
+	l.must("db", bson.D{{"create", "u"}})
+	l.lose = func(string, *command.Request) error {
+		time.Sleep(l.pause())
+		return nil
+	}
 	return l
 }
 
@@ -70,20 +75,17 @@ func (l *life) play() {
 	for _, id := range shardNames {
 		shards[id] = l.watchShard(id)
 	}
-	l.lose = func(string, *command.Request) error {
-		time.Sleep(l.pause())
-		return nil
-	}
 	var clients sync.WaitGroup
 	for w := range 4 {
 		clients.Go(func() { l.write(w) })
 	}
-	clients.Go(l.balance)
+	for b := range 2 {
+		clients.Go(func() { l.balance(uint64(100 + b)) })
+	}
 	clients.Wait()
 	l.checkOrphans()
 	time.Sleep(time.Minute)
 	synctest.Wait()
-	l.lose = nil
 	l.checkContents()
 	l.checkStreams(merged.events(), shards)
 }
@@ -107,16 +109,21 @@ func (l *life) do(router int, db string, cmd bson.D) error {
 	return nil
 }
 
-// write is one client: it writes its own documents, each write retryable and
-// now and then retried, whether it was acknowledged or not.
+// write is one client: it writes its own documents. Its single writes are
+// retryable and now and then retried, acknowledged or not; others are
+// transactions, on several shards often.
 func (l *life) write(w int) {
 	rnd := rand.New(rand.NewPCG(l.seed, uint64(w)+1))
-	lsid := session()
-	for i := range 120 {
-		id := w*100 + rnd.IntN(8)
-		cmd, event, n := l.next(rnd, id)
-		cmd = append(cmd, bson.E{Key: "lsid", Value: lsid}, bson.E{Key: "txnNumber", Value: int64(i)})
-		router := rnd.IntN(2)
+	lsid, number := session(), int64(0)
+	for range 120 {
+		number++
+		router, first := rnd.IntN(2), w*100+rnd.IntN(8)
+		if rnd.IntN(6) == 0 {
+			number = l.transact(router, rnd, lsid, number, first, w*100+8+rnd.IntN(8))
+			continue
+		}
+		s := l.next(rnd, first)
+		cmd := append(s.cmd, bson.E{Key: "lsid", Value: lsid}, bson.E{Key: "txnNumber", Value: number})
 		for range 1 + rnd.IntN(2) {
 			if err := l.do(router, "db", cmd); err != nil {
 				assert.NoErrorf(l.t, err, "seed %d: %v", l.seed, cmd)
@@ -124,34 +131,86 @@ func (l *life) write(w int) {
 			}
 			time.Sleep(time.Duration(rnd.IntN(30)) * time.Millisecond)
 		}
-		l.done(id, event, n)
+		l.done(s)
 	}
 }
 
-// next chooses a write to a document: the command, the event it makes and the
+// transact writes two documents in a transaction, which begins anew when it
+// meets a chunk on the move. It returns the number of the one that went well.
+func (l *life) transact(router int, rnd *rand.Rand, lsid bson.D, number int64, ids ...int) int64 {
+	for ; ; number++ {
+		fields := bson.D{{"lsid", lsid}, {"txnNumber", number}, {"autocommit", false}}
+		var steps []step
+		var err error
+		for i, id := range ids {
+			s := l.next(rnd, id)
+			steps = append(steps, s)
+			cmd := append(s.cmd, fields...)
+			if i == 0 {
+				cmd = append(cmd, bson.E{Key: "startTransaction", Value: true})
+			}
+			if err = l.do(router, "db", cmd); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = l.do(router, "admin", append(bson.D{{"commitTransaction", 1}}, fields...))
+		}
+		if err == nil {
+			for _, s := range steps {
+				l.done(s)
+			}
+			return number
+		}
+		if !assert.Truef(l.t, slices.Contains(mongoerr.From(err).Labels, "TransientTransactionError"), "seed %d: %v", l.seed, err) {
+			return number
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// A step is a write to one document: the command, the event it makes and the
 // document's n behind it, 0 if it is gone.
-func (l *life) next(rnd *rand.Rand, id int) (cmd bson.D, event string, n int) {
+type step struct {
+	id    int
+	cmd   bson.D
+	event string
+	n     int
+}
+
+// next chooses a write to a document. Some are in a collection that is not
+// sharded.
+func (l *life) next(rnd *rand.Rand, id int) step {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	coll := collectionOf(id)
 	n, version := l.docs[id], len(l.writes[id])+1
 	q := bson.D{{"_id", id}, {"k", keyOf(id)}}
 	switch {
 	case n == 0:
-		return bson.D{{"insert", "c"}, {"documents", bson.A{append(q, bson.E{Key: "n", Value: version})}}}, fmt.Sprint("insert ", version), version
+		doc := append(q, bson.E{Key: "n", Value: version})
+		return step{id, bson.D{{"insert", coll}, {"documents", bson.A{doc}}}, fmt.Sprint("insert ", version), version}
 	case rnd.IntN(4) == 0:
-		return bson.D{{"delete", "c"}, {"deletes", bson.A{bson.D{{"q", q}, {"limit", 1}}}}}, "delete", 0
+		return step{id, bson.D{{"delete", coll}, {"deletes", bson.A{bson.D{{"q", q}, {"limit", 1}}}}}, "delete", 0}
 	default:
 		inc := bson.D{{"$inc", bson.D{{"n", version - n}}}}
-		return bson.D{{"update", "c"}, {"updates", bson.A{bson.D{{"q", q}, {"u", inc}}}}}, fmt.Sprint("update ", version), version
+		return step{id, bson.D{{"update", coll}, {"updates", bson.A{bson.D{{"q", q}, {"u", inc}}}}}, fmt.Sprint("update ", version), version}
 	}
 }
 
-func (l *life) done(id int, event string, n int) {
+func collectionOf(id int) string {
+	if id%4 == 3 {
+		return "u"
+	}
+	return "c"
+}
+
+func (l *life) done(s step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.writes[id], l.docs[id] = append(l.writes[id], event), n
-	if n == 0 {
-		delete(l.docs, id)
+	l.writes[s.id], l.docs[s.id] = append(l.writes[s.id], s.event), s.n
+	if s.n == 0 {
+		delete(l.docs, s.id)
 	}
 }
 
@@ -160,9 +219,9 @@ func keyOf(id int) int { return id*37%200 - 50 }
 
 // balance changes chunks at random. Each change may be refused, but only for
 // the reasons a server has.
-func (l *life) balance() {
-	rnd := rand.New(rand.NewPCG(l.seed, 100))
-	for range 60 {
+func (l *life) balance(stream uint64) {
+	rnd := rand.New(rand.NewPCG(l.seed, stream))
+	for range 40 {
 		time.Sleep(time.Duration(rnd.IntN(200)) * time.Millisecond)
 		cmd := l.change(rnd)
 		db := "admin"
@@ -181,7 +240,14 @@ func (l *life) change(rnd *rand.Rand) bson.D {
 	at, to := rnd.IntN(200)-50, shardNames[rnd.IntN(3)]
 	chunks := l.catalog.table("db.c").chunks
 	i := rnd.IntN(len(chunks))
-	switch rnd.IntN(8) {
+	switch rnd.IntN(12) {
+	case 8:
+		return bson.D{{"movePrimary", "db"}, {"to", to}}
+	case 9:
+		keys := []bson.D{{{"k", 1}}, {{"_id", 1}}, {{"k", "hashed"}}, {{"_id", "hashed"}, {"k", 1}}}
+		return bson.D{{"reshardCollection", "db.c"}, {"key", keys[rnd.IntN(len(keys))]}, {"numInitialChunks", 1 + rnd.IntN(6)}}
+	case 10:
+		return bson.D{{"moveCollection", "db.u"}, {"toShard", to}}
 	case 0:
 		return bson.D{{"split", "db.c"}, {"middle", bson.D{{"k", at}}}}
 	case 1:
@@ -198,12 +264,19 @@ func (l *life) change(rnd *rand.Rand) bson.D {
 // checkOrphans reads the shards directly: what a shard owns is there as it has
 // to be; the rest may be anything, for it is nobody's.
 func (l *life) checkOrphans() {
-	t := l.catalog.table("db.c")
 	found := map[int]int{}
-	for _, shard := range shardNames {
-		for _, doc := range l.on(shard, "c") {
-			if owner, err := t.shardOf(doc); assert.NoError(l.t, err) && owner == shard {
-				found[int(getInt(doc, "_id", 0))] = int(getInt(doc, "n", 0))
+	for _, coll := range []string{"c", "u"} {
+		t := l.catalog.table("db." + coll)
+		primary, _ := l.catalog.primary("db")
+		for _, shard := range shardNames {
+			for _, doc := range l.on(shard, coll) {
+				owner := primary
+				if t != nil {
+					owner, _ = t.shardOf(doc)
+				}
+				if owner == shard {
+					found[int(getInt(doc, "_id", 0))] += int(getInt(doc, "n", 0))
+				}
 			}
 		}
 	}
@@ -214,13 +287,15 @@ func (l *life) checkOrphans() {
 // time.
 func (l *life) checkContents() {
 	found := map[int]int{}
-	for _, doc := range l.all("db", bson.D{{"find", "c"}}) {
-		found[int(getInt(doc, "_id", 0))] += int(getInt(doc, "n", 0))
+	for _, coll := range []string{"c", "u"} {
+		for _, doc := range l.all("db", bson.D{{"find", coll}}) {
+			found[int(getInt(doc, "_id", 0))] += int(getInt(doc, "n", 0))
+		}
 	}
 	assert.Equalf(l.t, l.docs, found, "seed %d: through mongos", l.seed)
 	total := 0
 	for _, shard := range shardNames {
-		total += len(l.on(shard, "c"))
+		total += len(l.on(shard, "c")) + len(l.on(shard, "u"))
 		resp, err := l.nodes[shard].Handle(l.ctx, &command.Request{Name: "find", DB: "config", Client: l.client, Body: rawDoc(bson.D{{"find", "rangeDeletions"}})})
 		require.NoError(l.t, err)
 		assert.Emptyf(l.t, getDocs(getDoc(resp.Body, "cursor"), "firstBatch"), "seed %d: range deletions of %s", l.seed, shard)
@@ -231,9 +306,11 @@ func (l *life) checkContents() {
 // checkStreams compares the merged stream with what the clients wrote, and with
 // the streams of the shards.
 func (l *life) checkStreams(merged []bson.Raw, shards map[string]*shardWatcher) {
-	merged = slices.DeleteFunc(merged, func(e bson.Raw) bool { return getDoc(e, "documentKey") == nil })
 	seen := map[int][]string{}
 	for _, e := range merged {
+		if getDoc(e, "documentKey") == nil {
+			continue
+		}
 		event := getString(e, "operationType")
 		switch event {
 		case "insert":
@@ -255,13 +332,11 @@ func (l *life) checkStreams(merged []bson.Raw, shards map[string]*shardWatcher) 
 	assert.Equalf(l.t, union, tokens(merged), "seed %d: the merged stream is the union of the shards'", l.seed)
 }
 
-// tokens returns the resume tokens of the events on documents.
+// tokens returns the resume tokens of events.
 func tokens(events []bson.Raw) []string {
 	var out []string
 	for _, e := range events {
-		if getDoc(e, "documentKey") != nil {
-			out = append(out, getString(getDoc(e, "_id"), "_data"))
-		}
+		out = append(out, getString(getDoc(e, "_id"), "_data"))
 	}
 	return out
 }

@@ -44,6 +44,7 @@ type Catalog struct {
 	moved     *movedKeys
 	cursors   *rangeUse
 	moves     *moves
+	balancing *balancing
 
 	mu          sync.RWMutex
 	databases   map[string]database
@@ -51,6 +52,7 @@ type Catalog struct {
 	zones       map[string][]string    // shard id to its zones
 	ranges      map[string][]zoneRange // namespace to its zone ranges, ascending
 	views       map[string]view        // by namespace
+	standing    map[string]membership  // of shards that are leaving or have left
 }
 
 // A database is one row of config.databases.
@@ -72,9 +74,9 @@ func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
 		cfg.Version = defaultVersion
 	}
 	return &Catalog{
-		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(), moves: newMoves(),
+		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(), moves: newMoves(), balancing: &balancing{},
 		databases: map[string]database{}, collections: map[string]*table{},
-		zones: map[string][]string{}, ranges: map[string][]zoneRange{}, views: map[string]view{},
+		zones: map[string][]string{}, ranges: map[string][]zoneRange{}, views: map[string]view{}, standing: map[string]membership{},
 	}, nil
 }
 
@@ -99,20 +101,28 @@ func (c *Catalog) shardDoc(s Shard, zones []string) bson.D {
 	if len(zones) > 0 {
 		d = append(d, bson.E{Key: "tags", Value: zones})
 	}
+	if c.isDraining(s.ID) {
+		d = append(d, bson.E{Key: "draining", Value: true})
+	}
 	return d
+}
+
+// shards returns all shards in the order they were added.
+func (c *Catalog) shards() []Shard {
+	return slices.DeleteFunc(slices.Clone(c.cfg.Shards), func(s Shard) bool { return c.membership(s.ID) == removed })
 }
 
 // shardIDs returns the ids of all shards in the order they were added.
 func (c *Catalog) shardIDs() []string {
-	ids := make([]string, len(c.cfg.Shards))
-	for i, s := range c.cfg.Shards {
-		ids[i] = s.ID
+	var ids []string
+	for _, s := range c.shards() {
+		ids = append(ids, s.ID)
 	}
 	return ids
 }
 
 func (c *Catalog) shard(id string) (Shard, error) {
-	for _, s := range c.cfg.Shards {
+	for _, s := range c.shards() {
 		if s.ID == id || s.Host == id {
 			return s, nil
 		}
@@ -206,13 +216,14 @@ func (c *Catalog) checkCase(db string) error {
 }
 
 func (c *Catalog) emptiest() string {
+	shards := c.takers()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	n := map[string]int{}
 	for _, d := range c.databases {
 		n[d.primary]++
 	}
-	return slices.MinFunc(c.shardIDs(), func(a, b string) int { return cmp.Compare(n[a], n[b]) })
+	return slices.MinFunc(shards, func(a, b string) int { return cmp.Compare(n[a], n[b]) })
 }
 
 // store makes t the routing of its namespace, having written its collection
@@ -236,7 +247,7 @@ func (c *Catalog) store(ctx context.Context, t *table) error {
 	for id := range before {
 		w.remove("chunks", bson.D{{"_id", id}}, false)
 	}
-	w.put("collections", bson.E{Key: "_id", Value: t.ns}, collectionDoc(t))
+	w.putCollection(t)
 	if err := w.send(ctx); err != nil {
 		return err
 	}
@@ -268,7 +279,7 @@ func (c *Catalog) rename(ctx context.Context, t *table, to string) error {
 	n.ns, n.epoch, n.timestamp, n.lastmod = to, bson.NewObjectID(), c.cfg.Clock.Tick(1), time.Now()
 	w := c.writes()
 	w.remove("collections", bson.D{{"_id", t.ns}}, false)
-	w.put("collections", bson.E{Key: "_id", Value: to}, collectionDoc(&n))
+	w.putCollection(&n)
 	w.remove("tags", bson.D{{"ns", t.ns}}, true)
 	zones := c.zoneRanges(t.ns)
 	for _, z := range zones {

@@ -211,3 +211,8 @@ func (c *cluster) runNodes(d time.Duration) {
 	cancel()
 	nodes.Wait()
 }
+
+// direct is a command of a client that is connected to a shard.
+func (c *cluster) direct(db string, cmd bson.D) *command.Request {
+	return &command.Request{Name: cmd[0].Key, DB: db, Body: rawDoc(cmd), Client: c.client}
+}

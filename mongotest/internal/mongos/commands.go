@@ -23,6 +23,8 @@ func commandTable() map[string]commandFunc {
 		"balancerCollectionStatus": balancerCollectionStatus, "setAllowMigrations": setAllowMigrations,
 		"reshardCollection": reshardCollection, "refineCollectionShardKey": refineCollectionShardKey,
 		"moveCollection": moveCollection, "unshardCollection": unshardCollection,
+		"removeShard": removeShard, "removeshard": removeShard,
+		"configureCollectionBalancing": configureCollectionBalancing, "clearJumboFlag": clearJumboFlag, "checkMetadataConsistency": checkMetadataConsistency,
 		"movePrimary": movePrimary, "moveprimary": movePrimary,
 		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion,
 		"flushRouterConfig": flushRouterConfig, "isdbgrid": isdbgrid,
@@ -57,8 +59,8 @@ var configCommands = []string{
 var refusedCommands = []string{
 	"abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
 	"abortMoveCollection", "abortUnshardCollection",
-	"addShard", "removeShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
-	"clearJumboFlag", "configureCollectionBalancing", "cleanupOrphaned", "checkMetadataConsistency",
+	"addShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
+	"cleanupOrphaned",
 	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "validate", "mapReduce", "mapreduce",
 	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "killOp", "filemd5",
 }

@@ -3,6 +3,7 @@ package mongos
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -92,6 +93,23 @@ func (w *configWrites) log(what, ns string, details bson.D) {
 	})
 }
 
+// putCollection writes the row of a collection. What clients set in it
+// themselves, such as noBalance, stays.
+func (w *configWrites) putCollection(t *table) {
+	d := collectionDoc(t)
+	unset := bson.D{}
+	for _, name := range []string{"unsplittable", "allowMigrations"} {
+		if !slices.ContainsFunc(d, func(e bson.E) bool { return e.Key == name }) {
+			unset = append(unset, bson.E{Key: name, Value: ""})
+		}
+	}
+	u := bson.D{{"$set", d[1:]}, {"$setOnInsert", bson.D{{"noBalance", false}}}}
+	if len(unset) > 0 {
+		u = append(u, bson.E{Key: "$unset", Value: unset})
+	}
+	w.put("collections", d[0], u)
+}
+
 func collectionDoc(t *table) bson.D {
 	d := bson.D{
 		{"_id", t.ns},
@@ -101,7 +119,6 @@ func collectionDoc(t *table) bson.D {
 		{"uuid", t.uuid.Binary()},
 		{"key", t.key.raw},
 		{"unique", t.unique},
-		{"noBalance", t.noBalance},
 	}
 	if t.unsplittable {
 		d = append(d, bson.E{Key: "unsplittable", Value: true})

@@ -44,7 +44,7 @@ func (s *sharding) splitPoints() ([]bson.Raw, func(lower bson.Raw) string) {
 	case s.key.hashedField() != 0:
 		return []bson.Raw{lowest, highest}, toOne
 	}
-	shards := s.r.catalog.shardIDs()
+	shards := s.r.catalog.takers()
 	perShard := int64(1)
 	if v := s.r.cfg.Version; strings.HasPrefix(v, "6.") || strings.HasPrefix(v, "7.0") || strings.HasPrefix(v, "7.1") {
 		perShard = 2

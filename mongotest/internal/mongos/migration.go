@@ -152,7 +152,7 @@ func (m *migration) finish(ctx context.Context, since bson.Timestamp) (*rangeTas
 	m.log(ctx, "moveChunk.to", bson.E{Key: "note", Value: "success"})
 	m.noteLastChunk(ctx, next)
 	task := m.task(m.move.part.shard)
-	task.due = time.Now().Add(c.orphanDelay())
+	task.due, task.size = time.Now().Add(c.orphanDelay()), m.bytes
 	c.cursors.add(task)
 	m.settle(ctx, task)
 	return task, nil

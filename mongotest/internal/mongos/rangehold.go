@@ -17,6 +17,7 @@ type rangeTask struct {
 	uuid  value.UUID
 	shard string
 	chunk chunk
+	size  int64         // of its documents when it moved
 	gone  chan struct{} // closed when the range is deleted
 
 	// Guarded by rangeUse.mu.
@@ -114,6 +115,18 @@ func (u *rangeUse) again(t *rangeTask, due time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	t.runs, t.due = false, due
+}
+
+// bytes returns how much of a collection on a shard is to be deleted.
+func (u *rangeUse) bytes(uuid value.UUID, shard string) (n int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, t := range u.tasks {
+		if t.uuid == uuid && t.shard == shard {
+			n += t.size
+		}
+	}
+	return n
 }
 
 // overlapping reports whether shard still has to delete documents in the range

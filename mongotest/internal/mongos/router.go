@@ -150,6 +150,10 @@ func (r *Router) Run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error {
+		r.balance(ctx)
+		return nil
+	})
+	g.Go(func() error {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {

@@ -43,7 +43,6 @@ type table struct {
 	timestamp    bson.Timestamp
 	lastmod      time.Time
 	noMigrations bool
-	noBalance    bool
 	unsplittable bool    // not sharded, only known to the catalog
 	chunks       []chunk // ascending, without gaps
 }

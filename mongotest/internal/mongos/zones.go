@@ -51,7 +51,7 @@ func (c *Catalog) zoneAt(ns string, key keyPattern, pos []byte) string {
 // zoneShards returns the shards that may hold what belongs to a zone, all of
 // them for "".
 func (c *Catalog) zoneShards(zone string) []string {
-	return slices.DeleteFunc(c.shardIDs(), func(id string) bool { return zone != "" && !slices.Contains(c.zonesOf(id), zone) })
+	return slices.DeleteFunc(c.takers(), func(id string) bool { return zone != "" && !slices.Contains(c.zonesOf(id), zone) })
 }
 
 // zoneShard returns a shard of the zone that a chunk starting at lower belongs

@@ -26,7 +26,7 @@ func runUsersInfo(_ context.Context, op *operation) (bson.Raw, error) {
 	if privileges && !exact {
 		a.fail(mongoerr.BadValue, "Privilege or restriction details require exact-match usersInfo queries")
 	}
-	matcher, err := listFilter(a.doc("filter"))
+	matcher, err := op.listFilter(a.doc("filter"))
 	if a.err != nil || err != nil {
 		return nil, firstError(a.err, err)
 	}

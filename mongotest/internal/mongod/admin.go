@@ -26,7 +26,7 @@ func adminCommands() map[string]*handler {
 		"getDefaultRWConcern":            {runGetDefaultRWConcern, 0},
 		"flushRouterConfig":              {runNothing, 0},
 		"logRotate":                      {runNothing, 0},
-		"compact":                        {runNothing, isWrite},
+		"compact":                        {runCompact, isWrite},
 		"shardingState":                  {runShardingState, 0},
 		"splitVector":                    {runSplitVector, 0},
 		"validate":                       {runValidate, 0},
@@ -35,6 +35,14 @@ func adminCommands() map[string]*handler {
 
 // runNothing answers commands that have nothing to do here.
 func runNothing(context.Context, *operation) (bson.Raw, error) { return value.D(), nil }
+
+// runCompact answers compact: there is never anything to free.
+func runCompact(_ context.Context, op *operation) (bson.Raw, error) {
+	if op.args().bool("dryRun", false) {
+		return value.D("estimatedBytesFreed", 0), nil
+	}
+	return value.D("bytesFreed", 0), nil
+}
 
 func runReplSetGetStatus(_ context.Context, op *operation) (bson.Raw, error) {
 	return op.node.replSetStatus(), nil

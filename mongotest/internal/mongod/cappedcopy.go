@@ -2,6 +2,7 @@ package mongod
 
 import (
 	"context"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -47,6 +48,9 @@ func runCloneAsCapped(ctx context.Context, op *operation) (bson.Raw, error) {
 	for _, coll := range []string{from.StringValue(), to.StringValue()} {
 		if err := checkNS(op.req.DB, coll); err != nil {
 			return nil, err
+		}
+		if strings.Contains(coll, "$") {
+			return nil, mongoerr.New(mongoerr.InvalidNamespace, "Invalid collection name: %s", coll)
 		}
 	}
 	size, err := op.cappedSize()

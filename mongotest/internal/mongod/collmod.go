@@ -33,6 +33,9 @@ func runCollMod(ctx context.Context, op *operation) (bson.Raw, error) {
 		if c == nil {
 			return mongoerr.New(mongoerr.NamespaceNotFound, "ns does not exist")
 		}
+		if err := op.checkDefinition(tx, coll, mod, c); err != nil {
+			return err
+		}
 		if reply, err = tx.CollMod(c, mod, op.ddlMeta()); err == nil && dryRun {
 			return errDryRun
 		}

@@ -2,6 +2,7 @@ package mongod
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -72,6 +73,12 @@ func runCreate(ctx context.Context, op *operation) (bson.Raw, error) {
 	ns := op.req.DB + "." + coll
 	err = op.write(ctx, ns, func(tx *storage.Tx) error {
 		c := tx.Collection(ns)
+		if err := op.checkDefinition(tx, coll, spec.Options, nil); err != nil {
+			return err
+		}
+		if c != nil && key == nil && c.MadeWith(spec.Options) {
+			return nil
+		}
 		if c == nil || spec.UUID.IsZero() || c.UUID != spec.UUID {
 			if c, err = tx.Create(ns, spec, op.ddlMeta()); err != nil {
 				return err
@@ -107,6 +114,9 @@ func runDrop(ctx context.Context, op *operation) (bson.Raw, error) {
 			return nil // since 7.0 there is nothing wrong with it
 		}
 		reply = value.D("nIndexesWas", len(c.Indexes()), "ns", ns)
+		if c.IsView() {
+			reply = value.D("ns", ns)
+		}
 		return tx.Drop(c, op.ddlMeta())
 	})
 	return reply, err
@@ -133,14 +143,22 @@ func runRename(ctx context.Context, op *operation) (bson.Raw, error) {
 	}
 	fromDB, fromColl := oplog.SplitNS(from)
 	toDB, toColl := oplog.SplitNS(to)
-	for _, err := range []error{checkNS(fromDB, fromColl), checkNS(toDB, toColl), op.checkWritable(to)} {
+	for _, err := range []error{op.mayRename(from), op.mayRename(to), checkNS(fromDB, fromColl), checkNS(toDB, toColl), op.checkWritable(to)} {
 		if err != nil {
 			return nil, err
 		}
 	}
+	if drop.Type == bson.TypeBinary && fromDB != toDB {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "dropTarget with a UUID is not allowed between databases")
+	}
 	err := op.write(ctx, from, func(tx *storage.Tx) error {
 		if err := op.checkThisUUID(tx, op.args().lookup("collectionUUID"), fromDB, fromColl); err != nil {
 			return err
+		}
+		if drop.Type == bson.TypeBinary {
+			if err := op.checkThisUUID(tx, drop, toDB, toColl); err != nil {
+				return err
+			}
 		}
 		return tx.Rename(from, to, value.Truthy(drop), op.ddlMeta())
 	})
@@ -148,6 +166,20 @@ func runRename(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	return value.D(), nil
+}
+
+// mayRename refuses names that a collection cannot lose or be given: the
+// server's own, and those that are none. A router may.
+func (op *operation) mayRename(ns string) error {
+	_, coll := oplog.SplitNS(ns)
+	switch {
+	case op.req.Routed != nil:
+		return nil
+	case strings.HasPrefix(coll, "system."), strings.HasPrefix(ns, "local.oplog."), strings.Contains(ns, "$"), len(ns) > 255:
+		return mongoerr.New(mongoerr.IllegalOperation, "renaming system collections or to and from invalid names is not allowed: %s", ns)
+	default:
+		return nil
+	}
 }
 
 // runShardCollection is what a mongos asks of the database's primary shard

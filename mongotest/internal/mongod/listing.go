@@ -20,7 +20,7 @@ func runListDatabases(_ context.Context, op *operation) (bson.Raw, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	matcher, err := listFilter(filter)
+	matcher, err := op.listFilter(filter)
 	if err != nil {
 		return nil, err
 	}
@@ -34,15 +34,15 @@ func runListDatabases(_ context.Context, op *operation) (bson.Raw, error) {
 				continue
 			}
 			size, colls := databaseSize(tx, db)
-			d := value.D("name", db, "sizeOnDisk", size, "empty", colls == 0 && db != "local" && db != "admin" && db != "config")
+			d := value.D("name", db)
+			if !nameOnly {
+				d = value.D("name", db, "sizeOnDisk", size, "empty", colls == 0 && !isInternalDB(db))
+			}
 			if ok, err := matcher.Match(d); err != nil || !ok {
 				if err != nil {
 					return err
 				}
 				continue
-			}
-			if nameOnly {
-				d = value.D("name", db)
 			}
 			docs = append(docs, d)
 			total += size
@@ -58,11 +58,12 @@ func runListDatabases(_ context.Context, op *operation) (bson.Raw, error) {
 	return value.D("databases", docs, "totalSize", total, "totalSizeMb", total>>20), nil
 }
 
-func listFilter(filter bson.Raw) (*query.Matcher, error) {
-	if filter == nil {
-		filter = emptyDoc()
+func (op *operation) listFilter(filter bson.Raw) (*query.Matcher, error) {
+	lang, err := op.language(nil)
+	if err != nil {
+		return nil, err
 	}
-	return query.Compile(filter, query.Options{Expr: never})
+	return lang.filter(filter)
 }
 
 // databaseSize returns the bytes of data and indexes, and the number of
@@ -92,7 +93,7 @@ func runListCollections(ctx context.Context, op *operation) (bson.Raw, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	matcher, err := listFilter(filter)
+	matcher, err := op.listFilter(filter)
 	if err != nil {
 		return nil, err
 	}
@@ -103,14 +104,14 @@ func runListCollections(ctx context.Context, op *operation) (bson.Raw, error) {
 			if !op.listsCollection(e, onlyOwn) {
 				continue
 			}
+			if nameOnly {
+				e = value.D("name", e.Lookup("name"), "type", e.Lookup("type"))
+			}
 			if ok, err := matcher.Match(e); err != nil || !ok {
 				if err != nil {
 					return err
 				}
 				continue
-			}
-			if nameOnly {
-				e = value.D("name", e.Lookup("name"), "type", e.Lookup("type"))
 			}
 			docs = append(docs, e)
 		}

@@ -57,7 +57,7 @@ func (op *operation) checkUUID(tx *storage.Tx, coll string) error {
 }
 
 func (op *operation) checkThisUUID(tx *storage.Tx, v bson.RawValue, db, coll string) error {
-	if v.Type == 0 {
+	if v.Type == 0 || v.Type == bson.TypeNull {
 		return nil
 	}
 	want, ok := value.ParseUUID(v)

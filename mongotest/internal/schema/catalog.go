@@ -15,13 +15,13 @@ func catalogCommands() map[string]*spec {
 		"drop":         {first: collection, traits: stable, fields: fields{"collectionUUID": uuid}},
 		"dropDatabase": {first: number.with(isOne).required(), traits: stable},
 		"renameCollection": {first: text.required(), traits: adminOnly, fields: fields{
-			"to": text.required(), "dropTarget": of(bson.TypeBoolean, bson.TypeBinary), "stayTemp": boolean, "collectionUUID": uuid,
+			"to": text.required(), "dropTarget": of(bson.TypeBoolean, bson.TypeBinary).notNull().with(isDropTarget), "stayTemp": boolean, "collectionUUID": uuid,
 			"encryptionInformation": object,
 		}},
 		"convertToCapped":         {first: collection, traits: lenient},
 		"cloneCollectionAsCapped": {first: text.notNull(), traits: lenient, fields: fields{"toCollection": text.notNull()}},
 		"listCollections": {first: anything, traits: stable, fields: fields{
-			"cursor": cursorOptions, "filter": object, "nameOnly": flag, "authorizedCollections": flag, "includePendingDrops": flag,
+			"cursor": cursorOptions, "filter": object, "nameOnly": boolean, "authorizedCollections": boolean, "includePendingDrops": flag,
 		}},
 		"listDatabases": {first: anything, traits: stable | adminOnly, fields: fields{
 			"nameOnly": flag, "filter": object, "authorizedDatabases": boolean,
@@ -36,10 +36,18 @@ func catalogCommands() map[string]*spec {
 	}
 }
 
-var images = structure(fields{"enabled": flag.required()})
+var images = structure(fields{"enabled": boolean.required()})
 
 // expiry is expireAfterSeconds of a collection: a number, or "off".
 var expiry = of(bson.TypeString, bson.TypeInt64, bson.TypeInt32, bson.TypeDecimal128, bson.TypeDouble)
+
+// isDropTarget accepts a bool, or the UUID of the collection to drop.
+func isDropTarget(_ string, v bson.RawValue) error {
+	if _, ok := value.ParseUUID(v); v.Type == bson.TypeBinary && !ok {
+		return mongoerr.New(mongoerr.InvalidUUID, "uuid must be a 16-byte binary field with UUID (4) subtype")
+	}
+	return nil
+}
 
 // notOne is the server's code for {dropDatabase: 2}.
 const notOne mongoerr.Code = 5255100

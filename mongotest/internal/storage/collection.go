@@ -163,3 +163,18 @@ func (c *Collection) snapshot() *Collection {
 func sameBytes(a, b bson.Raw) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
 }
+
+// MadeWith reports whether c has the options that raw, options of the create
+// command, would give it.
+func (c *Collection) MadeWith(raw bson.Raw) bool {
+	_, shown, err := parseOptions(raw, false)
+	if err != nil || len(shown) != len(c.Options) {
+		return false
+	}
+	same := true
+	for name, v := range value.Elements(shown) {
+		have, ok := value.Get(c.Options, name)
+		same = same && ok && have.Equal(v)
+	}
+	return same
+}

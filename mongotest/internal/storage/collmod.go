@@ -52,6 +52,7 @@ type collMod struct {
 	logged   []byte   // the entry's o
 	changed  *Index   // the index with its new options, nil if none is changed
 	oldIndex []byte   // elements of indexOptions_old
+	changes  []string // the options of the index that do change
 	reply    bson.D
 	convert  bool // the index is to become unique
 }

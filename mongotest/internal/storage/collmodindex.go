@@ -1,6 +1,9 @@
 package storage
 
 import (
+	"math"
+	"slices"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
@@ -28,6 +31,9 @@ func (p *collMod) index(d bson.Raw) error {
 		}
 		return err
 	})
+	if err == nil && changes > 1 && slices.Contains(p.changes, "prepareUnique") && len(p.changes) > 1 {
+		err = mongoerr.New(mongoerr.InvalidOptions, "collMod does not support changing prepareUnique together with other options of the index")
+	}
 	if err == nil && changes == 0 {
 		err = mongoerr.New(mongoerr.InvalidOptions, "no expireAfterSeconds, hidden, unique, or prepareUnique field")
 	}
@@ -83,6 +89,10 @@ func (p *collMod) indexOption(key string, v bson.RawValue) (bson.RawValue, error
 
 func (p *collMod) flag(key string, v bson.RawValue, old bool) (bson.RawValue, error) {
 	on := value.Bool(value.Truthy(v))
+	if on.Boolean() == old {
+		return on, nil
+	}
+	p.changes = append(p.changes, key)
 	if err := p.set(key, on); err != nil {
 		return v, err
 	}
@@ -116,14 +126,18 @@ func (p *collMod) expire(v bson.RawValue) (bson.RawValue, error) {
 	if !ok {
 		return v, wrongOptionType("expireAfterSeconds", v, "safeInt")
 	}
-	seconds := value.Int64(n)
+	if n < 0 || p.changed.isID() || len(p.changed.fields) != 1 {
+		return v, mongoerr.New(mongoerr.InvalidOptions, "TTL index 'expireAfterSeconds' option must be within 0 and %d, on a single field other than _id", math.MaxInt32)
+	}
+	p.changes = append(p.changes, "expireAfterSeconds")
+	seconds := value.Int64(min(n, math.MaxInt32))
 	if err := p.set("expireAfterSeconds", seconds); err != nil {
 		return v, err
 	}
 	if old != nil {
 		p.note("expireAfterSeconds", value.Int64(*old), seconds)
 	} else {
-		p.reply = append(p.reply, bson.E{Key: "expireAfterSeconds_new", Value: n})
+		p.reply = append(p.reply, bson.E{Key: "expireAfterSeconds_new", Value: seconds})
 	}
 	return seconds, nil
 }

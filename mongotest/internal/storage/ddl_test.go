@@ -212,7 +212,6 @@ func TestCreateRefuses(t *testing.T) {
 		"size without capped":      {"db.x", value.D("size", 4096), mongoerr.InvalidOptions},
 		"time series":              {"db.x", value.D("timeseries", value.D("timeField", "t")), mongoerr.CommandNotSupported},
 		"a collation":              {"db.x", value.D("collation", value.D("locale", "de")), mongoerr.CommandNotSupported},
-		"a capped view":            {"db.x", value.D("viewOn", "c", "capped", true, "size", 1), mongoerr.InvalidOptions},
 		"clustered by another key": {"db.x", value.D("clusteredIndex", value.D("key", value.D("a", 1), "unique", true)), mongoerr.InvalidIndexSpecificationOption},
 		"expiry without clusters":  {"db.x", value.D("expireAfterSeconds", 1), mongoerr.InvalidOptions},
 	} {

@@ -17,9 +17,9 @@ const (
 func checkNamespace(ns string) error {
 	db, coll := oplog.SplitNS(ns)
 	switch {
-	case db == "" || len(db) > maxDatabase || strings.ContainsAny(db, "/\\. \"$*<>:|?\x00"):
+	case db == "" || len(db) > maxDatabase || strings.ContainsAny(db, "/\\. \"$\x00"):
 		return mongoerr.New(mongoerr.InvalidNamespace, "Invalid namespace specified '%s'", ns)
-	case coll == "" || coll[0] == '.' || strings.HasSuffix(coll, ".") || strings.ContainsAny(coll, "$\x00"):
+	case coll == "" || coll[0] == '.' || strings.ContainsAny(coll, "$\x00"):
 		return mongoerr.New(mongoerr.InvalidNamespace, "Invalid collection name: %s", coll)
 	case len(ns) > maxNamespace:
 		return mongoerr.New(mongoerr.InvalidNamespace,

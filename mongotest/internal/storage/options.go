@@ -42,6 +42,9 @@ func parseOptions(raw bson.Raw, roundSize bool) (options, bson.Raw, error) {
 	if err := p.opts.check(); err != nil {
 		return options{}, nil, err
 	}
+	if p.opts.viewOn != "" {
+		return p.opts, p.opts.shownView(), nil
+	}
 	return p.opts, finishDoc(p.shown), nil
 }
 
@@ -66,7 +69,7 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 	switch key {
 	case "capped":
 		o.capped = value.Truthy(v)
-		return shownIf(v, o.capped), nil
+		return shownIf(value.Bool(true), o.capped), nil
 	case "size":
 		o.hasSize = true
 		o.size, err = cappedSize(v)
@@ -79,6 +82,10 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 		o.maxDocs, err = cappedMax(v)
 		return value.Int64(o.maxDocs), err
 	case "clusteredIndex":
+		if v.Type != bson.TypeEmbeddedDocument && !value.Truthy(v) {
+			o.clustered = o.capped
+			return bson.RawValue{}, nil
+		}
 		err = o.setClustered(v)
 		return value.Doc(o.clusteredIndex), err
 	case "expireAfterSeconds":
@@ -129,27 +136,27 @@ func wrongOptionType(key string, v bson.RawValue, want string) error {
 
 // cappedSize reads the size limit of a capped collection in bytes.
 func cappedSize(v bson.RawValue) (int64, error) {
-	n, ok := value.AsFloat64(v)
+	n, ok := value.AsInt64(v)
 	if !ok {
 		return 0, wrongOptionType("size", v, "long")
 	}
 	if n < 1 || n > maxCappedSize {
 		return 0, mongoerr.New(mongoerr.BadValue, "Capped collection size must be within [1, %d]", int64(maxCappedSize))
 	}
-	return int64(n), nil
+	return n, nil
 }
 
 // cappedMax reads the document limit of a capped collection; 0 and less mean
 // any number.
 func cappedMax(v bson.RawValue) (int64, error) {
-	n, ok := value.AsFloat64(v)
+	n, ok := value.AsInt64(v)
 	switch {
 	case !ok:
 		return 0, wrongOptionType("max", v, "long")
 	case n > math.MaxInt32:
 		return 0, mongoerr.New(mongoerr.BadValue, "max in a capped collection has to be < 2^31 or not set")
 	}
-	return max(int64(n), 0), nil
+	return max(n, 0), nil
 }
 
 func (o *options) setClustered(v bson.RawValue) error {
@@ -248,6 +255,14 @@ func (o *options) setView(key string, v bson.RawValue) error {
 	return nil
 }
 
+// shownView renders the options of a view.
+func (o *options) shownView() bson.Raw {
+	if o.pipeline == nil {
+		o.pipeline = emptyDoc()
+	}
+	return value.D("viewOn", o.viewOn, "pipeline", value.Array(o.pipeline))
+}
+
 // check refuses combinations of options.
 func (o *options) check() error {
 	invalid := func(why string) error { return mongoerr.New(mongoerr.InvalidOptions, "%s", why) }
@@ -260,19 +275,18 @@ func (o *options) check() error {
 		return mongoerr.New(6049204, "The 'max' option is not supported on clustered collections")
 	case o.hasIDIndex && (o.viewOn != "" || o.clustered):
 		return invalid("the 'idIndex' option is not supported on views and clustered collections")
-	case o.viewOn != "" && (o.capped || o.clustered || o.hasValidationOpt || o.images):
+	case o.viewOn != "" && o.images:
 		return invalid("options not supported on views")
 	case o.viewOn == "" && o.pipeline != nil:
 		return invalid("'pipeline' requires 'viewOn' to also be specified")
+	case o.viewOn != "":
+		return nil // the other options of collections mean nothing here
 	case o.capped && !o.hasSize:
 		return invalid("the 'size' field is required when 'capped' is true")
 	case !o.capped && (o.hasSize || o.hasMax):
 		return invalid("the 'capped' field needs to be true when either the 'size' or 'max' fields are present")
 	case o.expireAfter != nil && !o.clustered:
 		return invalid("'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified")
-	}
-	if o.viewOn != "" && o.pipeline == nil {
-		o.pipeline = emptyDoc()
 	}
 	return nil
 }

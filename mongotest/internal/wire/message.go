@@ -151,6 +151,9 @@ func (m *message) parseSequence(p []byte) ([]byte, error) {
 func (m *message) check() error {
 	if err := value.Validate(m.body); err != nil {
 		m.body = nil
+		if mongoerr.Is(err, mongoerr.Overflow) {
+			return err // nested too deep
+		}
 		return mongoerr.New(mongoerr.InvalidBSON, "%v", err)
 	}
 	for _, s := range m.sequences {

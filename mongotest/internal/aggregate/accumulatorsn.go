@@ -15,15 +15,9 @@ import (
 
 // countN reads the n of $firstN and its kin.
 func countN(op string, v bson.RawValue) (int, error) {
-	if !number.Is(v) {
-		return 0, mongoerr.New(5787902, "Value for 'n' must be of integral type, but found %s", showMissing(v))
-	}
 	n, ok := number.Exact(v)
-	if !ok {
-		return 0, mongoerr.New(5787903, "Value for 'n' must be of integral type, but found %s", rawdoc.Render(v))
-	}
-	if n <= 0 {
-		return 0, mongoerr.New(5787908, "'n' must be greater than 0, found %d in %s", n, op)
+	if !ok || n <= 0 {
+		return 0, mongoerr.New(7548606, "Value for 'n' in %s must be a positive integer, but found %s", op, showMissing(v))
 	}
 	return int(min(n, 1<<31-1)), nil
 }

@@ -43,6 +43,8 @@ type Env struct {
 	Reader Reader
 	// Writer may be nil: the stages that need it are refused.
 	Writer Writer
+	// inFacet says that the stages are within a $facet.
+	inFacet bool
 }
 
 // Vars are the variables visible to an expression. It is a value: With returns

@@ -32,8 +32,19 @@ func compilePath(s string) (evalFunc, error) {
 	return variable(name, path), nil
 }
 
+// maxPathDepth is how many components a field path may have.
+const maxPathDepth = 200
+
 // checkPath refuses the components that no field path may have.
 func checkPath(path []string) error {
+	switch n := len(path); {
+	case n == 1 && path[0] == "":
+		return mongoerr.New(40352, "FieldPath cannot be constructed with empty string")
+	case path[n-1] == "":
+		return mongoerr.New(40353, "FieldPath must not end with a '.'.")
+	case n > maxPathDepth:
+		return mongoerr.New(5984700, "FieldPath is too long")
+	}
 	for _, p := range path {
 		switch {
 		case p == "":

@@ -33,6 +33,12 @@ type fieldTree struct {
 	computes bool
 }
 
+// The codes of a path that comes after one below it or equal, or above it.
+const (
+	pathCollisionBelow mongoerr.Code = 31249
+	pathCollisionAbove mongoerr.Code = 31250
+)
+
 // add places a leaf at a path. Two leaves may not touch.
 func (t *fieldTree) add(path []string, leaf *fieldTree) error {
 	at := t
@@ -41,8 +47,10 @@ func (t *fieldTree) add(path []string, leaf *fieldTree) error {
 		next := at.kids[p]
 		last := i == len(path)-1
 		switch {
-		case next != nil && (last || next.leaf):
-			return mongoerr.New(31249, "Path collision at %s", strings.Join(path, "."))
+		case next != nil && last:
+			return mongoerr.New(pathCollisionAbove, "Path collision at %s", strings.Join(path, "."))
+		case next != nil && next.leaf:
+			return mongoerr.New(pathCollisionBelow, "Path collision at %s remaining portion %s", strings.Join(path, "."), strings.Join(path[i+1:], "."))
 		case next == nil && last:
 			next = leaf
 		case next == nil:

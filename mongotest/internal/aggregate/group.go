@@ -39,6 +39,11 @@ func compileGroup(spec bson.RawValue, env Env) (stage, error) {
 	var rest rawdoc.Builder
 	for k, v := range value.Elements(spec.Value) {
 		if k == "_id" {
+			if v.Type == bson.TypeEmbeddedDocument {
+				if err := checkGroupID(v.Value); err != nil {
+					return nil, err
+				}
+			}
 			var err error
 			if g.id, err = compile(v); err != nil {
 				return nil, err
@@ -55,6 +60,20 @@ func compileGroup(spec bson.RawValue, env Env) (stage, error) {
 		return nil, mongoerr.New(15955, "a group specification must include an _id")
 	}
 	return gathered(func(_ context.Context, docs []bson.Raw) ([]bson.Raw, error) { return g.run(docs, env.Vars) }), nil
+}
+
+// checkGroupID refuses an _id that looks like a projection.
+func checkGroupID(spec bson.Raw) error {
+	for k, v := range value.Elements(spec) {
+		switch v.Type {
+		case bson.TypeBoolean, bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128:
+			if !strings.HasPrefix(k, "$") {
+				return mongoerr.New(17390, "$group does not support inclusion-style expressions")
+			}
+		default:
+		}
+	}
+	return nil
 }
 
 // compileAccFields compiles the computed fields of a group.
@@ -78,6 +97,9 @@ func compileAccField(name string, v bson.RawValue) (accField, error) {
 		return accField{}, mongoerr.New(40236, "The field name '%s' cannot be an operator name", name)
 	}
 	if v.Type != bson.TypeEmbeddedDocument {
+		return accField{}, mongoerr.New(40234, "The field '%s' must be an accumulator object", name)
+	}
+	if value.IsEmpty(v.Value) {
 		return accField{}, mongoerr.New(40234, "The field '%s' must be an accumulator object", name)
 	}
 	if rawdoc.Len(v.Value) != 1 {
@@ -116,7 +138,7 @@ func (g *groupSpec) feed(b *bucket, c evalCtx) error {
 	for i, f := range g.fields {
 		v, err := f.arg(c)
 		if err != nil {
-			return groupError(err)
+			return err
 		}
 		if err := b.accs[i].add(v); err != nil {
 			return err
@@ -172,7 +194,7 @@ func (g *groupSpec) run(docs []bson.Raw, vars Vars) ([]bson.Raw, error) {
 			order = append(order, b)
 		}
 		if err := g.feed(b, c); err != nil {
-			return nil, err
+			return nil, groupError(err)
 		}
 	}
 	out := make([]bson.Raw, len(order))

@@ -12,8 +12,11 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
+// maxPipeline is how many stages a pipeline may have.
+const maxPipeline = 1000
+
 // subPipeline reads the stages of a stage's own pipeline.
-func subPipeline(name string, v bson.RawValue) ([]bson.Raw, error) {
+func subPipeline(name string, v bson.RawValue, env Env) ([]bson.Raw, error) {
 	if v.Type == 0 {
 		return nil, nil
 	}
@@ -25,42 +28,25 @@ func subPipeline(name string, v bson.RawValue) ([]bson.Raw, error) {
 		if s.Type != bson.TypeEmbeddedDocument {
 			return nil, mongoerr.New(mongoerr.TypeMismatch, "Each element of the 'pipeline' array must be an object")
 		}
-		if n, _, _ := rawdoc.First(s.Value); n == "$out" || n == "$merge" {
-			return nil, mongoerr.New(51047, "%s is not allowed within a %s's sub-pipeline", n, name)
+		n, _, _ := rawdoc.First(s.Value)
+		switch {
+		case env.inFacet && !facetable(n):
+			return nil, notInFacet(n)
+		case n == "$out" || n == "$merge":
+			code := mongoerr.Code(51047)
+			if name == "$unionWith" {
+				code = 31441
+			}
+			return nil, mongoerr.New(code, "%s is not allowed within a %s's sub-pipeline", n, name)
+		case n == "$listLocalSessions" || n == "$listSampledQueries" || n == "$currentOp":
+			return nil, mongoerr.New(mongoerr.InvalidNamespace, "%s must be run against the database with {aggregate: 1}, not a collection", n)
 		}
 		out = append(out, s.Value)
 	}
+	if len(out) > maxPipeline {
+		return nil, mongoerr.New(7749501, "Pipeline length must be no longer than %d stages.", maxPipeline)
+	}
 	return out, nil
-}
-
-func compileFacet(spec bson.RawValue, env Env) (stage, error) {
-	if spec.Type != bson.TypeEmbeddedDocument || value.IsEmpty(spec.Value) {
-		return nil, mongoerr.New(40169, "the $facet specification must be a non-empty object")
-	}
-	var names []string
-	var pipes []*Pipeline
-	for k, v := range value.Elements(spec.Value) {
-		stages, err := subPipeline("$facet", v)
-		if err != nil {
-			return nil, err
-		}
-		p, err := CompilePipeline(stages, env)
-		if err != nil {
-			return nil, err
-		}
-		names, pipes = append(names, k), append(pipes, p)
-	}
-	return gathered(func(ctx context.Context, docs []bson.Raw) ([]bson.Raw, error) {
-		var b rawdoc.Builder
-		for i, p := range pipes {
-			found, err := Collect(ctx, p.Run(FromSlice(docs)))
-			if err != nil {
-				return nil, err
-			}
-			b.Add(names[i], docArray(found))
-		}
-		return []bson.Raw{b.Bytes()}, nil
-	}), nil
 }
 
 func docArray(docs []bson.Raw) bson.RawValue {
@@ -85,35 +71,38 @@ func compileLookup(spec bson.RawValue, env Env) (stage, error) {
 	if env.Reader == nil {
 		return nil, mongoerr.New(mongoerr.CommandNotSupported, "$lookup cannot read other collections here")
 	}
-	raw, err := rawArgs("$lookup", spec, []string{"from", "as"}, []string{"localField", "foreignField", "let", "pipeline"})
+	raw, err := lookupArgs(spec)
 	if err != nil {
 		return nil, err
 	}
 	l := &lookup{env: env}
-	for k, dst := range map[string]*string{"from": &l.from, "as": &l.as, "localField": &l.local, "foreignField": &l.remote} {
-		v, given := raw[k]
-		if !given {
-			continue
-		}
-		var ok bool
-		if *dst, ok = v.StringValueOK(); !ok {
-			return nil, mongoerr.New(mongoerr.FailedToParse, "$lookup argument '%s' must be a string, found %s", k, rawdoc.TypeName(v.Type))
-		}
+	if err := l.names(raw); err != nil {
+		return nil, err
 	}
-	if (l.local == "") != (l.remote == "") {
+	_, let := raw["let"]
+	_, pipeline := raw["pipeline"]
+	switch {
+	case (l.local == "") != (l.remote == ""):
 		return nil, mongoerr.New(mongoerr.FailedToParse, "$lookup requires both or neither of 'localField' and 'foreignField' to be specified")
-	}
-	if l.local == "" && raw["pipeline"].Type == 0 {
+	case l.local == "" && !pipeline:
 		return nil, mongoerr.New(mongoerr.FailedToParse, "$lookup requires either 'pipeline' or both 'localField' and 'foreignField' to be specified")
+	case let && !pipeline:
+		return nil, mongoerr.New(mongoerr.FailedToParse, "$lookup with a 'let' argument must also specify 'pipeline'")
 	}
 	for k, v := range value.Elements(raw["let"].Value) {
+		if err := checkVariable(k); err != nil {
+			return nil, err
+		}
 		fn, err := compile(v)
 		if err != nil {
 			return nil, err
 		}
 		l.letNames, l.letExprs = append(l.letNames, k), append(l.letExprs, fn)
 	}
-	if l.stages, err = subPipeline("$lookup", raw["pipeline"]); err != nil {
+	if l.stages, err = subPipeline("$lookup", raw["pipeline"], env); err != nil {
+		return nil, err
+	}
+	if err := l.checkDocuments(); err != nil {
 		return nil, err
 	}
 	if _, err := CompilePipeline(l.stages, env); err != nil {
@@ -132,11 +121,7 @@ func (l *lookup) stage(in Source) Source {
 			return nil, err
 		}
 		if !read {
-			src, err := l.env.Reader.Open(ctx, l.env.DB, l.from)
-			if err != nil {
-				return nil, err
-			}
-			if foreign, err = Collect(ctx, src); err != nil {
+			if foreign, err = l.read(ctx); err != nil {
 				return nil, err
 			}
 			index = l.index(foreign)
@@ -148,6 +133,17 @@ func (l *lookup) stage(in Source) Source {
 		}
 		return withPath(doc, strings.Split(l.as, "."), docArray(found)), nil
 	})
+}
+
+func (l *lookup) read(ctx context.Context) ([]bson.Raw, error) {
+	if l.from == "" {
+		return nil, nil
+	}
+	src, err := l.env.Reader.Open(ctx, l.env.DB, l.from)
+	if err != nil {
+		return nil, err
+	}
+	return Collect(ctx, src)
 }
 
 // index finds the foreign documents by the values of their join field.
@@ -223,7 +219,7 @@ func compileUnionWith(spec bson.RawValue, env Env) (stage, error) {
 			return nil, err
 		}
 		coll, _ = raw["coll"].StringValueOK()
-		if stages, err = subPipeline("$unionWith", raw["pipeline"]); err != nil {
+		if stages, err = subPipeline("$unionWith", raw["pipeline"], env); err != nil {
 			return nil, err
 		}
 	}

@@ -3,8 +3,10 @@ package aggregate
 import (
 	"bytes"
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -22,7 +24,11 @@ func compileSort(spec bson.RawValue, _ Env) (stage, error) {
 	if value.IsEmpty(spec.Value) {
 		return nil, mongoerr.New(15976, "$sort stage must have at least one sort key")
 	}
-	s, err := query.CompileSort(spec.Value)
+	keys, err := sortSpec(spec.Value)
+	if err != nil {
+		return nil, err
+	}
+	s, err := query.CompileSort(keys)
 	if err != nil {
 		return nil, err
 	}
@@ -43,10 +49,10 @@ func compileSort(spec bson.RawValue, _ Env) (stage, error) {
 
 func compileLimit(spec bson.RawValue, _ Env) (stage, error) {
 	n, ok := number.Exact(spec)
-	if !ok {
-		return nil, mongoerr.New(2107201, "invalid argument to $limit stage: Expected an integer: $limit: %s", rawdoc.Render(spec))
+	if !ok || n < 0 {
+		return nil, mongoerr.New(5107201, "invalid argument to $limit stage: Expected a non-negative number in: $limit: %s", rawdoc.Render(spec))
 	}
-	if n <= 0 {
+	if n == 0 {
 		return nil, mongoerr.New(15958, "the limit must be positive")
 	}
 	return limit(n), nil
@@ -86,10 +92,18 @@ func compileSkip(spec bson.RawValue, _ Env) (stage, error) {
 func compileCount(spec bson.RawValue, _ Env) (stage, error) {
 	name, ok := spec.StringValueOK()
 	switch {
-	case !ok || name == "":
+	case !ok:
 		return nil, mongoerr.New(40156, "the count field must be a non-empty string")
+	case name == "":
+		return nil, mongoerr.New(40157, "the count field must be a non-empty string")
 	case name[0] == '$':
 		return nil, mongoerr.New(40158, "the count field cannot be a $-prefixed path")
+	case strings.ContainsRune(name, 0):
+		return nil, mongoerr.New(40159, "the count field cannot contain a null byte")
+	case strings.Contains(name, "."):
+		return nil, mongoerr.New(40160, "the count field cannot contain '.'")
+	case name == "_id":
+		return nil, mongoerr.New(9039800, "the count field cannot be '_id'")
 	}
 	return func(in Source) Source {
 		done := false
@@ -121,15 +135,33 @@ func compileSample(spec bson.RawValue, _ Env) (stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, ok := number.Int(raw["size"])
-	if !ok {
-		return nil, mongoerr.New(28746, "size argument to $sample must be a number")
-	}
-	if n < 0 {
-		return nil, mongoerr.New(28747, "size argument to $sample must not be negative")
+	n, err := sampleSize(raw["size"])
+	if err != nil {
+		return nil, err
 	}
 	return gathered(func(_ context.Context, docs []bson.Raw) ([]bson.Raw, error) {
 		rand.Shuffle(len(docs), func(i, j int) { docs[i], docs[j] = docs[j], docs[i] })
 		return docs[:min(n, int64(len(docs)))], nil
 	}), nil
+}
+
+// sampleSize reads the size of a $sample: doubles lose their fraction, decimals
+// are rounded, and what is too large is all.
+func sampleSize(v bson.RawValue) (int64, error) {
+	if !number.Is(v) {
+		return 0, mongoerr.New(28746, "size argument to $sample must be a number")
+	}
+	if d := number.Decimal(v); v.Type == bson.TypeDecimal128 && d.IsFinite() {
+		if q := d.Quantize(0, number.HalfEven); q.IsFinite() {
+			v = q.Value()
+		}
+	}
+	n, fits := number.Int(v)
+	if !fits && compare(v, value.Int32(0)) > 0 {
+		n = math.MaxInt64
+	}
+	if n <= 0 {
+		return 0, mongoerr.New(28747, "size argument to $sample must be a positive integer")
+	}
+	return n, nil
 }

@@ -31,6 +31,9 @@ func CompilePipeline(stages []bson.Raw, env Env) (*Pipeline, error) {
 		if (name == "$out" || name == "$merge") && i != len(stages)-1 {
 			return nil, mongoerr.New(40601, "%s can only be the final stage in the pipeline", name)
 		}
+		if name == "$documents" && i > 0 {
+			return nil, notFirst(name)
+		}
 		st, err := compileStage(name, spec, env)
 		if err != nil {
 			return nil, err
@@ -91,9 +94,27 @@ func compileStage(name string, spec bson.RawValue, env Env) (stage, error) {
 	}
 	c, ok := stageCompiler(name)
 	if !ok {
+		if firstOnly(name) {
+			return nil, notFirst(name)
+		}
 		return nil, unrecognized(name)
 	}
 	return c(spec, env)
+}
+
+// firstOnly reports whether a stage reads the server's own state and so must
+// be the first, where the server takes it off.
+func firstOnly(name string) bool {
+	switch name {
+	case "$collStats", "$indexStats", "$currentOp", "$listLocalSessions", "$listSessions", "$planCacheStats", "$changeStream", "$geoNear",
+		"$listClusterCatalog", "$listSampledQueries", "$listSearchIndexes", "$querySettings", "$queryStats", "$search", "$searchMeta", "$vectorSearch":
+		return true
+	}
+	return false
+}
+
+func notFirst(name string) error {
+	return mongoerr.New(40602, "%s is only valid as the first stage in a pipeline.", name)
 }
 
 // sourceFunc makes a Source of a function.

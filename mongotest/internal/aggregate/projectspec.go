@@ -19,6 +19,23 @@ type specLeaf struct {
 	flag, on bool
 }
 
+// checkNested refuses nested objects that are neither one expression nor a set
+// of fields. flags tells a projection from added fields.
+func checkNested(spec bson.Raw, flags bool) error {
+	n := rawdoc.Len(spec)
+	for k := range value.Elements(spec) {
+		switch {
+		case n > 1 && strings.HasPrefix(k, "$") && flags:
+			return mongoerr.New(16410, "FieldPath field names may not start with '$'. Consider using $getField or $setField.")
+		case n > 1 && strings.HasPrefix(k, "$"):
+			return mongoerr.New(40181, "an expression specification must contain exactly one field, the name of the expression. Found %d fields in %s", n, rawdoc.RenderDoc(spec))
+		case strings.Contains(k, ".") && !flags:
+			return mongoerr.New(40183, "cannot use dotted field name '%s' in a sub object", k)
+		}
+	}
+	return nil
+}
+
 func specLeaves(prefix []string, spec bson.Raw, flags bool, out *[]specLeaf) error {
 	for k, v := range value.Elements(spec) {
 		parts := strings.Split(k, ".")
@@ -29,6 +46,9 @@ func specLeaves(prefix []string, spec bson.Raw, flags bool, out *[]specLeaf) err
 		switch v.Type {
 		case bson.TypeEmbeddedDocument:
 			first, _, some := rawdoc.First(v.Value)
+			if err := checkNested(v.Value, flags); err != nil {
+				return err
+			}
 			if some && !strings.HasPrefix(first, "$") {
 				if err := specLeaves(path, v.Value, flags, out); err != nil {
 					return err
@@ -79,6 +99,8 @@ func compileProject(spec bson.RawValue) (docStage, error) {
 					return nil, mixed(kind, l)
 				}
 			}
+		} else if kind == excluding && l.val.Type != bson.TypeEmbeddedDocument {
+			return nil, mongoerr.New(31310, "Invalid $project :: caused by :: Cannot use a literal for field %s in an exclusion projection", strings.Join(l.path, "."))
 		} else if kind == excluding {
 			return nil, mongoerr.New(31252, "Invalid $project :: caused by :: Cannot use an expression for field %s in an exclusion projection", strings.Join(l.path, "."))
 		} else {
@@ -144,7 +166,7 @@ func compileAddFields(name string, spec bson.RawValue) (docStage, error) {
 			return nil, err
 		}
 		if err := t.add(l.path, &fieldTree{leaf: true, computed: fn}); err != nil {
-			return nil, err
+			return nil, mongoerr.New(40176, "Invalid %s :: caused by :: specification contains two conflicting paths. Cannot specify both '%s' and a path above or below it", name, strings.Join(l.path, "."))
 		}
 	}
 	return treeStage(t, adding), nil
@@ -159,12 +181,21 @@ func compileUnset(spec bson.RawValue) (docStage, error) {
 			return nil, mongoerr.New(31119, "$unset specification must be a string or an array with at least one field")
 		}
 	}
-	t := &fieldTree{}
+	if spec.Type != bson.TypeArray && spec.Type != bson.TypeString {
+		return nil, mongoerr.New(31002, "$unset specification must be a string or an array")
+	}
 	for _, p := range paths {
 		s, ok := p.StringValueOK()
 		if !ok {
-			return nil, mongoerr.New(31002, "$unset specification must be a string or an array containing only string values")
+			return nil, mongoerr.New(31120, "$unset specification must be a string or an array containing only string values")
 		}
+		if strings.ContainsRune(s, 0) {
+			return nil, mongoerr.New(9527900, "$unset field names may not contain an embedded null byte")
+		}
+	}
+	t := &fieldTree{}
+	for _, p := range paths {
+		s := p.StringValue()
 		parts := strings.Split(s, ".")
 		if err := checkPath(parts); err != nil {
 			return nil, err

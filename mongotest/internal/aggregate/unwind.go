@@ -19,26 +19,19 @@ type unwind struct {
 
 func compileUnwind(spec bson.RawValue, _ Env) (stage, error) {
 	u := &unwind{}
-	if spec.Type == bson.TypeEmbeddedDocument {
-		for k, v := range value.Elements(spec.Value) {
-			switch k {
-			case "path":
-				spec = v
-			case "preserveNullAndEmptyArrays":
-				u.preserve = value.Truthy(v)
-			case "includeArrayIndex":
-				u.index, _ = v.StringValueOK()
-				if u.index == "" || u.index[0] == '$' {
-					return nil, mongoerr.New(28822, "includeArrayIndex option to $unwind stage should not be prefixed with a '$': %s", u.index)
-				}
-			default:
-				return nil, mongoerr.New(28811, "unrecognized option to $unwind stage: %s", k)
-			}
+	switch spec.Type {
+	case bson.TypeString:
+	case bson.TypeEmbeddedDocument:
+		var err error
+		if spec, err = u.options(spec.Value); err != nil {
+			return nil, err
 		}
+	default:
+		return nil, mongoerr.New(15981, "expected either a string or an object as specification for $unwind stage, got %s", typeName(spec))
 	}
-	path, ok := spec.StringValueOK()
+	path := spec.StringValue()
 	switch {
-	case !ok:
+	case path == "":
 		return nil, mongoerr.New(28812, "no path specified to $unwind stage")
 	case !strings.HasPrefix(path, "$"):
 		return nil, mongoerr.New(28818, "path option to $unwind stage should be prefixed with a '$': %s", path)
@@ -48,6 +41,40 @@ func compileUnwind(spec bson.RawValue, _ Env) (stage, error) {
 		return nil, err
 	}
 	return expanding(u.expand), nil
+}
+
+// options reads the object form and returns the path.
+func (u *unwind) options(spec bson.Raw) (path bson.RawValue, err error) {
+	path = value.String("")
+	for k, v := range value.Elements(spec) {
+		switch k {
+		case "path":
+			if v.Type != bson.TypeString {
+				return v, mongoerr.New(28808, "expected a string as the path for $unwind stage, got %s", typeName(v))
+			}
+			path = v
+		case "preserveNullAndEmptyArrays":
+			if v.Type != bson.TypeBoolean {
+				return v, mongoerr.New(28809, "expected a boolean for the preserveNullAndEmptyArrays option to $unwind stage, got %s", typeName(v))
+			}
+			u.preserve = v.Boolean()
+		case "includeArrayIndex":
+			s, ok := v.StringValueOK()
+			if !ok || s == "" {
+				return v, mongoerr.New(28810, "expected a non-empty string for the includeArrayIndex option to $unwind stage, got %s", typeName(v))
+			}
+			if s[0] == '$' {
+				return v, mongoerr.New(28822, "includeArrayIndex option to $unwind stage should not be prefixed with a '$': %s", s)
+			}
+			if err := checkPath(strings.Split(s, ".")); err != nil {
+				return v, err
+			}
+			u.index = s
+		default:
+			return v, mongoerr.New(28811, "unrecognized option to $unwind stage: %s", k)
+		}
+	}
+	return path, nil
 }
 
 // expanding is a stage that makes any number of documents of one.

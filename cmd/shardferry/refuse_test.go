@@ -65,6 +65,8 @@ func TestWrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"no data directory", []string{"sync", "--source", a, "--destination", b, "--data-dir", ""}, "--data-dir"},
 		{"no documents", []string{"demo", "--docs", "0"}, "--docs"},
 		{"no port", []string{"sandbox", "--port", "0"}, "--port"},
+		{"half of TLS", []string{"sandbox", "--tls-cert", "x.pem"}, "--tls-key"},
+		{"no certificate", []string{"sandbox", "--tls-cert", "none.pem", "--tls-key", "none.pem"}, "none.pem"},
 		{"a version that is not simulated", []string{"sandbox", "--server-version", "4.4.0"}, "4.4.0"},
 	}
 	for _, tt := range tests {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -23,8 +24,11 @@ func sandboxCommand() *cli.Command {
    shardferry sandbox --replica-set --port 27100
 
    Routers come first, then each shard's member and the config server, on the
-   ports that follow. Data is in memory and gone when it stops.`,
-		Flags: []cli.Flag{
+   ports that follow. Data is in memory and gone when it stops.
+
+   With TLS, createUser on the database $external lets the owner of a certificate
+   log in (MONGODB-X509).`,
+		Flags: append([]cli.Flag{
 			&cli.IntFlag{Name: "shards", Usage: "number of shards", Value: 2},
 			&cli.IntFlag{Name: "mongos", Usage: "number of routers", Value: 1},
 			&cli.BoolFlag{Name: "replica-set", Usage: "serve one plain replica set instead of a sharded cluster"},
@@ -33,9 +37,9 @@ func sandboxCommand() *cli.Command {
 			&cli.StringFlag{Name: "name", Usage: "name of the cluster", Value: "sandbox"},
 			&cli.StringFlag{Name: "server-version", Usage: "server version to simulate", Value: "8.0.4"},
 			&cli.IntFlag{Name: "oplog-entries", Usage: "entries of each oplog before it rolls over; 0: no bound"},
-			&cli.BoolFlag{Name: "auth", Usage: "refuse commands of clients that have not logged in"},
+			&cli.BoolFlag{Name: "auth", Usage: "refuse what a client has not logged in for, or what its roles do not allow"},
 			jsonFlag(),
-		},
+		}, tlsFlags()...),
 		Action: func(c *cli.Context) error {
 			opts, err := sandboxOptions(c)
 			if err != nil {
@@ -51,6 +55,10 @@ func sandboxOptions(c *cli.Context) (mongotest.Options, error) {
 		Name: c.String("name"), Shards: c.Int("shards"), Mongos: c.Int("mongos"), Version: c.String("server-version"),
 		OplogEntries: c.Int("oplog-entries"), Users: rehearse.Users(), RequireAuth: c.Bool("auth"),
 		Listen: net.JoinHostPort(c.String("host"), strconv.Itoa(c.Int("port"))),
+	}
+	var err error
+	if o.TLS, err = tlsConfig(c); err != nil {
+		return o, err
 	}
 	if p := c.Int("port"); p < 1 || p > 65000 {
 		return o, usage("--port %d: want 1 to 65000", p)
@@ -126,12 +134,39 @@ func answers(ctx context.Context, addrs []string) error {
 	return nil
 }
 
+// A member is a shard's process or the config server's, which can be reached
+// besides the ones for applications.
+type member struct {
+	ID  string `json:"id"`
+	URI string `json:"uri"`
+}
+
 func announce(c *cli.Context, cluster *mongotest.Cluster) error {
 	operator := rehearse.OperatorURI(cluster)
-	return printResult(c, map[string]any{"event": "ready", "uri": cluster.URI(), "operatorUri": operator, "shards": cluster.Shards()},
-		`serving %d shards; stop with Ctrl-C
+	what := "a replica set of one member"
+	var members []member
+	var lines strings.Builder
+	if shards := cluster.Shards(); c.Bool("replica-set") {
+		members = []member{{shards[0], cluster.URI()}}
+	} else {
+		what = fmt.Sprintf("%d shards", len(shards))
+		if len(shards) == 1 {
+			what = "1 shard"
+		}
+		for _, id := range append(shards, "config") {
+			uri, err := cluster.ShardURI(id)
+			if err != nil {
+				return err
+			}
+			members = append(members, member{id, uri})
+			fmt.Fprintf(&lines, "\n%-18s %s", id+" itself:", uri)
+		}
+	}
+	return printResult(c, map[string]any{
+		"event": "ready", "uri": cluster.URI(), "operatorUri": operator, "shards": cluster.Shards(), "members": members,
+	}, `serving %s; stop with Ctrl-C
 for applications:  %s
 for shardferry:    %s
-(the second one may write past a write block, which a rollback needs; another user is %s with the same password)`,
-		len(cluster.Shards()), cluster.URI(), operator, rehearse.AppName)
+(the second one may write past a write block, which a rollback needs; another user is %s with the same password)%s`,
+		what, cluster.URI(), operator, rehearse.AppName, lines.String())
 }

@@ -5,7 +5,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/bin/tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: all build demo test race lint fuzz chaos bench bench-simulator clean
+.PHONY: all build demo test test-clients race lint fuzz chaos bench bench-simulator clean
 
 all: lint test
 
@@ -17,6 +17,9 @@ demo: build ## move two simulated clusters under load, and back again
 
 test: ## every test once
 	go test ./...
+
+test-clients: build ## mongosh, the Node driver and pymongo on simulated clusters
+	mongotest/clients/run.sh bin/shardferry .cache/clients
 
 race: ## every test with the race detector
 	go test -race ./...

@@ -49,16 +49,21 @@ func runReplSetGetStatus(_ context.Context, op *operation) (bson.Raw, error) {
 }
 
 func runReplSetGetConfig(_ context.Context, op *operation) (bson.Raw, error) {
+	return value.D("config", op.node.replConfig()), nil
+}
+
+// replConfig is the configuration of the replica set.
+func (n *Node) replConfig() bson.Raw {
 	var members []bson.Raw
-	for i, h := range op.node.set.hosts() {
+	for i, h := range n.set.hosts() {
 		members = append(members, value.D("_id", i, "host", h, "arbiterOnly", false, "buildIndexes", true, "hidden", false,
 			"priority", 1.0, "tags", emptyDoc(), "secondaryDelaySecs", int64(0), "votes", 1))
 	}
-	return value.D("config", value.D(
-		"_id", op.node.cfg.SetName, "version", replSetVersion, "term", op.node.topo.state().term,
+	return value.D(
+		"_id", n.cfg.SetName, "version", replSetVersion, "term", n.topo.state().term,
 		"members", members, "protocolVersion", int64(1), "writeConcernMajorityJournalDefault", true,
-		"settings", value.D("chainingAllowed", true, "heartbeatIntervalMillis", 2000, "replicaSetId", op.node.set.id),
-	)), nil
+		"settings", value.D("chainingAllowed", true, "heartbeatIntervalMillis", 2000, "replicaSetId", n.set.id),
+	)
 }
 
 func runKillOp(_ context.Context, op *operation) (bson.Raw, error) {

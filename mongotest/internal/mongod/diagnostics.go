@@ -87,7 +87,7 @@ func runCollStats(_ context.Context, op *operation) (bson.Raw, error) {
 		if c != nil && c.IsView() {
 			return viewError(c)
 		}
-		stats := storageStats(c, scale)
+		stats := op.storageStats(ns, c, scale)
 		reply = value.D("ns", ns)
 		for name, v := range value.Elements(stats) {
 			reply = appendFields(reply, name, v)

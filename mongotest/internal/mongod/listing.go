@@ -138,7 +138,7 @@ func listEntries(tx *storage.Tx, db string) []bson.Raw {
 	}
 	if db == "local" {
 		out = append(out, value.D("name", "oplog.rs", "type", "collection",
-			"options", value.D("capped", true, "size", int64(1)<<30, "autoIndexId", false), "info", value.D("readOnly", false)))
+			"options", value.D("capped", true, "size", oplogSize, "autoIndexId", false), "info", value.D("readOnly", false)))
 	}
 	slices.SortFunc(out, func(a, b bson.Raw) int {
 		return strings.Compare(a.Lookup("name").StringValue(), b.Lookup("name").StringValue())

@@ -44,7 +44,7 @@ func (op *operation) collStatsStage(tx *storage.Tx, coll string, stage bson.Raw)
 		pairs = append(pairs, "shard", op.node.cfg.ShardID)
 	}
 	if ss, ok := spec.Lookup("storageStats").DocumentOK(); ok {
-		pairs = append(pairs, "storageStats", storageStats(c, scaleOf(ss)))
+		pairs = append(pairs, "storageStats", op.storageStats(ns, c, scaleOf(ss)))
 	}
 	if spec.Lookup("latencyStats").Type != 0 {
 		zero := value.D("latency", int64(0), "ops", int64(0))
@@ -70,8 +70,12 @@ func scaleOf(spec bson.Raw) int64 {
 	return 1
 }
 
-// storageStats are the numbers of collStats and $collStats; c may be nil.
-func storageStats(c *storage.Collection, scale int64) bson.Raw {
+// storageStats are the numbers of collStats and $collStats about ns; c is nil
+// if the storage does not hold it.
+func (op *operation) storageStats(ns string, c *storage.Collection, scale int64) bson.Raw {
+	if ns == oplogNS {
+		return op.oplogStats(scale)
+	}
 	if c == nil {
 		return value.D("size", 0, "count", 0, "numOrphanDocs", 0, "storageSize", 0, "totalSize", 0,
 			"nindexes", 0, "totalIndexSize", 0, "indexSizes", emptyDoc(), "scaleFactor", int32(scale))
@@ -94,6 +98,15 @@ func storageStats(c *storage.Collection, scale int64) bson.Raw {
 	pairs = append(pairs, "nindexes", len(c.Indexes()), "indexBuilds", value.A(), "totalIndexSize", indexSize/scale,
 		"totalSize", (size+indexSize)/scale, "indexSizes", value.D(sizes...), "scaleFactor", int32(scale))
 	return value.D(pairs...)
+}
+
+// oplogStats are the figures of the oplog, which the storage does not hold.
+func (op *operation) oplogStats(scale int64) bson.Raw {
+	log := op.node.cfg.Log
+	size, count := log.Bytes(), int64(log.Len())
+	return value.D("size", size/scale, "count", count, "avgObjSize", size/max(count, 1), "numOrphanDocs", 0,
+		"storageSize", size/scale, "freeStorageSize", 0, "capped", true, "max", 0, "maxSize", oplogSize/scale,
+		"nindexes", 0, "indexBuilds", value.A(), "totalIndexSize", 0, "totalSize", size/scale, "indexSizes", emptyDoc(), "scaleFactor", int32(scale))
 }
 
 func (op *operation) indexStatsStage(tx *storage.Tx, coll string) []bson.Raw {

@@ -37,6 +37,10 @@ func (s *scanSource) again() {
 // oplogNS is the namespace of the oplog.
 const oplogNS = "local.oplog.rs"
 
+// oplogSize is the size that the oplog says it is limited to. What really
+// limits it is a number of entries.
+const oplogSize = int64(1) << 30
+
 // cappedPositionLost is the error of a scan that the oplog has overtaken.
 func cappedPositionLost() error {
 	return mongoerr.New(mongoerr.CappedPositionLost, "CollectionScan died due to position in capped collection being deleted.")

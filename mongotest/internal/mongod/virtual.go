@@ -21,6 +21,8 @@ func (op *operation) virtualSource(tx *storage.Tx, ns string, w wanted) (aggrega
 	case oplogNS:
 		src, err := op.oplogSource(w)
 		return src, true, err
+	case "local.system.replset":
+		return &filterSource{matcher: w.matcher, src: &sliceSource{docs: []bson.Raw{op.node.replConfig()}}}, true, nil
 	case "admin.system.version":
 		if tx.Collection(ns) != nil {
 			return nil, false, nil

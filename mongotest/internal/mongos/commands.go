@@ -13,7 +13,7 @@ func commandTable() map[string]commandFunc {
 		"create": create, "drop": drop, "dropDatabase": dropDatabase, "renameCollection": renameCollection,
 		"createIndexes": indexDDL, "dropIndexes": indexDDL, "deleteIndexes": indexDDL, "collMod": indexDDL,
 		"listDatabases": listDatabases, "listCollections": listCollections, "listIndexes": listIndexes,
-		"collStats": stats, "collstats": stats, "dataSize": stats, "dbStats": stats, "dbstats": stats,
+		"collStats": stats, "collstats": stats, "dataSize": stats, "dbStats": stats, "dbstats": stats, "validate": validate,
 
 		"enableSharding": enableSharding, "enablesharding": enableSharding,
 		"shardCollection": shardCollection, "shardcollection": shardCollection,
@@ -61,7 +61,7 @@ var refusedCommands = []string{
 	"abortMoveCollection", "abortUnshardCollection",
 	"addShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"cleanupOrphaned",
-	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "validate", "mapReduce", "mapreduce",
+	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "mapReduce", "mapreduce",
 	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "killOp", "filemd5",
 }
 

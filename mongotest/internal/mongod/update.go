@@ -29,6 +29,9 @@ func runUpdate(ctx context.Context, op *operation) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := w.checkFields(); err != nil {
+		return nil, err
+	}
 	var modified int64
 	var upserted []bson.Raw
 	for i := 0; i < len(w.statements) && !w.stopped; i++ {
@@ -49,6 +52,20 @@ func runUpdate(ctx context.Context, op *operation) (bson.Raw, error) {
 		pairs = append(pairs, "upserted", upserted)
 	}
 	return w.reply(append(pairs, "nModified", int32(modified))...), nil
+}
+
+// checkFields refuses, before anything is done, fields that the version does
+// not have yet.
+func (w *bulk) checkFields() error {
+	if w.op.node.version[0] >= 8 {
+		return nil
+	}
+	for _, st := range w.statements {
+		if st.Lookup("sort").Type != 0 {
+			return mongoerr.New(mongoerr.IDLUnknownField, "BSON field 'update.updates.sort' is an unknown field.")
+		}
+	}
+	return nil
 }
 
 // updateOne carries out the i-th statement.
@@ -84,9 +101,6 @@ func (w *bulk) compileUpdate(i int) (*updateStatement, error) {
 	filters := a.docs("arrayFilters")
 	if st.multi && !isEmpty(st.wanted.sort) {
 		a.fail(mongoerr.FailedToParse, "Cannot specify sort with multi=true")
-	}
-	if w.op.node.version[0] < 8 && a.has("sort") {
-		a.fail(mongoerr.IDLUnknownField, "BSON field 'update.updates.sort' is an unknown field.")
 	}
 	if st.wanted.filter == nil {
 		a.err = missingField("update.updates", "q")

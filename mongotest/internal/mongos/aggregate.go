@@ -99,7 +99,7 @@ func (o *op) openPipeline(ctx context.Context, ns string, stages []bson.Raw) (fe
 		return nil, nil, err
 	}
 	if len(rt.shards) == 0 {
-		if stageName(stages, len(stages)-1) != "$out" {
+		if len(stages) == 0 || stageName(stages, len(stages)-1) != "$out" {
 			return nil, nil, nil
 		}
 		f, err := o.routerPart(&docsSource{}, nil, stages)

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -174,4 +175,17 @@ func TestARetriedFindAndModifyAnswersAsBefore(t *testing.T) {
 	again := c.must("db", cmd)
 	assert.Equal(t, getDoc(first, "value").String(), getDoc(again, "value").String())
 	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 19)
+}
+
+func TestAPipelineMayBeEmpty(t *testing.T) {
+	c := spreadOut(t)
+	for _, coll := range []string{"c", "missing"} {
+		want := len(c.all("db", bson.D{{"find", coll}}))
+		assert.Len(t, c.all("db", bson.D{{"aggregate", coll}, {"pipeline", bson.A{}}, {"cursor", bson.D{}}}), want, coll)
+	}
+}
+
+func TestAFilterIsReadWhereThereIsNothing(t *testing.T) {
+	c := newCluster(t)
+	c.fails(mongoerr.BadValue, "nowhere", bson.D{{"find", "c"}, {"filter", bson.D{{"$what", 1}}}})
 }

@@ -34,7 +34,8 @@ func find(ctx context.Context, o *op) (bson.Raw, error) {
 	single := getBool(o.req.Body, "singleBatch", false)
 	switch len(rt.shards) {
 	case 0:
-		return emptyCursor(ns), nil
+		_, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: o.exprHook()})
+		return emptyCursor(ns), err
 	case 1:
 		c := o.forward()
 		c.routed, c.safe = rt.routed(rt.shards[0]), true
@@ -251,5 +252,11 @@ func distinct(ctx context.Context, o *op) (bson.Raw, error) {
 		slices.SortStableFunc(vals, value.Compare)
 		vals = slices.CompactFunc(vals, value.Equal)
 	}
-	return rawDoc(bson.D{{"values", vals}}), nil
+	reply := bson.D{{"values", vals}}
+	if len(resps) == 1 { // the time of a snapshot, which shards choose each for itself
+		if at, ok := value.Get(resps[0].Body, "atClusterTime"); ok {
+			reply = append(reply, bson.E{Key: "atClusterTime", Value: at})
+		}
+	}
+	return rawDoc(reply), nil
 }

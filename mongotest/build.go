@@ -7,10 +7,8 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
-	"github.com/shardferry/shardferry/mongotest/internal/mongod"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
-	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/wire"
 )
 
@@ -25,58 +23,37 @@ func (c *Cluster) build() error {
 		return err
 	}
 	if c.opts.Shards == 0 {
-		c.shards = []*member{c.newMember("rs0", addrs.take("rs0-0"), false)}
+		c.shards = []*replicaSet{c.newSet("rs0", addrs, false)}
 		return c.serveAll()
 	}
 	for i := range c.opts.Mongos {
 		c.routers = append(c.routers, &router{addr: addrs.take("mongos" + strconv.Itoa(i)), clock: oplog.NewClock()})
 	}
 	for i := range c.opts.Shards {
-		id := "shard" + strconv.Itoa(i)
-		c.shards = append(c.shards, c.newMember(id, addrs.take(id+"-0"), true))
+		c.shards = append(c.shards, c.newSet("shard"+strconv.Itoa(i), addrs, true))
 	}
-	c.config = c.newMember(mongos.ConfigShard, addrs.take("config-0"), true)
+	c.config = c.newSet(mongos.ConfigShard, addrs, true)
 	if err := c.buildRouters(); err != nil {
 		return err
 	}
 	return c.serveAll()
 }
 
-// newMember makes a replica set of one node.
-func (c *Cluster) newMember(id, addr string, sharded bool) *member {
-	clock := oplog.NewClock()
-	log := oplog.NewLog(clock, oplog.Options{MaxEntries: c.opts.OplogEntries})
-	cfg := mongod.Config{
-		Name:         addr,
-		SetName:      id,
-		Version:      c.opts.Version,
-		ConfigServer: id == mongos.ConfigShard,
-		Engine:       storage.NewEngine(log, clock),
-		Log:          log,
-		Clock:        clock,
-		NoopInterval: c.opts.NoopInterval,
-		TTLInterval:  c.opts.TTLInterval,
-		Logger:       c.opts.Logger.With("member", addr),
-	}
-	if sharded {
-		cfg.ShardID = id
-	}
-	return &member{id: id, addr: addr, node: mongod.New(cfg)}
-}
-
 // buildRouters makes the catalog and the routers that share it.
 func (c *Cluster) buildRouters() error {
-	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.node.Clock(), Transport: c.transport, OrphanDelay: c.opts.OrphanDelay}
-	for _, m := range c.shards {
-		cfg.Shards = append(cfg.Shards, mongos.Shard{ID: m.id, Host: m.id + "/" + m.addr})
+	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.any().Clock(), Transport: c.transport, OrphanDelay: c.opts.OrphanDelay}
+	for _, s := range c.shards {
+		cfg.Shards = append(cfg.Shards, mongos.Shard{ID: s.id, Host: s.id + "/" + s.hosts()})
 	}
 	catalog, err := mongos.NewCatalog(cfg)
 	if err != nil {
 		return fmt.Errorf("mongotest: %w", err)
 	}
 	c.catalog = catalog
-	for _, m := range c.shards {
-		m.node.SetOwnership(catalog.Owns(m.id))
+	for _, s := range c.shards {
+		for _, m := range s.members {
+			m.node.SetOwnership(catalog.Owns(s.id))
+		}
 	}
 	for _, r := range c.routers {
 		r.mongo, err = mongos.NewRouter(mongos.Config{
@@ -98,8 +75,8 @@ func (c *Cluster) buildRouters() error {
 // config server, a shard its own. It does so once the sets run.
 func (c *Cluster) addUsers() error {
 	for _, u := range c.users {
-		for _, m := range c.members() {
-			if err := m.node.Accounts().Add(u); err != nil {
+		for _, s := range c.sets() {
+			if err := s.any().Accounts().Add(u); err != nil {
 				return fmt.Errorf("mongotest: user %s: %w", u.Name, err)
 			}
 		}
@@ -138,7 +115,7 @@ func (c *Cluster) serveAll() error {
 		}
 	}
 	for _, r := range c.routers {
-		if err := c.serveOn(r.addr, r.mongo, c.config.node.Accounts(), r.mongo.FailPoints()); err != nil {
+		if err := c.serveOn(r.addr, r.mongo, c.config.any().Accounts(), r.mongo.FailPoints()); err != nil {
 			return err
 		}
 	}

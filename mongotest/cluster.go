@@ -11,10 +11,9 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
-	"github.com/shardferry/shardferry/mongotest/internal/mongod"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
-	"github.com/shardferry/shardferry/mongotest/internal/value"
 	"github.com/shardferry/shardferry/mongotest/internal/wire"
 )
 
@@ -25,8 +24,8 @@ var ErrNotRunning = errors.New("mongotest: the cluster is not running")
 // goroutine, before, during and after Run.
 type Cluster struct {
 	opts    Options
-	shards  []*member
-	config  *member // nil for a plain replica set
+	shards  []*replicaSet
+	config  *replicaSet // nil for a plain replica set
 	routers []*router
 	catalog *mongos.Catalog // nil for a plain replica set
 	servers map[string]*wire.Server
@@ -39,13 +38,6 @@ type Cluster struct {
 
 	mu      sync.Mutex
 	started bool
-}
-
-// A member is a replica set's only node.
-type member struct {
-	id   string // the shard's id; the set's name
-	addr string
-	node *mongod.Node
 }
 
 // A router is one mongos.
@@ -90,8 +82,8 @@ func (c *Cluster) Run(ctx context.Context) error {
 		return err
 	}
 	defer close(c.stopped)
-	for _, m := range c.members() {
-		m.initiate()
+	for _, s := range c.sets() {
+		s.initiate()
 	}
 	if err := c.addUsers(); err != nil {
 		return err
@@ -112,7 +104,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 				return ended(ctx, fmt.Errorf("mongotest: sharding catalog: %w", err))
 			}
 			for _, r := range c.routers {
-				r.clock.Advance(c.config.node.Clock().Now()) // a router reads the catalog first
+				r.clock.Advance(c.config.any().Clock().Now()) // a router reads the catalog first
 			}
 		}
 		close(c.ready)
@@ -120,12 +112,6 @@ func (c *Cluster) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
-}
-
-// initiate writes what the oplog of every replica set begins with.
-func (m *member) initiate() {
-	m.node.Log().Noop(value.D("msg", "initiating set"))
-	m.node.Log().Noop(value.D("msg", "new primary"))
 }
 
 func (c *Cluster) start() error {
@@ -175,30 +161,43 @@ func (c *Cluster) serve(ctx context.Context, in connection) {
 	}
 }
 
-// members returns all nodes: the shards' and the config server's.
-func (c *Cluster) members() []*member {
+// sets returns all replica sets: the shards and the config server.
+func (c *Cluster) sets() []*replicaSet {
 	if c.config == nil {
 		return c.shards
 	}
 	return append(c.shards[:len(c.shards):len(c.shards)], c.config)
 }
 
-// member returns the node of a shard, of the config server under the id
-// "config", or of the plain replica set under its name.
-func (c *Cluster) member(id string) (*member, error) {
-	for _, m := range c.members() {
-		if m.id == id {
-			return m, nil
+// members returns the members of all replica sets.
+func (c *Cluster) members() []*member {
+	var all []*member
+	for _, s := range c.sets() {
+		all = append(all, s.members...)
+	}
+	return all
+}
+
+// set returns the replica set of a shard, of the config server under the id
+// "config", or the plain one under its name.
+func (c *Cluster) set(id string) (*replicaSet, error) {
+	for _, s := range c.sets() {
+		if s.id == id {
+			return s, nil
 		}
 	}
 	return nil, fmt.Errorf("mongotest: no shard %q", id)
 }
 
-// transport carries a router's command to a shard.
+// transport carries a router's command to the primary of a shard.
 func (c *Cluster) transport(ctx context.Context, shardID string, req *command.Request) (*command.Response, error) {
-	m, err := c.member(shardID)
+	s, err := c.set(shardID)
 	if err != nil {
 		return nil, err
+	}
+	m := s.primary()
+	if m == nil {
+		return nil, mongoerr.New(mongoerr.NotWritablePrimary, "no primary in replica set %s", s.id)
 	}
 	return c.net.route(ctx, m, req)
 }

@@ -26,13 +26,29 @@ func (c *Cluster) Shards() []string {
 	return ids
 }
 
-// Addr returns the host:port of a shard's member.
+// Members returns the host:port of each of a shard's members.
+func (c *Cluster) Members(shard string) ([]string, error) {
+	s, err := c.set(shard)
+	if err != nil {
+		return nil, err
+	}
+	var addrs []string
+	for _, m := range s.members {
+		addrs = append(addrs, m.addr)
+	}
+	return addrs, nil
+}
+
+// Addr returns the host:port of a shard's primary, or ErrNoPrimary.
 func (c *Cluster) Addr(shard string) (string, error) {
-	m, err := c.member(shard)
+	s, err := c.set(shard)
 	if err != nil {
 		return "", err
 	}
-	return m.addr, nil
+	if m := s.primary(); m != nil {
+		return m.addr, nil
+	}
+	return "", fmt.Errorf("mongotest: %s: %w", shard, ErrNoPrimary)
 }
 
 // SetFaults replaces the fault hooks. The zero Faults ends all disturbance that
@@ -61,12 +77,17 @@ func (c *Cluster) Cut(addr string) {
 // Heal ends Cut.
 func (c *Cluster) Heal(addr string) { c.net.setCut(addr, false) }
 
-// StepDown makes a shard's primary step down; the shard has no primary until d
-// is over. The id is one of Shards, or "config".
+// StepDown makes a shard's primary step down. Another member takes over at
+// once; without one the shard has no primary until d is over. The id is one of
+// Shards, or "config".
 func (c *Cluster) StepDown(ctx context.Context, shard string, d time.Duration) error {
-	m, err := c.member(shard)
+	s, err := c.set(shard)
 	if err != nil {
 		return err
+	}
+	m := s.primary()
+	if m == nil {
+		return fmt.Errorf("mongotest: step down %s: %w", shard, ErrNoPrimary)
 	}
 	secs := max(1, int64(d/time.Second))
 	req := &command.Request{
@@ -89,14 +110,14 @@ func (c *Cluster) StepDown(ctx context.Context, shard string, d time.Duration) e
 // before, as if it had rolled over; for the zero time all but the last. Change
 // streams that need them fail with ChangeStreamHistoryLost.
 func (c *Cluster) TruncateOplog(shard string, before bson.Timestamp) error {
-	m, err := c.member(shard)
+	s, err := c.set(shard)
 	if err != nil {
 		return err
 	}
 	if before.IsZero() {
-		before = m.node.Log().Last()
+		before = s.any().Log().Last()
 	}
-	m.node.TruncateOplog(before)
+	s.any().TruncateOplog(before)
 	return nil
 }
 
@@ -104,8 +125,8 @@ func (c *Cluster) TruncateOplog(shard string, before bson.Timestamp) error {
 // Others may not have heard of it: what a client does next may be earlier.
 func (c *Cluster) ClusterTime() bson.Timestamp {
 	var latest bson.Timestamp
-	for _, m := range c.members() {
-		if now := m.node.Clock().Now(); now.After(latest) {
+	for _, s := range c.sets() {
+		if now := s.any().Clock().Now(); now.After(latest) {
 			latest = now
 		}
 	}
@@ -120,9 +141,9 @@ func (c *Cluster) ClusterTime() bson.Timestamp {
 // OplogWindow returns the times of the oldest and the newest entry of a shard's
 // oplog, zero if it is empty.
 func (c *Cluster) OplogWindow(shard string) (first, last bson.Timestamp, err error) {
-	m, err := c.member(shard)
+	s, err := c.set(shard)
 	if err != nil {
 		return first, last, err
 	}
-	return m.node.Log().First(), m.node.Log().Last(), nil
+	return s.any().Log().First(), s.any().Log().Last(), nil
 }

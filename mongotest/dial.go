@@ -14,7 +14,7 @@ import (
 // are TCP addresses if Options.Listen was given.
 func (c *Cluster) URI() string {
 	if len(c.routers) == 0 {
-		return c.uri(c.shards[0].addr, "replicaSet="+c.shards[0].id)
+		return c.uri(c.shards[0].hosts(), "replicaSet="+c.shards[0].id)
 	}
 	addrs := make([]string, len(c.routers))
 	for i, r := range c.routers {
@@ -26,11 +26,11 @@ func (c *Cluster) URI() string {
 // ShardURI returns the connection string of one shard's replica set, or of the
 // config server's for the id "config".
 func (c *Cluster) ShardURI(id string) (string, error) {
-	m, err := c.member(id)
+	s, err := c.set(id)
 	if err != nil {
 		return "", err
 	}
-	return c.uri(m.addr, "replicaSet="+m.id), nil
+	return c.uri(s.hosts(), "replicaSet="+s.id), nil
 }
 
 // uri makes a connection string of hosts and parameters.

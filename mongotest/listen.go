@@ -73,7 +73,7 @@ func (c *Cluster) listen(ctx context.Context, ln net.Listener, addr string) erro
 // front returns the addresses that clients of the cluster connect to.
 func (c *Cluster) front() []string {
 	if len(c.routers) == 0 {
-		return []string{c.shards[0].addr}
+		return []string{c.shards[0].members[0].addr}
 	}
 	addrs := make([]string, len(c.routers))
 	for i, r := range c.routers {

@@ -11,7 +11,7 @@ import (
 )
 
 // Options say what cluster New makes. The zero value is a replica set of one
-// node that anybody may use.
+// member that anybody may use.
 type Options struct {
 	// Name tells clusters apart; it is part of every host name. Letters,
 	// digits and hyphens; "cluster" if empty.
@@ -20,6 +20,9 @@ type Options struct {
 	Shards int
 	// Mongos is the number of routers of a sharded cluster; 0 means 1.
 	Mongos int
+	// Members is the number of members of each replica set, the config server's
+	// too; 0 means 1.
+	Members int
 	// Version is the server version the cluster claims to be; "8.0.4" if
 	// empty.
 	Version string
@@ -42,6 +45,9 @@ type Options struct {
 	// NoopInterval is how long a node's oplog stays silent before a no-op is
 	// written: 10 s if zero, never if negative.
 	NoopInterval time.Duration
+	// ElectionTimeout is how long a replica set of several members waits for a
+	// lost primary: 10 s if zero.
+	ElectionTimeout time.Duration
 	// TTLInterval is how often expired documents are deleted: 60 s if zero,
 	// never if negative.
 	TTLInterval time.Duration
@@ -75,6 +81,9 @@ type User struct {
 // A Role is a role's name in a database.
 type Role struct{ Role, DB string }
 
+// maxMembers is how many members of a replica set may vote.
+const maxMembers = 7
+
 var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]*$`)
 
 // withDefaults checks o and fills in what is empty.
@@ -90,6 +99,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Shards == 0 && o.Mongos > 0 {
 		return o, fmt.Errorf("mongotest: %d routers but no shards", o.Mongos)
+	}
+	if o.Members < 0 || o.Members > maxMembers {
+		return o, fmt.Errorf("mongotest: %d members; a replica set has 1 to %d that vote", o.Members, maxMembers)
+	}
+	if o.Members == 0 {
+		o.Members = 1
 	}
 	if o.Shards > 0 && o.Mongos == 0 {
 		o.Mongos = 1

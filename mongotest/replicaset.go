@@ -1,0 +1,90 @@
+package mongotest
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
+	"github.com/shardferry/shardferry/mongotest/internal/mongod"
+	"github.com/shardferry/shardferry/mongotest/internal/mongos"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
+// A replicaSet is one shard, the config server, or all of a cluster without
+// shards.
+type replicaSet struct {
+	id      string    // the shard's id; the set's name
+	members []*member // the first one is the primary in the beginning
+}
+
+// A member is one process of a replica set.
+type member struct {
+	addr string
+	node *mongod.Node
+}
+
+// newSet makes a replica set of as many members as the options say.
+func (c *Cluster) newSet(id string, addrs *addresses, sharded bool) *replicaSet {
+	clock := oplog.NewClock()
+	log := oplog.NewLog(clock, oplog.Options{MaxEntries: c.opts.OplogEntries})
+	host := id + "-"
+	addr := addrs.take(host + "0")
+	cfg := mongod.Config{
+		Name:            addr,
+		SetName:         id,
+		Version:         c.opts.Version,
+		ConfigServer:    id == mongos.ConfigShard,
+		Engine:          storage.NewEngine(log, clock),
+		Log:             log,
+		Clock:           clock,
+		NoopInterval:    c.opts.NoopInterval,
+		TTLInterval:     c.opts.TTLInterval,
+		ElectionTimeout: c.opts.ElectionTimeout,
+		Logger:          c.opts.Logger.With("set", id),
+	}
+	if sharded {
+		cfg.ShardID = id
+	}
+	s := &replicaSet{id: id, members: []*member{{addr: addr, node: mongod.New(cfg)}}}
+	for i := 1; i < c.opts.Members; i++ {
+		addr := addrs.take(host + strconv.Itoa(i))
+		s.members = append(s.members, &member{addr: addr, node: s.any().Join(addr, failpoint.NewSet())})
+	}
+	return s
+}
+
+// any returns a member's node, for what all members have in common.
+func (s *replicaSet) any() *mongod.Node { return s.members[0].node }
+
+// primary returns the member that takes writes, nil while there is none. The
+// only member of a set is asked whatever it is.
+func (s *replicaSet) primary() *member {
+	if len(s.members) == 1 {
+		return s.members[0]
+	}
+	node := s.any().Set().Primary()
+	for _, m := range s.members {
+		if m.node == node {
+			return m
+		}
+	}
+	return nil
+}
+
+// hosts returns the members' addresses with commas.
+func (s *replicaSet) hosts() string {
+	addrs := make([]string, len(s.members))
+	for i, m := range s.members {
+		addrs[i] = m.addr
+	}
+	return strings.Join(addrs, ",")
+}
+
+// initiate writes what the oplog of every replica set begins with.
+func (s *replicaSet) initiate() {
+	log := s.any().Log()
+	log.Noop(value.D("msg", "initiating set"))
+	log.Noop(value.D("msg", "new primary"))
+}

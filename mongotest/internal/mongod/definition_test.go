@@ -76,3 +76,37 @@ func TestListingsFilterWhatTheyShow(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, hidden)
 }
+
+func TestPartialIndexesAskOnlyWhatThePlannerCanTell(t *testing.T) {
+	f := newFixture(t)
+	spec := func(filter bson.Raw) []any {
+		return []any{"createIndexes", "c", "indexes", []bson.Raw{value.D("key", value.D("a", 1), "name", "a_1", "partialFilterExpression", filter)}}
+	}
+	for _, filter := range []bson.Raw{
+		value.D("a", value.D("$ne", 1)), value.D("a", value.D("$exists", false)), value.D("a", value.Regex("x", "")),
+		value.D("$and", []bson.Raw{value.D("a", value.D("$size", 1))}),
+	} {
+		f.fail(mongoerr.CannotCreateIndex, "db", spec(filter)...)
+	}
+	f.fail(mongoerr.QueryFeatureNotAllowed, "db", spec(value.D("$expr", true))...)
+	f.run("db", spec(value.D("a", value.D("$gt", 1, "$exists", true), "b", 5))...)
+}
+
+func TestAHiddenIndexTakesNoHint(t *testing.T) {
+	f := newFixture(t)
+	f.insert(doc(1, 1))
+	f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", value.D("a", 1), "name", "a_1", "hidden", true)})
+	f.fail(mongoerr.BadValue, "db", "find", "c", "hint", "a_1")
+	f.fail(mongoerr.BadValue, "db", "find", "c", "hint", value.D("a", 1))
+	f.run("db", "collMod", "c", "index", value.D("name", "a_1", "hidden", false))
+	f.run("db", "find", "c", "hint", "a_1")
+}
+
+func TestDropIndexesTakesNames(t *testing.T) {
+	f := newFixture(t)
+	f.insert(doc(1, 1))
+	f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", value.D("a", 1), "name", "a_1")})
+	f.fail(mongoerr.TypeMismatch, "db", "dropIndexes", "c", "index", value.A(1))
+	f.fail(mongoerr.TypeMismatch, "db", "dropIndexes", "c", "index", nil)
+	assert.EqualValues(t, 2, num(f.run("db", "dropIndexes", "c", "index", value.A("*")), "nIndexesWas"))
+}

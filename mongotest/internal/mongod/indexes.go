@@ -36,7 +36,7 @@ func runCreateIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 		if err != nil {
 			return err
 		}
-		before = len(c.Indexes())
+		before = indexCount(c)
 		if made, err = tx.CreateIndexes(c, specs, op.ddlMeta()); err != nil {
 			return err
 		}
@@ -53,6 +53,14 @@ func runCreateIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 		pairs = append(pairs, "commitQuorum", "votingMembers")
 	}
 	return value.D(pairs...), nil
+}
+
+// indexCount counts the indexes as replies do: a clustered index is none.
+func indexCount(c *storage.Collection) int {
+	if c.Clustered() {
+		return len(c.Indexes()) - 1
+	}
+	return len(c.Indexes())
 }
 
 // indexOptions are the fields that the server knows in an index spec.
@@ -93,7 +101,7 @@ func runDropIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 		case c.IsView():
 			return viewError(c)
 		}
-		was = len(c.Indexes())
+		was = indexCount(c)
 		names, star, err := indexesToDrop(c, target)
 		if err != nil {
 			return err
@@ -139,9 +147,15 @@ func indexesToDrop(c *storage.Collection, target bson.RawValue) (names []string,
 		}
 		names = []string{s}
 	} else if arr, ok := target.ArrayOK(); ok {
-		for _, v := range value.Elements(bson.Raw(arr)) {
-			s, _ := v.StringValueOK()
+		for i, v := range value.Elements(bson.Raw(arr)) {
+			s, ok := v.StringValueOK()
+			if !ok {
+				return nil, false, mongoerr.New(mongoerr.TypeMismatch, "BSON field 'dropIndexes.index.%s' is the wrong type '%s', expected type 'string'", i, value.TypeName(v.Type))
+			}
 			names = append(names, s)
+		}
+		if slices.Equal(names, []string{"*"}) {
+			return indexesToDrop(c, value.String("*"))
 		}
 	} else {
 		return nil, false, mongoerr.New(mongoerr.TypeMismatch, "BSON field 'dropIndexes.index' is the wrong type '%s', expected types '[string, object, array]'", value.TypeName(target.Type))
@@ -159,6 +173,14 @@ func runListIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
+	a := op.args()
+	wrap := a.bool("includeIndexBuildInfo", false)
+	if wrap && a.bool("includeBuildUUIDs", false) {
+		a.fail(mongoerr.InvalidOptions, "The includeBuildUUIDs flag and includeIndexBuildInfo flag cannot both be set to true")
+	}
+	if a.err != nil {
+		return nil, a.err
+	}
 	ns := op.req.DB + "." + coll
 	var docs []bson.Raw
 	err = op.view(func(tx *storage.Tx) error {
@@ -175,7 +197,11 @@ func runListIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 			return viewError(c)
 		}
 		for _, ix := range c.Indexes() {
-			docs = append(docs, ix.Spec)
+			spec := ix.Spec
+			if wrap {
+				spec = value.D("spec", spec)
+			}
+			docs = append(docs, spec)
 		}
 		return nil
 	})

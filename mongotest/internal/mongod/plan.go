@@ -118,12 +118,14 @@ func hintedIndex(c *storage.Collection, w wanted) (*storage.Index, error) {
 		return nil, nil
 	}
 	if name, ok := w.hint.StringValueOK(); ok {
-		if ix := c.Index(name); ix != nil {
+		if ix := c.Index(name); ix != nil && !ix.Hidden {
 			return ix, nil
 		}
 	} else if pattern, ok := w.hint.DocumentOK(); ok {
 		for _, ix := range c.IndexesByKey(pattern) {
-			return ix, nil
+			if !ix.Hidden {
+				return ix, nil
+			}
 		}
 	} else {
 		return nil, mongoerr.New(mongoerr.FailedToParse, "Hint must be either a string or nested object")

@@ -5,7 +5,7 @@ import "go.mongodb.org/mongo-driver/v2/bson"
 // indexCommands are the commands on indexes.
 func indexCommands() map[string]*spec {
 	drop := &spec{first: collection, traits: stable, fields: fields{
-		"index":          of(bson.TypeString, bson.TypeArray, bson.TypeEmbeddedDocument).required(),
+		"index":          of(bson.TypeString, bson.TypeArray, bson.TypeEmbeddedDocument).notNull().required(),
 		"collectionUUID": uuid, "isTimeseriesNamespace": boolean,
 	}}
 	return map[string]*spec{

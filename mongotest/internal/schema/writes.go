@@ -74,7 +74,7 @@ func bulkWrite() *spec {
 var bulkOps = map[string]fields{
 	"insert": {"insert": count.required(), "document": object.required()},
 	"update": {
-		"update": count.required(), "filter": object.required(), "updateMods": anything.notNull().required(), "multi": boolean, "upsert": boolean,
+		"update": count.required(), "filter": object.required(), "updateMods": anything.notNull().required().with(isUpdate), "multi": boolean, "upsert": boolean,
 		"arrayFilters": objects, "hint": hint.notNull(), "collation": object, "sort": object, "constants": object,
 		"upsertSupplied": boolean, "sampleId": uuid, "allowShardKeyUpdatesWithoutFullShardKeyInQuery": flag,
 	},
@@ -93,4 +93,11 @@ func isBulkOp(path string, v bson.RawValue) error {
 		return mongoerr.New(mongoerr.IDLUnknownField, "BSON field '%s.%s' is an unknown field.", path, first.Key())
 	}
 	return inner.check(path, v.Document())
+}
+
+func isUpdate(_ string, v bson.RawValue) error {
+	if v.Type != bson.TypeEmbeddedDocument && v.Type != bson.TypeArray {
+		return mongoerr.New(mongoerr.FailedToParse, "Update argument must be either an object or an array")
+	}
+	return nil
 }

@@ -76,6 +76,9 @@ func (p *specParser) option(key string, v bson.RawValue) error {
 		if !ok {
 			return p.wrongType(key, v)
 		}
+		if name == "" {
+			return mongoerr.New(mongoerr.CannotCreateIndex, "Error in specification %s :: caused by :: index name cannot be empty", render(p.spec))
+		}
 		ix.Name = name
 		return nil
 	case "collation":
@@ -85,7 +88,10 @@ func (p *specParser) option(key string, v bson.RawValue) error {
 	case "sparse":
 		ix.Sparse, err = p.flag(key, v)
 	case "hidden":
-		ix.Hidden, err = p.flag(key, v)
+		if v.Type != bson.TypeBoolean {
+			return p.wrongType(key, v)
+		}
+		ix.Hidden = v.Boolean()
 	case "prepareUnique":
 		ix.prepareUnique, err = p.flag(key, v)
 	case "background":
@@ -168,6 +174,9 @@ func (p *specParser) partial(v bson.RawValue) error {
 	if err != nil {
 		return err
 	}
+	if err := checkPartial(d); err != nil {
+		return err
+	}
 	p.ix.Partial = d
 	if p.ix.filter, err = query.Compile(d, query.Options{}); err != nil {
 		return fmt.Errorf("partialFilterExpression of index %q: %w", p.ix.Name, err)
@@ -190,7 +199,7 @@ func (p *specParser) expire(v bson.RawValue) (bson.RawValue, error) {
 	}
 	seconds := int64(n)
 	p.ix.expireAfter = &seconds
-	return v, nil
+	return value.Int32(int32(seconds)), nil
 }
 
 // check refuses combinations that no collection may have.
@@ -280,7 +289,7 @@ func (ix *Index) relation(have *Index) (exists bool, err error) {
 	case ix.Name != have.Name:
 		return false, mongoerr.New(mongoerr.IndexOptionsConflict,
 			"Index already exists with a different name: %s", have.Name)
-	case !sameExpiry(ix.expireAfter, have.expireAfter):
+	case !sameExpiry(ix.expireAfter, have.expireAfter), ix.Hidden != have.Hidden:
 		return false, mongoerr.New(mongoerr.IndexOptionsConflict, "An equivalent index already exists with the same "+
 			"name but different options. Requested index: %s, existing index: %s", render(ix.Spec), render(have.Spec))
 	}

@@ -101,6 +101,7 @@ func TestFiltersMatchAsOnTheServer(t *testing.T) {
 		{`{"a": {"$bitsAllClear": [1, 3]}}`, []string{`{"a": 5}`}, []string{`{"a": 2}`}},
 		{`{"a": {"$bitsAnySet": {"$binary": {"base64": "AQ==", "subType": "00"}}}}`, []string{`{"a": 1}`}, []string{`{"a": 2}`}},
 
+		{`{"a": {"$mod": [3, 0]}}`, []string{`{"a": {"$numberDecimal": "9.5"}}`, `{"a": 3.9}`}, []string{`{"a": 4}`}},
 		{`{"a": {"$mod": [{"$numberLong": "9223372036854775807"}, 0]}}`, []string{`{"a": 0}`}, []string{`{"a": 1}`}},
 		{`{"a": {"$bitsAllSet": 1}}`, []string{`{"a": {"$binary": {"base64": "AQAAAAM=", "subType": "02"}}}`}, []string{`{"a": {"$binary": {"base64": "Ag==", "subType": "00"}}}`}},
 

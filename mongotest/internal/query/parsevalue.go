@@ -166,11 +166,10 @@ func parseMod(arg bson.RawValue) (cond, error) {
 
 // modArgument cuts off the fraction of a number that has to fit a long.
 func modArgument(name string, v bson.RawValue) (int64, error) {
-	i, _ := value.AsInt64(v)
 	if value.Compare(v, value.Int64(math.MaxInt64)) > 0 || value.Compare(v, value.Int64(math.MinInt64)) < 0 {
 		return 0, badValue("malformed mod, %s value is invalid :: caused by :: Cannot represent as a 64-bit integer: %s", name, rawdoc.Render(v))
 	}
-	return i, nil
+	return value.Truncate(v), nil
 }
 
 // parseRegex parses $regex together with the $options beside it.

@@ -135,7 +135,7 @@ func (m modulo) test(v bson.RawValue) (bool, error) {
 	if !value.IsNumber(v.Type) || !value.IsFinite(v) {
 		return false, nil
 	}
-	i, _ := value.AsInt64(v)
+	i := value.Truncate(v)
 	if m.divisor == -1 { // the lowest long divided by it does not fit
 		return m.remainder == 0, nil
 	}

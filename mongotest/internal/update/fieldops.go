@@ -66,6 +66,9 @@ func (t target) compute(arg bson.RawValue, f func(a, b bson.RawValue) (bson.RawV
 	if !fits {
 		return outcome{}, mongoerr.New(mongoerr.BadValue, "Failed to apply %s operations to current value (%s) for document %s", t.op.modifier, typed(t.cur), t.run.id())
 	}
+	if v.Type == t.cur.Type && value.Equal(v, t.cur) {
+		return outcome{}, nil // a zero keeps its sign, a decimal its digits
+	}
 	return putValue(v)
 }
 

@@ -100,6 +100,7 @@ func TestFieldOperators(t *testing.T) {
 		{name: "inc adds", pre: `{"_id":1,"a":1}`, update: `{"$inc":{"a":2,"b":3}}`, post: `{"_id":1,"a":3,"b":3}`},
 		{name: "inc widens int to long", pre: `{"_id":1,"a":2147483647}`, update: `{"$inc":{"a":1}}`, post: `{"_id":1,"a":{"$numberLong":"2147483648"}}`},
 		{name: "inc widens to double", pre: `{"_id":1,"a":1}`, update: `{"$inc":{"a":0.5}}`, post: `{"_id":1,"a":1.5}`},
+		{name: "inc by nothing keeps the zero's sign", pre: `{"_id":1,"a":{"$numberDecimal":"-0"}}`, update: `{"$inc":{"a":0}}`, post: `{"_id":1,"a":{"$numberDecimal":"-0"}}`},
 		{name: "inc in decimal", pre: `{"_id":1,"a":{"$numberDecimal":"0.1"}}`, update: `{"$inc":{"a":2}}`, post: `{"_id":1,"a":{"$numberDecimal":"2.1"}}`},
 		{name: "inc does not overflow a long", pre: `{"_id":1,"a":{"$numberLong":"9223372036854775807"}}`, update: `{"$inc":{"a":1}}`, code: 2},
 		{name: "inc wants a number", pre: `{"_id":1}`, update: `{"$inc":{"a":"x"}}`, code: 14, msg: `Cannot increment with non-numeric argument: {a: "x"}`},

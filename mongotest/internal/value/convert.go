@@ -7,8 +7,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// AsInt64 returns a number as an int64: a fraction is cut off, what lies outside
-// the range becomes the nearest limit, NaN becomes 0. ok is false if v is no number.
+// AsInt64 returns a number as an int64: the fraction of a double is cut off, that
+// of a decimal rounded, what lies outside the range becomes the nearest limit,
+// NaN becomes 0. ok is false if v is no number.
 func AsInt64(v bson.RawValue) (i int64, ok bool) {
 	if i, ok := integer(v); ok {
 		return i, true
@@ -29,6 +30,17 @@ func AsInt64(v bson.RawValue) (i int64, ok bool) {
 	default:
 		return 0, false
 	}
+}
+
+// Truncate returns a finite number without its fraction, limited to the range of
+// longs.
+func Truncate(v bson.RawValue) int64 {
+	if v.Type != bson.TypeDecimal128 {
+		i, _ := AsInt64(v)
+		return i
+	}
+	r := Rat(v)
+	return clampRat(new(big.Rat).SetInt(new(big.Int).Quo(r.Num(), r.Denom())))
 }
 
 func clampFloat(f float64) int64 {

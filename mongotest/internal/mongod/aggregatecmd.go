@@ -168,6 +168,9 @@ func (op *operation) initialSource(tx *storage.Tx, coll string, stages []bson.Ra
 		return nil, nil, err
 	}
 	c := &cursor{ns: op.req.DB + "." + coll}
+	if err := bindText(tx.Collection(c.ns), &f.wanted); err != nil {
+		return nil, nil, err
+	}
 	src, sorted, err := op.findSource(tx, tx.Collection(c.ns), f, c, feed)
 	if sorted && f.wanted.sort != nil {
 		rest = rest[1:] // the scan is in the order of the $sort

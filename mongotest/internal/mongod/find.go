@@ -140,13 +140,16 @@ func (op *operation) openFind(f findCommand) (*cursor, error) {
 // planFind gives c the feed of a find on coll, which may be nil or virtual.
 func (op *operation) planFind(tx *storage.Tx, coll *storage.Collection, f findCommand, lang *language, c *cursor) error {
 	feed := c.feed.(*docFeed)
+	if err := bindText(coll, &f.wanted); err != nil {
+		return err
+	}
 	src, sorted, err := op.findSource(tx, coll, f, c, feed)
 	if err != nil {
 		return err
 	}
 	switch near := f.wanted.matcher.Near(); {
 	case !sorted:
-		s, err := query.CompileSort(f.wanted.sort)
+		s, err := f.wanted.matcher.CompileSort(f.wanted.sort)
 		if err != nil {
 			return err
 		}

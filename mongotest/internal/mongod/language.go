@@ -43,7 +43,7 @@ func (l *language) with(constants bson.Raw, op *operation) *language {
 }
 
 func (l *language) options() query.Options {
-	return query.Options{Let: l.let, Expr: aggregate.ExprHook(l.vars), Value: l.eval}
+	return query.Options{Let: l.let, Expr: aggregate.ExprHook(l.vars), Value: l.eval, Text: query.TextAllowed}
 }
 
 // eval is query.Options.Value: an aggregation expression in a projection.

@@ -227,6 +227,9 @@ func (st *updateStatement) insert(tx *storage.Tx, c *storage.Collection) (storag
 
 // matching returns up to limit (0: all) records of c that w wants, in its order.
 func matching(ctx context.Context, tx *storage.Tx, c *storage.Collection, w wanted, owned func(bson.Raw) bool, limit int) ([]storage.Rec, error) {
+	if err := bindText(c, &w); err != nil {
+		return nil, err
+	}
 	p, err := makePlan(c, w)
 	if err != nil {
 		return nil, err

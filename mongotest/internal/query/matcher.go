@@ -12,8 +12,10 @@ import (
 // Matcher is a compiled filter. It may be used from many goroutines at once, as
 // far as the hooks of its Options allow it.
 type Matcher struct {
-	root andNode
-	near *Near
+	root   andNode
+	near   *Near
+	search *textSearch // of $text, nil without one
+	text   *boundText  // search, once there is an index for it
 }
 
 // Compile compiles a filter. A nil filter matches everything. Errors are those
@@ -24,13 +26,16 @@ func Compile(filter bson.Raw, o Options) (*Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Matcher{root: root, near: p.near}, nil
+	if p.near != nil && p.search != nil {
+		return nil, badValue("text and geoNear not allowed in same query")
+	}
+	return &Matcher{root: root, near: p.near, search: p.search}, nil
 }
 
 // Match reports whether doc matches. Only the hooks of Options, called for
 // $expr, make errors.
 func (m *Matcher) Match(doc bson.Raw) (bool, error) {
-	return m.root.match(&run{idx: -1}, doc)
+	return m.root.match(&run{idx: -1, text: m.text}, doc)
 }
 
 // usesExpr reports whether the filter asks a $expr of whole documents.
@@ -42,7 +47,7 @@ func (m *Matcher) usesExpr() bool {
 // element that made it match: what "$" means in an update or a projection. It
 // is -1 if no array was involved. A failing $expr counts as no match.
 func (m *Matcher) MatchArrayIndex(doc bson.Raw) (ok bool, idx int) {
-	r := &run{idx: -1}
+	r := &run{idx: -1, text: m.text}
 	ok, err := m.root.match(r, doc)
 	if err != nil || !ok {
 		return false, -1
@@ -52,8 +57,12 @@ func (m *Matcher) MatchArrayIndex(doc bson.Raw) (ok bool, idx int) {
 
 // run is the state of one match.
 type run struct {
-	idx int // position of the last array element that satisfied a condition
+	idx  int // position of the last array element that satisfied a condition
+	text *boundText
 }
+
+// aside is the state of a match whose positions do not count.
+func (r *run) aside() *run { return &run{text: r.text} }
 
 // node is a condition on a whole document.
 type node interface {
@@ -94,17 +103,17 @@ func (n andNode) match(r *run, doc bson.Raw) (bool, error) {
 
 // match takes no positions: an element that one branch matched means nothing to
 // the others.
-func (n orNode) match(_ *run, doc bson.Raw) (bool, error) {
+func (n orNode) match(r *run, doc bson.Raw) (bool, error) {
 	for _, sub := range n {
-		if ok, err := sub.match(&run{}, doc); err != nil || ok {
+		if ok, err := sub.match(r.aside(), doc); err != nil || ok {
 			return ok, err
 		}
 	}
 	return false, nil
 }
 
-func (n norNode) match(_ *run, doc bson.Raw) (bool, error) {
-	ok, err := orNode(n).match(&run{}, doc)
+func (n norNode) match(r *run, doc bson.Raw) (bool, error) {
+	ok, err := orNode(n).match(r, doc)
 	return !ok && err == nil, err
 }
 

@@ -16,6 +16,8 @@ type Options struct {
 	// Near allows $near and $nearSphere; see Matcher.Near for what the caller
 	// takes on.
 	Near bool
+	// Text says whether the filter may have $text.
+	Text TextUse
 	// Matcher is the filter whose match the positional projection "a.$"
 	// refers to. Only CompileProjection reads it.
 	Matcher *Matcher

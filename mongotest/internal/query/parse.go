@@ -23,6 +23,9 @@ type parser struct {
 	branches int
 	near     *Near
 	noSchema bool // $jsonSchema is not allowed
+	search   *textSearch
+	// negations is how many $nor are around.
+	negations int
 }
 
 func badValue(format string, args ...any) error {
@@ -67,7 +70,12 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 		subs, err := p.filters(name, v)
 		return arrange(subs), err
 	case "$or":
+		had := p.search != nil
 		subs, err := p.filters(name, v)
+		if !had && p.search != nil && len(subs) > 1 && err == nil {
+			err = mongoerr.New(mongoerr.NoQueryExecutionPlans, "error processing query: planner returned error :: caused by :: "+
+				"Failed to produce a solution for TEXT under OR - other non-TEXT clauses under OR have to be indexed as well.")
+		}
 		return disjunction(subs), err
 	case "$nor":
 		subs, err := p.filters(name, v)
@@ -101,7 +109,7 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 	case "$where":
 		return nil, badValue("no globalScriptEngine in $where parsing") // as a server without JavaScript
 	case "$text":
-		return nil, badValue("%s is not allowed in this context", name)
+		return p.text(v)
 	}
 	return nil, badValue("unknown top level operator: %s. If you have a field name that starts with a '$' symbol, "+
 		"consider using $getField or $setField.", name)
@@ -115,6 +123,10 @@ func (p *parser) filters(name string, v bson.RawValue) ([]node, error) {
 	if name != "$and" {
 		p.branches++
 		defer func() { p.branches-- }()
+	}
+	if name == "$nor" {
+		p.negations++
+		defer func() { p.negations-- }()
 	}
 	var subs []node
 	for _, e := range value.Elements(bson.Raw(v.Value)) {

@@ -18,6 +18,7 @@ type Projection struct {
 	slices   []slicedField
 	elems    []elemField
 	computed []computedField
+	scores   []path // of {$meta: "textScore"}
 }
 
 type (
@@ -66,6 +67,9 @@ func (p *Projection) Apply(doc bson.Raw, arrayIdx int) (bson.Raw, error) {
 		if v.Type != 0 {
 			out = setField(out, c.path, v)
 		}
+	}
+	for _, at := range p.scores {
+		out = setField(out, at, p.o.Matcher.textScore(doc))
 	}
 	return out, nil
 }

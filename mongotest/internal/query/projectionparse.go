@@ -35,7 +35,8 @@ const (
 
 // CompileProjection compiles the projection of find or findAndModify. A nil or
 // empty one leaves documents as they are. Expressions need Options.Value, "a.$"
-// needs Options.Matcher or the position given to Apply. $meta is refused.
+// needs Options.Matcher or the position given to Apply. Of
+// $meta there is the text score only.
 func CompileProjection(spec bson.Raw, o Options) (*Projection, error) {
 	b := &projectionBuilder{
 		out:  &Projection{o: o, tree: newTree()},
@@ -232,7 +233,8 @@ func (b *projectionBuilder) operator(name string, p path, v bson.RawValue) error
 	case "$elemMatch":
 		return b.elemMatch(name, arg)
 	case "$meta":
-		return badValue("$meta is not supported in a projection")
+		b.out.scores = append(b.out.scores, p)
+		return b.out.o.Matcher.checkTextScore(arg)
 	}
 	return b.compute(name, p, v)
 }

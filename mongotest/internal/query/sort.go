@@ -32,15 +32,30 @@ type Sort struct {
 type sortField struct {
 	path path
 	desc bool
+	// score, if set, gives the value instead of the path.
+	score func(doc bson.Raw) bson.RawValue
 }
 
 // CompileSort compiles a sort such as {a: 1, "b.c": -1}. An empty one takes all
 // documents as equal. $natural and $meta are no matter of values and are refused.
-func CompileSort(spec bson.Raw) (*Sort, error) {
+func CompileSort(spec bson.Raw) (*Sort, error) { return compileSort(spec, nil) }
+
+// CompileSort compiles a sort of what m matches, which may be by the score of
+// its $text: {s: {$meta: "textScore"}}, the best first.
+func (m *Matcher) CompileSort(spec bson.Raw) (*Sort, error) { return compileSort(spec, m) }
+
+func compileSort(spec bson.Raw, m *Matcher) (*Sort, error) {
 	s := &Sort{}
 	for name, v := range value.Elements(spec) {
 		if err := checkFieldPath(name); err != nil {
 			return nil, err
+		}
+		if arg, ok := value.Get(bson.Raw(v.Value), "$meta"); ok && m != nil && isExpression(v) {
+			if err := m.checkTextScore(arg); err != nil {
+				return nil, err
+			}
+			s.fields = append(s.fields, sortField{score: m.textScore, desc: true})
+			continue
 		}
 		if !value.IsNumber(v.Type) {
 			return nil, mongoerr.New(codeSortKey, "Illegal key in $sort specification: %s: %s", name, v)
@@ -100,6 +115,9 @@ func (s *Sort) Values(doc bson.Raw) []bson.RawValue {
 }
 
 func (f sortField) value(doc bson.Raw) bson.RawValue {
+	if f.score != nil {
+		return f.score(doc)
+	}
 	var best bson.RawValue
 	sortValues(doc, f.path, func(v bson.RawValue) {
 		if best.Type != 0 {

@@ -29,7 +29,7 @@ func (c *Cluster) build() error {
 	for i := range c.opts.Mongos {
 		c.routers = append(c.routers, &router{addr: addrs.take("mongos" + strconv.Itoa(i)), clock: oplog.NewClock()})
 	}
-	for i := range c.opts.Shards {
+	for i := range c.opts.Shards + c.opts.Spares {
 		c.shards = append(c.shards, c.newSet("shard"+strconv.Itoa(i), addrs, true))
 	}
 	c.config = c.newSet(mongos.ConfigShard, addrs, true)
@@ -41,7 +41,7 @@ func (c *Cluster) build() error {
 
 // buildRouters makes the catalog and the routers that share it.
 func (c *Cluster) buildRouters() error {
-	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.any().Clock(), Transport: c.transport, OrphanDelay: c.opts.OrphanDelay}
+	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.any().Clock(), Transport: c.transport, Spares: c.opts.Spares, OrphanDelay: c.opts.OrphanDelay}
 	for _, s := range c.shards {
 		cfg.Shards = append(cfg.Shards, mongos.Shard{ID: s.id, Host: s.id + "/" + s.hosts()})
 	}

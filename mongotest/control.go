@@ -17,7 +17,7 @@ import (
 // down already.
 var ErrNoPrimary = errors.New("the shard has no primary")
 
-// Shards returns the ids of the shards, or the name of the plain replica set.
+// Shards returns the ids of the shards and of the spare ones, or the name of the plain replica set.
 func (c *Cluster) Shards() []string {
 	ids := make([]string, len(c.shards))
 	for i, m := range c.shards {

@@ -18,6 +18,9 @@ type Options struct {
 	Name string
 	// Shards is the number of shards; 0 makes one plain replica set.
 	Shards int
+	// Spares is the number of replica sets beside the shards of a sharded
+	// cluster that wait for addShard. They are named as the shards are.
+	Spares int
 	// Mongos is the number of routers of a sharded cluster; 0 means 1.
 	Mongos int
 	// Members is the number of members of each replica set, the config server's
@@ -94,8 +97,8 @@ func (o Options) withDefaults() (Options, error) {
 	if !namePattern.MatchString(o.Name) {
 		return o, fmt.Errorf("mongotest: name %q must be of letters, digits and hyphens", o.Name)
 	}
-	if o.Shards < 0 || o.Mongos < 0 || o.OplogEntries < 0 {
-		return o, fmt.Errorf("mongotest: negative number among %d shards, %d routers, %d oplog entries", o.Shards, o.Mongos, o.OplogEntries)
+	if o.Shards < 0 || o.Spares < 0 || o.Mongos < 0 || o.OplogEntries < 0 {
+		return o, fmt.Errorf("mongotest: negative number among %d shards, %d spares, %d routers, %d oplog entries", o.Shards, o.Spares, o.Mongos, o.OplogEntries)
 	}
 	if o.Shards == 0 && o.Mongos > 0 {
 		return o, fmt.Errorf("mongotest: %d routers but no shards", o.Mongos)

@@ -16,7 +16,7 @@ import (
 // Through a driver and two routers, a collection goes through all that can
 // happen to one in a sharded cluster, and a change stream tells the story.
 func TestTheLifeOfAShardedCollection(t *testing.T) {
-	bubble(t, mongotest.Options{Shards: 3, Mongos: 2}, func(t *testing.T, c *mongotest.Cluster) {
+	bubble(t, mongotest.Options{Shards: 3, Spares: 1, Mongos: 2}, func(t *testing.T, c *mongotest.Cluster) {
 		cl, done := connect(t, c)
 		defer done()
 		ctx, admin, coll := t.Context(), cl.Database("admin"), cl.Database("d").Collection("c")
@@ -26,6 +26,8 @@ func TestTheLifeOfAShardedCollection(t *testing.T) {
 		}
 		run(bson.D{{"enableSharding", "d"}, {"primaryShard", "shard0"}})
 		stream, err := cl.Watch(ctx, mongo.Pipeline{}, options.ChangeStream().SetShowExpandedEvents(true))
+		require.NoError(t, err)
+		addr, err := c.Addr("shard3")
 		require.NoError(t, err)
 		n := 0
 		write := func() {
@@ -47,6 +49,8 @@ func TestTheLifeOfAShardedCollection(t *testing.T) {
 			{{"mergeAllChunksOnShard", "d.c"}, {"shard", "shard0"}},
 			{{"configureCollectionBalancing", "d.c"}, {"chunkSize", 1}},
 			{{"balancerStart", 1}},
+			{{"addShard", "shard3/" + addr}},
+			{{"moveChunk", "d.c"}, {"find", bson.D{{"_id", 1}}}, {"to", "shard3"}},
 			{{"removeShard", "shard2"}},
 		} {
 			run(cmd)

@@ -24,7 +24,7 @@ import (
 func TestStreamTellsTheHistoryOfAStorm(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			bubble(t, mongotest.Options{Shards: 3, Mongos: 2}, func(t *testing.T, c *mongotest.Cluster) {
+			bubble(t, mongotest.Options{Shards: 3, OrphanDelay: time.Second, Mongos: 2}, func(t *testing.T, c *mongotest.Cluster) {
 				newStorm(t, c, seed).run()
 			})
 		})

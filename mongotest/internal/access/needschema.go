@@ -83,7 +83,7 @@ var shardingRules = map[string]rule{
 	"updateZoneKeyRange": onConfig("tags", "insert", "remove"),
 	"balancerStart":      onConfig("settings", "insert", "update"), "balancerStop": onConfig("settings", "insert", "update"),
 	"balancerStatus": onConfig("settings", "find"), "balancerCollectionStatus": onNS("enableSharding"),
-	"addShard": onServer("addShard"), "removeShard": onServer("removeShard"), "removeshard": onServer("removeShard"),
+	"addShard": onServer("addShard"), "addshard": onServer("addShard"), "removeShard": onServer("removeShard"), "removeshard": onServer("removeShard"),
 	"transitionFromDedicatedConfigServer": onServer("transitionFromDedicatedConfigServer"),
 	"transitionToDedicatedConfigServer":   onServer("transitionToDedicatedConfigServer"),
 	"checkMetadataConsistency":            onServer("checkMetadataConsistency"),

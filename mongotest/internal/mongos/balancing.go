@@ -82,7 +82,7 @@ func (r *Router) balance(ctx context.Context) {
 // on.
 func (o *op) balancerRound(ctx context.Context) (on bool, moved int, err error) {
 	setting, err := o.setting(ctx, "balancer")
-	if err != nil || balancerOff(setting) {
+	if err != nil || balancerOff(setting) || !inWindow(getDoc(setting, "activeWindow"), time.Now()) {
 		return false, 0, err
 	}
 	for _, t := range o.r.catalog.tables("") {
@@ -115,6 +115,21 @@ func (o *op) balancerRound(ctx context.Context) (on bool, moved int, err error) 
 // balancerOff reads the balancer's setting, which clients write to as well.
 func balancerOff(setting bson.Raw) bool {
 	return getBool(setting, "stopped", false) || getString(setting, "mode") == "off"
+}
+
+// inWindow reports whether now is within the hours that the balancer is allowed:
+// from start to stop, each "HH:MM", over midnight if stop is the smaller.
+func inWindow(window bson.Raw, now time.Time) bool {
+	start, err1 := time.Parse("15:04", getString(window, "start"))
+	stop, err2 := time.Parse("15:04", getString(window, "stop"))
+	if err1 != nil || err2 != nil {
+		return true // the server ignores a window that it cannot read
+	}
+	minute := func(t time.Time) int { return t.Hour()*60 + t.Minute() }
+	if minute(start) <= minute(stop) {
+		return minute(start) <= minute(now) && minute(now) <= minute(stop)
+	}
+	return minute(now) >= minute(start) || minute(now) <= minute(stop)
 }
 
 // balancerMode switches the balancer on or off. Off means that the round under

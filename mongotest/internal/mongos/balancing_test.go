@@ -169,3 +169,24 @@ func TestMetadataConsistency(t *testing.T) {
 	require.Len(t, found, 1)
 	assert.Equal(t, "MissingLocalCollection", getString(found[0], "type"))
 }
+
+func TestTheBalancerKeepsItsHours(t *testing.T) {
+	at := func(clock string) time.Time {
+		at, err := time.Parse("15:04", clock)
+		require.NoError(t, err)
+		return at
+	}
+	for _, c := range []struct {
+		start, stop, now string
+		want             bool
+	}{
+		{"", "", "12:00", true},
+		{"08:00", "10:00", "09:00", true},
+		{"08:00", "10:00", "11:00", false},
+		{"23:00", "06:00", "02:30", true},
+		{"23:00", "06:00", "22:59", false},
+		{"soon", "later", "12:00", true},
+	} {
+		assert.Equal(t, c.want, inWindow(rawDoc(bson.D{{"start", c.start}, {"stop", c.stop}}), at(c.now)), "%+v", c)
+	}
+}

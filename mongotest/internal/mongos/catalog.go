@@ -28,6 +28,7 @@ type CatalogConfig struct {
 	Version   string       // the server version simulated; empty means 8.0.4
 	Clock     *oplog.Clock // the config server's clock
 	Transport Transport    // only the id ConfigShard is used
+	Spares    int          // so many of Shards, the last ones, wait for addShard
 
 	// OrphanDelay is how long a range that has moved stays on its old shard: 15
 	// minutes if zero, not at all if negative.
@@ -44,6 +45,7 @@ type Catalog struct {
 	moved     *movedKeys
 	cursors   *rangeUse
 	moves     *moves
+	streams   *streamSet
 	balancing *balancing
 
 	mu          sync.RWMutex
@@ -67,24 +69,28 @@ type database struct {
 // NewCatalog returns the catalog of a cluster that holds no data yet. It does
 // no I/O: call Init before a router serves.
 func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
-	if len(cfg.Shards) == 0 || cfg.Clock == nil || cfg.Transport == nil {
+	if len(cfg.Shards) <= cfg.Spares || cfg.Clock == nil || cfg.Transport == nil {
 		return nil, errors.New("mongos: a catalog needs shards, a clock and a transport")
 	}
 	if cfg.Version == "" {
 		cfg.Version = defaultVersion
 	}
-	return &Catalog{
-		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(), moves: newMoves(), balancing: &balancing{},
+	c := &Catalog{
+		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(), moves: newMoves(), streams: newStreamSet(), balancing: &balancing{},
 		databases: map[string]database{}, collections: map[string]*table{},
 		zones: map[string][]string{}, ranges: map[string][]zoneRange{}, views: map[string]view{}, standing: map[string]membership{},
-	}, nil
+	}
+	for _, s := range cfg.Shards[len(cfg.Shards)-cfg.Spares:] {
+		c.standing[s.ID] = removed
+	}
+	return c, nil
 }
 
 // Init writes the documents every cluster starts with: its shards, its version
 // and its settings. It may be repeated.
 func (c *Catalog) Init(ctx context.Context) error {
 	w := c.writes()
-	for _, s := range c.cfg.Shards {
+	for _, s := range c.shards() {
 		w.put("shards", bson.E{Key: "_id", Value: s.ID}, c.shardDoc(s, nil))
 	}
 	v := bson.D{{"_id", int32(1)}, {"clusterId", c.clusterID}}
@@ -109,7 +115,19 @@ func (c *Catalog) shardDoc(s Shard, zones []string) bson.D {
 
 // shards returns all shards in the order they were added.
 func (c *Catalog) shards() []Shard {
-	return slices.DeleteFunc(slices.Clone(c.cfg.Shards), func(s Shard) bool { return c.membership(s.ID) == removed })
+	return slices.DeleteFunc(slices.Clone(c.cfg.Shards), func(s Shard) bool { return c.membership(s.ID) >= joining })
+}
+
+// streamed returns the shards that change streams read: a joining one too, for
+// a stream must not miss its first event.
+func (c *Catalog) streamed() []string {
+	var ids []string
+	for _, s := range c.cfg.Shards {
+		if c.membership(s.ID) != removed {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
 }
 
 // shardIDs returns the ids of all shards in the order they were added.

@@ -23,7 +23,7 @@ func commandTable() map[string]commandFunc {
 		"balancerCollectionStatus": balancerCollectionStatus, "setAllowMigrations": setAllowMigrations,
 		"reshardCollection": reshardCollection, "refineCollectionShardKey": refineCollectionShardKey,
 		"moveCollection": moveCollection, "unshardCollection": unshardCollection,
-		"removeShard": removeShard, "removeshard": removeShard,
+		"addShard": addShard, "addshard": addShard, "removeShard": removeShard, "removeshard": removeShard,
 		"configureCollectionBalancing": configureCollectionBalancing, "clearJumboFlag": clearJumboFlag, "checkMetadataConsistency": checkMetadataConsistency,
 		"movePrimary": movePrimary, "moveprimary": movePrimary,
 		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion,
@@ -59,7 +59,7 @@ var configCommands = []string{
 var refusedCommands = []string{
 	"abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
 	"abortMoveCollection", "abortUnshardCollection",
-	"addShard", "transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
+	"transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"cleanupOrphaned",
 	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "mapReduce", "mapreduce",
 	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "killOp", "filemd5",

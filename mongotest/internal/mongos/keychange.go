@@ -2,6 +2,7 @@ package mongos
 
 import (
 	"context"
+	"errors"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -205,7 +206,14 @@ func (o *op) replaceAcross(ctx context.Context, rt route, doc, post bson.Raw, fr
 	if err := send(from, "delete", rawDoc(bson.D{{"q", bson.D{{"_id", bson.D{{"$eq", id}}}}}, {"limit", int32(1)}})); err != nil {
 		return err
 	}
-	return send(to, "insert", post)
+	err := send(to, "insert", post)
+	var e *mongoerr.Error
+	if errors.As(err, &e) && e.Code == mongoerr.DuplicateKey {
+		c := *e
+		c.Message = "Failed to update document's shard key field. There is either an orphan for this document or _id for this collection is not globally unique. :: caused by :: " + e.Message
+		return &c
+	}
+	return err
 }
 
 // writeError is an element of writeErrors as an error.

@@ -159,3 +159,22 @@ func TestMergingAllChunksOfAShard(t *testing.T) {
 		assert.Len(t, c.catalog.table("db.c").chunks, 3)
 	})
 }
+
+// A document whose new shard key belongs to a shard that still has its orphan
+// cannot go there.
+func TestAnOrphanIsInTheWayOfItsDocument(t *testing.T) {
+	c := newClusterWith(t, time.Hour)
+	c.sharded("c")
+	c.insert("c", bson.D{{"_id", 1}, {"k", 1}})
+	c.move("c", 1, "s2")
+	c.must("admin", bson.D{{"split", "db.c"}, {"middle", bson.D{{"k", 50}}}})
+	c.must("admin", bson.D{{"moveRange", "db.c"}, {"min", bson.D{{"k", -10}}}, {"max", bson.D{{"k", 0}}}, {"toShard", "s1"}})
+	body, err := c.run("db", bson.D{{"update", "c"}, {"lsid", session()}, {"txnNumber", int64(1)}, {"updates", bson.A{
+		bson.D{{"q", bson.D{{"_id", 1}, {"k", 1}}}, {"u", bson.D{{"$set", bson.D{{"k", -5}}}}}},
+	}}})
+	require.NoError(t, err)
+	errs := getDocs(body, "writeErrors")
+	require.Len(t, errs, 1)
+	assert.Equal(t, int64(mongoerr.DuplicateKey), getInt(errs[0], "code", 0))
+	assert.Contains(t, getString(errs[0], "errmsg"), "There is either an orphan for this document")
+}

@@ -15,6 +15,7 @@ type membership int
 const (
 	member   membership = iota
 	draining            // the balancer empties it
+	joining             // streams get to know it
 	removed
 )
 

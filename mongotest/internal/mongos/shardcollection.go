@@ -72,6 +72,13 @@ func shardCollection(ctx context.Context, o *op) (bson.Raw, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
+	if (!s.empty || s.key.hashedField() < 0) && has(o.req.Body, "numInitialChunks") {
+		what := "empty"
+		if s.key.hashedField() < 0 {
+			what = "hashed"
+		}
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "numInitialChunks is not supported when the collection is not %s", what)
+	}
 	t, err := s.layout()
 	if err != nil {
 		return nil, err

@@ -2,6 +2,9 @@ package mongos
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -47,17 +50,21 @@ func (o *op) changeStream(ctx context.Context, stages []bson.Raw) (bson.Raw, err
 		{"fromMongos", true},
 		{"needsMerge", true},
 	}
-	base := o.read(o.req.DB, cmd)
-	remotes, err := o.openAll(ctx, o.r.catalog.shardIDs(), func(string) call { return base })
+	f := &streamFeed{bound: &binding{op: o}, base: o.read(o.req.DB, cmd)}
+	return o.startStream(ctx, ns, f, spec, stages[1:])
+}
+
+// startStream opens the stream on every shard. One that joins meanwhile finds
+// the feed registered and waits for its turn.
+func (o *op) startStream(ctx context.Context, ns string, f *streamFeed, spec changestream.Spec, rest []bson.Raw) (bson.Raw, error) {
+	leave := o.r.catalog.streams.enter(f)
+	remotes, err := o.openAll(ctx, o.r.catalog.streamed(), func(string) call { return f.base })
+	if err == nil {
+		f.remotes = remotes
+		f.merge, err = changestream.NewMerge(f.sources(remotes), spec, rest, o.r.cfg.Version)
+	}
+	leave()
 	if err != nil {
-		return nil, err
-	}
-	f := &streamFeed{bound: &binding{op: o}, remotes: remotes}
-	sources := make([]changestream.Remote, len(remotes))
-	for i, m := range remotes {
-		sources[i] = &streamRemote{bound: f.bound, m: m}
-	}
-	if f.merge, err = changestream.NewMerge(sources, spec, stages[1:], o.r.cfg.Version); err != nil {
 		f.close(ctx, o)
 		return nil, err
 	}
@@ -67,12 +74,51 @@ func (o *op) changeStream(ctx context.Context, stages []bson.Raw) (bson.Raw, err
 // A streamFeed gives the batches of a merged change stream.
 type streamFeed struct {
 	bound   *binding
+	base    call          // opens it on a shard
+	turn    chan struct{} // holds an element while the rest is in use
+	closed  bool
 	merge   *changestream.Merge
 	remotes []*remote
 	started bool
 }
 
+func (f *streamFeed) sources(remotes []*remote) []changestream.Remote {
+	sources := make([]changestream.Remote, len(remotes))
+	for i, m := range remotes {
+		sources[i] = &streamRemote{bound: f.bound, m: m}
+	}
+	return sources
+}
+
+// join adds a shard that has come to the cluster. Nothing is on it yet, so the
+// stream may begin there where it once began elsewhere.
+func (f *streamFeed) join(ctx context.Context, o *op, shard string) error {
+	select {
+	case f.turn <- struct{}{}:
+	case <-ctx.Done():
+		return interrupted(ctx, ctx.Err())
+	}
+	defer func() { <-f.turn }()
+	if f.merge == nil || f.closed || slices.ContainsFunc(f.remotes, func(m *remote) bool { return m.shard == shard }) {
+		return nil
+	}
+	in := &op{r: o.r, req: f.bound.op.req}
+	m, err := in.open(ctx, shard, f.base)
+	if err != nil {
+		return err
+	}
+	f.remotes = append(f.remotes, m)
+	f.merge.Add(&streamRemote{bound: f.bound, m: m})
+	return nil
+}
+
 func (f *streamFeed) batch(ctx context.Context, o *op, d demand) (batch, error) {
+	select {
+	case f.turn <- struct{}{}:
+	case <-ctx.Done():
+		return batch{}, interrupted(ctx, ctx.Err())
+	}
+	defer func() { <-f.turn }()
 	if !f.started { // the reply to aggregate holds no events: the shards sent none yet
 		f.started = true
 		return batch{extra: resumePoint(f.merge.PBRT())}, nil
@@ -97,6 +143,10 @@ func resumePoint(pbrt bson.Raw) bson.D {
 }
 
 func (f *streamFeed) close(ctx context.Context, o *op) {
+	o.r.catalog.streams.remove(f)
+	f.turn <- struct{}{} // whoever has it is about to end
+	defer func() { <-f.turn }()
+	f.closed = true
 	for _, m := range f.remotes {
 		m.close(ctx, o)
 	}
@@ -125,4 +175,34 @@ func (s *streamRemote) Next(ctx context.Context, wait time.Duration) (docs []bso
 	}
 	docs, s.m.buf = s.m.buf, nil
 	return docs, pbrt, s.m.id == 0, nil
+}
+
+// A streamSet holds the merged streams that are open on all routers.
+type streamSet struct {
+	mu   sync.Mutex
+	open map[*streamFeed]bool
+}
+
+func newStreamSet() *streamSet { return &streamSet{open: map[*streamFeed]bool{}} }
+
+// enter registers a stream, whose turn the caller has until it calls leave.
+func (s *streamSet) enter(f *streamFeed) (leave func()) {
+	f.turn = make(chan struct{}, 1)
+	f.turn <- struct{}{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[f] = true
+	return func() { <-f.turn }
+}
+
+func (s *streamSet) remove(f *streamFeed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, f)
+}
+
+func (s *streamSet) list() []*streamFeed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.open))
 }

@@ -20,6 +20,8 @@ func Needs(req *command.Request) (list []Need, known bool) {
 	switch {
 	case req.Name == "explain":
 		return explainNeeds(req), true
+	case req.Name == "_mergeAuthzCollections":
+		return needs(Resource{DB: "admin"}, "createUser", "createRole", "dropUser", "dropRole", "grantRole"), true
 	case strings.HasPrefix(req.Name, "_"):
 		return needs(Resource{Cluster: true}, "internal"), true // between the cluster's own processes
 	}

@@ -2,10 +2,12 @@ package mongod
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
@@ -13,191 +15,176 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// The server's codes for options that applyOps does not have any longer.
-const (
-	noPreCondition mongoerr.Code = 6711600
-	noAlwaysUpsert mongoerr.Code = 6711601
-	noPartialTxn   mongoerr.Code = 31056
-)
+// updateFailed is the code of an update whose document is not there.
+const updateFailed mongoerr.Code = 218
 
-// runApplyOps carries out oplog entries: changes of documents, and the commands
-// create and drop. Changes of documents alone happen all or none, unless
-// allowAtomic is false.
+// runApplyOps carries out operations in the form of oplog entries, as a restore
+// does that replays an oplog. Each is logged as one of its own; the first that
+// fails ends the command.
 func runApplyOps(ctx context.Context, op *operation) (bson.Raw, error) {
-	entries, err := op.entriesToApply()
-	if err != nil {
-		return nil, err
+	a := op.args()
+	a.refuse("preCondition", "prepare", "partialTxn")
+	ops := a.docs("applyOps")
+	if a.err != nil {
+		return nil, a.err
 	}
-	atomic := !op.args().has("allowAtomic") || value.Truthy(op.args().lookup("allowAtomic"))
-	results := []bson.RawValue{}
-	for _, e := range entries {
-		switch e.kind {
-		case "n":
-			continue
-		case "c":
-			atomic = false
+	results := make([]bson.RawValue, 0, len(ops))
+	for i, entry := range ops {
+		if err := op.apply(ctx, entry); err != nil {
+			results = append(results, value.Bool(false))
+			return nil, mongoerr.From(err).WithInfo("applied", int32(i+1)).WithInfo("results", value.ArrayOf(results...))
 		}
 		results = append(results, value.Bool(true))
 	}
-	runs := [][]entryToApply{entries}
-	if !atomic {
-		runs = nil
-		for _, e := range entries {
-			runs = append(runs, []entryToApply{e})
-		}
-	}
-	for _, run := range runs {
-		if err := op.applyRun(ctx, run); err != nil {
-			return nil, err
-		}
-	}
-	return value.D("applied", len(results), "results", value.ArrayOf(results...)), nil
+	return value.D("applied", len(ops), "results", results), nil
 }
 
-// applyRun applies entries as one change of the data.
-func (op *operation) applyRun(ctx context.Context, run []entryToApply) error {
-	if len(run) == 0 {
+// apply carries out one operation.
+func (op *operation) apply(ctx context.Context, entry bson.Raw) error {
+	a := &args{name: "applyOps", body: entry}
+	kind, ns, o, o2 := a.string("op"), a.string("ns"), a.doc("o"), a.doc("o2")
+	if a.err != nil {
+		return a.err
+	}
+	if kind == string(oplog.Noop) {
 		return nil
 	}
-	return op.write(ctx, run[0].ns, func(tx *storage.Tx) error {
-		for _, e := range run {
-			if err := op.checkWritable(e.ns); err != nil {
-				return err
-			}
-			if err := e.apply(tx, op.ddlMeta()); err != nil {
-				return err
-			}
+	db, coll := oplog.SplitNS(ns)
+	if err := checkNS(db, coll); err != nil {
+		return err
+	}
+	if o == nil {
+		return mongoerr.New(mongoerr.NoSuchKey, "Missing expected field \"o\"")
+	}
+	switch kind {
+	case string(oplog.Insert):
+		return op.applyTo(ctx, ns, func(tx *storage.Tx, c *storage.Collection) error { return op.applyInsert(tx, c, o) })
+	case string(oplog.Update):
+		return op.applyTo(ctx, ns, func(tx *storage.Tx, c *storage.Collection) error { return op.applyUpdate(tx, c, o, o2) })
+	case string(oplog.Delete):
+		return op.applyTo(ctx, ns, func(tx *storage.Tx, c *storage.Collection) error { return op.applyDelete(tx, c, o) })
+	case string(oplog.Command):
+		return op.applyCommand(ctx, db, o, a.lookup("ui"))
+	default:
+		return mongoerr.New(mongoerr.BadValue, "%q is not a valid value for the enum OpType", kind)
+	}
+}
+
+// applyTo runs fn on a collection that must be there.
+func (op *operation) applyTo(ctx context.Context, ns string, fn func(*storage.Tx, *storage.Collection) error) error {
+	return op.write(ctx, ns, func(tx *storage.Tx) error {
+		c := tx.Collection(ns)
+		switch {
+		case c == nil:
+			return mongoerr.New(mongoerr.NamespaceNotFound, "Failed to apply operation due to missing collection (%s)", ns)
+		case c.IsView():
+			return viewError(c)
 		}
-		return nil
+		return fn(tx, c)
 	})
 }
 
-// An entryToApply is one oplog entry of applyOps.
-type entryToApply struct {
-	kind, ns string
-	o, o2    bson.Raw
-}
-
-// entriesToApply reads the entries and refuses options that have gone.
-func (op *operation) entriesToApply() ([]entryToApply, error) {
-	a := op.args()
-	for field, code := range map[string]mongoerr.Code{"preCondition": noPreCondition, "prepare": mongoerr.BadValue, "partialTxn": noPartialTxn} {
-		if a.has(field) {
-			a.fail(code, "applyOps does not support '%s'", field)
-		}
-	}
-	if a.bool("alwaysUpsert", false) {
-		a.fail(noAlwaysUpsert, "The 'alwaysUpsert' option is no longer supported")
-	}
-	a.count("count", 0)
-	if v := a.lookup("count"); v.Type == bson.TypeBoolean {
-		a.mismatch("count", "long", v)
-	}
-	var entries []entryToApply
-	for _, v := range a.values("applyOps") {
-		d, ok := v.DocumentOK()
-		if !ok {
-			a.mismatch("applyOps", "object", v)
-			break
-		}
-		e, err := parseEntryToApply(d)
-		if err != nil && a.err == nil {
-			a.err = err
-		}
-		entries = append(entries, e)
-	}
-	return entries, a.err
-}
-
-func parseEntryToApply(d bson.Raw) (entryToApply, error) {
-	kind := d.Lookup("op")
-	e := entryToApply{}
-	e.o, _ = d.Lookup("o").DocumentOK()
-	e.o2, _ = d.Lookup("o2").DocumentOK()
-	var ok bool
-	if e.kind, ok = kind.StringValueOK(); !ok {
-		if kind.Type == 0 {
-			return e, mongoerr.New(mongoerr.NoSuchKey, "op does not contain required \"op\" field: %s", d)
-		}
-		return e, mongoerr.New(mongoerr.TypeMismatch, "op does not contain required \"op\" field as a string: %s", d)
-	}
-	e.ns, _ = d.Lookup("ns").StringValueOK()
-	switch {
-	case e.kind == "":
-		return e, mongoerr.New(mongoerr.IllegalOperation, "found empty string in \"op\" field: %s", d)
-	case e.ns == "":
-		return e, mongoerr.New(mongoerr.IllegalOperation, "namespaces in ops must be strings that are not empty: %s", d)
-	case !strings.Contains("iudcn", e.kind) || len(e.kind) != 1:
-		return e, mongoerr.New(mongoerr.BadValue, "Enumeration value '%s' for field 'applyOps.op' is not a valid value.", e.kind)
-	case e.o == nil:
-		return e, missingField("applyOps", "o")
-	}
-	return e, nil
-}
-
-// apply carries the entry out, as one that may have been carried out before: an
-// insert replaces a document that is there, a delete needs none.
-func (e entryToApply) apply(tx *storage.Tx, m storage.Meta) error {
-	switch e.kind {
-	case "n":
-		return nil
-	case "c":
-		return e.applyCommand(tx, m)
-	}
-	c := tx.Collection(e.ns)
-	if c == nil {
-		return mongoerr.New(mongoerr.NamespaceNotFound, "Failed to apply operation due to missing collection %s", e.ns)
-	}
-	key := e.o
-	if e.kind == "u" {
-		key = e.o2
-	}
-	id := key.Lookup("_id")
-	if id.Type == 0 {
-		return mongoerr.New(mongoerr.NoSuchKey, "Failed to apply an entry that names no _id: %s", key)
-	}
-	rec, found := tx.FindID(c, id)
-	switch {
-	case e.kind == "d" && !found:
-		return nil
-	case e.kind == "d":
-		return tx.Delete(c, rec.ID, m)
-	case e.kind == "i" && !found:
-		_, err := tx.Insert(c, e.o, m)
+// applyInsert inserts a document, or replaces the one that has its _id.
+func (op *operation) applyInsert(tx *storage.Tx, c *storage.Collection, doc bson.Raw) error {
+	id, err := idOf(doc)
+	if err != nil {
 		return err
-	case !found:
-		return mongoerr.New(mongoerr.UnknownError, "Failed to apply update to %s: no document with _id %s", e.ns, id)
 	}
-	changed := e.o
-	if diff, ok := e.o.Lookup("diff").DocumentOK(); ok && e.kind == "u" {
-		var err error
-		if changed, err = update.ApplyDiff(rec.Doc, diff); err != nil {
-			return err
-		}
-	} else {
+	m := op.applyMeta()
+	if rec, ok := tx.FindID(c, id); ok {
 		m.Form = storage.FormReplacement
+		_, err := tx.Replace(c, rec.ID, doc, m)
+		return err
 	}
-	_, err := tx.Replace(c, rec.ID, changed, m)
+	_, err = tx.Insert(c, doc, m)
 	return err
 }
 
-// applyCommand carries out a create or a drop.
-func (e entryToApply) applyCommand(tx *storage.Tx, m storage.Meta) error {
-	db, _ := oplog.SplitNS(e.ns)
-	name := firstStage([]bson.Raw{e.o})
-	coll, _ := e.o.Lookup(name).StringValueOK()
-	ns := db + "." + coll
-	switch name {
-	case "create":
-		options := without(e.o, func(field string) bool { return field == "create" })
-		_, err := tx.Create(ns, storage.CollectionSpec{Options: options}, m)
-		return err
-	case "drop":
-		if c := tx.Collection(ns); c != nil {
-			return tx.Drop(c, m)
-		}
-		return mongoerr.New(mongoerr.NamespaceNotFound, "ns not found: %s", ns)
-	default:
-		return mongoerr.New(mongoerr.CommandNotSupported, "applyOps of the command %s is not supported", name)
+// idOf returns the _id that the document of an operation must have.
+func idOf(doc bson.Raw) (bson.RawValue, error) {
+	id, err := doc.LookupErr("_id")
+	if err != nil {
+		return id, mongoerr.New(mongoerr.NoSuchKey, "Missing expected field \"_id\"")
 	}
+	return id, nil
+}
+
+// applyUpdate applies {$v: 2, diff: ...} or replaces the document.
+func (op *operation) applyUpdate(tx *storage.Tx, c *storage.Collection, o, o2 bson.Raw) error {
+	id, err := idOf(o2)
+	if err != nil {
+		return err
+	}
+	rec, ok := tx.FindID(c, id)
+	if !ok {
+		return mongoerr.New(updateFailed, "Failed to apply update: %s", o2)
+	}
+	m := op.applyMeta()
+	m.Form = storage.FormReplacement
+	doc := o
+	if v, err := o.LookupErr("$v"); err == nil {
+		diff, isDiff := o.Lookup("diff").DocumentOK()
+		if n, _ := value.AsInt64(v); n != 2 || !isDiff {
+			return mongoerr.New(4772604, "Unsupported or missing oplog version, $v: %s", v)
+		}
+		if doc, err = update.ApplyDiff(rec.Doc, diff); err != nil {
+			return err
+		}
+		m.Form = storage.FormDiff
+	} else if first, err := o.IndexErr(0); err == nil && strings.HasPrefix(first.Key(), "$") {
+		return mongoerr.New(4772604, "Unsupported or missing oplog version, $v: missing")
+	}
+	_, err = tx.Replace(c, rec.ID, doc, m)
+	return err
+}
+
+// applyDelete deletes the document with the _id; that it is gone is no error.
+func (op *operation) applyDelete(tx *storage.Tx, c *storage.Collection, o bson.Raw) error {
+	id, err := idOf(o)
+	if err != nil {
+		return err
+	}
+	rec, ok := tx.FindID(c, id)
+	if !ok {
+		return nil
+	}
+	return tx.Delete(c, rec.ID, op.applyMeta())
+}
+
+// applyMeta is meta for operations that were checked when they were logged.
+func (op *operation) applyMeta() storage.Meta {
+	m := op.ddlMeta()
+	m.BypassValidation, m.KeepEmptyTimestamps = true, true
+	return m
+}
+
+// appliedCommands are the commands of oplog entries that are carried out as
+// they are.
+var appliedCommands = []string{"create", "drop", "dropDatabase", "renameCollection", "dropIndexes", "deleteIndexes", "collMod"}
+
+// applyCommand carries out a command entry. The UUID of a new collection is
+// kept.
+func (op *operation) applyCommand(ctx context.Context, db string, o bson.Raw, ui bson.RawValue) error {
+	first, err := o.IndexErr(0)
+	if err != nil {
+		return mongoerr.New(mongoerr.FailedToParse, "an operation of type c is empty")
+	}
+	name := first.Key()
+	routed := &command.Routed{FromMigrate: op.ddlMeta().FromMigrate}
+	switch {
+	case name == "startIndexBuild" || name == "abortIndexBuild":
+		return nil // an index is there when its build is committed
+	case name == "createIndexes":
+		o = value.D(name, first.Value(), "indexes", []bson.Raw{without(o, func(field string) bool { return field == name })})
+	case name == "commitIndexBuild":
+		name = "createIndexes"
+		o = value.D(name, first.Value(), "indexes", o.Lookup("indexes"))
+	case !slices.Contains(appliedCommands, name):
+		return mongoerr.New(mongoerr.CommandNotSupported, "applyOps does not support the command %s", name)
+	}
+	if id, ok := value.ParseUUID(ui); ok && name == "create" {
+		routed.UUID = id
+	}
+	_, err = op.node.answer(ctx, &command.Request{Name: name, DB: db, Body: o, Client: op.req.Client, Routed: routed})
+	return err
 }

@@ -4,63 +4,83 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-func entry(kind string, o bson.Raw, o2 ...bson.Raw) bson.Raw {
-	pairs := []any{"op", kind, "ns", "db.c", "o", o}
-	for _, d := range o2 {
-		pairs = append(pairs, "o2", d)
-	}
-	return value.D(pairs...)
-}
-
-func TestApplyOpsDoesWhatTheEntriesSay(t *testing.T) {
-	f := newFixture(t)
-	f.run("admin", "applyOps", []bson.Raw{value.D("op", "c", "ns", "db.$cmd", "o", value.D("create", "c"))})
-	reply := f.run("admin", "applyOps", []bson.Raw{
-		entry("i", doc(1, 1)),
-		entry("i", doc(1, 2)), // replaces it
-		entry("i", doc(2, 1)),
-		entry("u", value.D("$v", 2, "diff", value.D("i", value.D("b", 1))), value.D("_id", 1)),
-		entry("n", value.D("msg", "nothing")),
-		entry("d", value.D("_id", 2)),
-		entry("d", value.D("_id", 3)), // was not there
+// The entries of one server's oplog make another one equal.
+func TestAnOplogIsReplayed(t *testing.T) {
+	from := newFixture(t)
+	from.run("db", "create", "c")
+	from.insert(doc(1, 1), doc(2, 2), doc(3, 3))
+	from.run("db", "update", "c", "updates", []bson.Raw{
+		value.D("q", value.D("_id", 1), "u", value.D("$set", value.D("b", "x"))),
+		value.D("q", value.D("_id", 2), "u", value.D("a", 7)),
 	})
-	assert.EqualValues(t, 6, num(reply, "applied"))
-	found := f.run("db", "find", "c").Lookup("cursor", "firstBatch").Array()
-	assert.JSONEq(t, `[{"_id": 1, "a": 2, "b": 1}]`, relaxed(t, bson.RawValue{Type: bson.TypeArray, Value: found}))
-}
-
-func TestApplyOpsIsAtomicUnlessToldOtherwise(t *testing.T) {
-	f := newFixture(t)
-	f.run("db", "create", "c")
-	ops := []bson.Raw{entry("i", doc(1, 1)), entry("u", doc(9, 9), value.D("_id", 9))}
-	f.fail(mongoerr.UnknownError, "admin", "applyOps", ops)
-	assert.Empty(t, f.find())
-	f.fail(mongoerr.UnknownError, "admin", "applyOps", ops, "allowAtomic", false)
-	assert.Len(t, f.find(), 1)
-}
-
-func TestApplyOpsRefuses(t *testing.T) {
-	f := newFixture(t)
-	f.run("db", "create", "c")
-	for _, tc := range []struct {
-		code mongoerr.Code
-		ops  any
-	}{
-		{mongoerr.TypeMismatch, 1},
-		{mongoerr.TypeMismatch, []any{1}},
-		{mongoerr.NoSuchKey, []bson.Raw{value.D()}},
-		{mongoerr.NoSuchKey, []bson.Raw{entry("i", value.D("x", 1))}},
-		{mongoerr.BadValue, []bson.Raw{entry("x", doc(1, 1))}},
-		{mongoerr.IllegalOperation, []bson.Raw{value.D("op", "i", "o", doc(1, 1))}},
-		{mongoerr.NamespaceNotFound, []bson.Raw{value.D("op", "i", "ns", "db.none", "o", doc(1, 1))}},
-	} {
-		f.fail(tc.code, "admin", "applyOps", tc.ops)
+	from.run("db", "delete", "c", "deletes", []bson.Raw{value.D("q", value.D("_id", 3), "limit", 1)})
+	from.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", value.D("a", 1), "name", "a_1")})
+	entries, err := from.Log().Read(bson.Timestamp{}, true, 1000)
+	require.NoError(t, err)
+	var ops []bson.Raw
+	for _, e := range entries {
+		ops = append(ops, e.BSON())
 	}
-	f.fail(6711600, "admin", "applyOps", []bson.Raw{}, "preCondition", []bson.Raw{})
+
+	to := newFixture(t)
+	for range 2 { // a second time changes nothing
+		reply := to.run("admin", "applyOps", ops)
+		assert.EqualValues(t, len(ops), num(reply, "applied"))
+	}
+	for _, cmd := range [][]any{{"find", "c", "sort", value.D("_id", 1)}, {"listIndexes", "c"}} {
+		assert.Equal(t, batch(t, from.run("db", cmd...)), batch(t, to.run("db", cmd...)))
+	}
+	list := []any{"listCollections", 1}
+	assert.Equal(t, batch(t, from.run("db", list...)), batch(t, to.run("db", list...)), "the UUID is kept")
+}
+
+func TestOperationsThatCannotBeApplied(t *testing.T) {
+	id := value.D("_id", 9)
+	tests := map[string]struct {
+		code mongoerr.Code
+		op   bson.Raw
+	}{
+		"no collection":       {mongoerr.NamespaceNotFound, value.D("op", "i", "ns", "db.none", "o", id)},
+		"no document":         {218, value.D("op", "u", "ns", "db.c", "o2", id, "o", value.D("$v", 2, "diff", value.D("u", value.D("a", 1))))},
+		"old form":            {4772604, value.D("op", "u", "ns", "db.c", "o2", value.D("_id", 1), "o", value.D("$set", value.D("a", 1)))},
+		"unknown kind":        {mongoerr.BadValue, value.D("op", "z", "ns", "db.c", "o", id)},
+		"no o":                {mongoerr.NoSuchKey, value.D("op", "i", "ns", "db.c")},
+		"no _id":              {mongoerr.NoSuchKey, value.D("op", "d", "ns", "db.c", "o", value.D("a", 1))},
+		"applyOps inside":     {mongoerr.CommandNotSupported, value.D("op", "c", "ns", "admin.$cmd", "o", value.D("applyOps", value.A()))},
+		"a duplicate":         {mongoerr.DuplicateKey, value.D("op", "i", "ns", "db.c", "o", value.D("_id", 9, "u", 1))},
+		"the oplog":           {mongoerr.InvalidNamespace, value.D("op", "i", "ns", "local.oplog.rs", "o", id)},
+		"no name of a target": {mongoerr.InvalidNamespace, value.D("op", "i", "ns", "db", "o", id)},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", value.D("u", 1), "name", "u", "unique", true)})
+			f.insert(value.D("_id", 1, "u", 1))
+			noop := value.D("op", "n", "ns", "", "o", value.D())
+			e := f.failure(tc.code, "admin", "applyOps", []bson.Raw{noop, tc.op, noop})
+			assert.Equal(t, bson.E{Key: "applied", Value: int32(2)}, e.Info[len(e.Info)-2])
+		})
+	}
+}
+
+// Restored users and roles replace those there are.
+func TestAccountsAreMerged(t *testing.T) {
+	f := newFixture(t)
+	f.run("d", "createUser", "stays", "pwd", "x", "roles", value.A("read"))
+	f.run("d", "createUser", "goes", "pwd", "x", "roles", value.A())
+	f.run("e", "createUser", "other", "pwd", "x", "roles", value.A())
+	saved := f.run("admin", "find", "system.users", "filter", value.D("user", "stays")).Lookup("cursor", "firstBatch", "0").Document()
+	f.run("admin", "insert", "tempusers", "documents", []bson.Raw{saved})
+	f.run("d", "revokeRolesFromUser", "stays", "roles", value.A("read"))
+	f.run("admin", "_mergeAuthzCollections", 1, "tempUsersCollection", "admin.tempusers", "drop", true, "db", "d")
+	assert.Equal(t, []string{"d.stays", "e.other"}, stringIDs(f.run("admin", "find", "system.users", "sort", value.D("_id", 1))))
+	user := f.run("d", "usersInfo", "stays").Lookup("users", "0").Document()
+	assert.JSONEq(t, `[{"role": "read", "db": "d"}]`, relaxed(t, user.Lookup("roles")))
 }

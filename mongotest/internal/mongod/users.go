@@ -33,8 +33,9 @@ func accountCommands() map[string]*handler {
 		"revokePrivilegesFromRole": {runChangePrivileges(access.Privileges.Without), isWrite},
 		"rolesInfo":                {runRolesInfo, 0},
 
-		"invalidateUserCache": {runNothing, 0}, // nothing is cached
-		"connectionStatus":    {runConnectionStatus, 0},
+		"_mergeAuthzCollections": {runMergeAccounts, isWrite},
+		"invalidateUserCache":    {runNothing, 0}, // nothing is cached
+		"connectionStatus":       {runConnectionStatus, 0},
 	}
 }
 

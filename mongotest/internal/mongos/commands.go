@@ -49,7 +49,7 @@ func commandTable() map[string]commandFunc {
 
 // configCommands run on the config server, which keeps users and roles.
 var configCommands = []string{
-	"connectionStatus",
+	"connectionStatus", "invalidateUserCache", "_mergeAuthzCollections",
 	"createUser", "updateUser", "dropUser", "dropAllUsersFromDatabase", "usersInfo", "grantRolesToUser", "revokeRolesFromUser",
 	"createRole", "updateRole", "dropRole", "dropAllRolesFromDatabase", "rolesInfo", "grantRolesToRole", "revokeRolesFromRole",
 	"grantPrivilegesToRole", "revokePrivilegesFromRole", "setFeatureCompatibilityVersion", "getDefaultRWConcern", "setDefaultRWConcern",

@@ -13,8 +13,7 @@ const maxIndexes = 64
 // it created. All are built at once: if one cannot be built, none is. The
 // oplog gets an entry per index for an empty collection and one for all
 // otherwise (server-facts 1.3). Inside a transaction the collection must have
-// been created by it. Errors: CannotCreateIndex (also for the kind this
-// server does not have: wildcard), IndexOptionsConflict,
+// been created by it. Errors: CannotCreateIndex, IndexOptionsConflict,
 // IndexKeySpecsConflict, DuplicateKey, errors of the specification.
 func (tx *Tx) CreateIndexes(c *Collection, specs []bson.Raw, m Meta) (int, error) {
 	if err := tx.mayIndex(c); err != nil {

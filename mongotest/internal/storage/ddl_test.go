@@ -47,8 +47,6 @@ func TestIndexesThatCannotBeCreated(t *testing.T) {
 	}{
 		"text, unique":                   {value.D("key", value.D("t", "text"), "name", "x", "unique", true), mongoerr.CannotCreateIndex},
 		"2dsphere, unique":               {value.D("key", value.D("t", "2dsphere"), "name", "x", "unique", true), mongoerr.CannotCreateIndex},
-		"wildcard":                       {keySpec("x", value.D("$**", 1)), mongoerr.CannotCreateIndex},
-		"wildcard below a field":         {keySpec("x", value.D("a.$**", 1)), mongoerr.CannotCreateIndex},
 		"an unknown plugin":              {keySpec("x", value.D("t", "gone")), mongoerr.CannotCreateIndex},
 		"no fields":                      {keySpec("x", value.D()), mongoerr.CannotCreateIndex},
 		"direction zero":                 {keySpec("x", value.D("b", 0)), mongoerr.CannotCreateIndex},

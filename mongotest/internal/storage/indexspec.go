@@ -43,6 +43,9 @@ func parseIndex(spec bson.Raw) (*Index, error) {
 			render(spec))
 	}
 	ix.Spec = finishDoc(append(p.head(), p.rest...))
+	if err := ix.checkWildcard(); err != nil {
+		return nil, err
+	}
 	return ix, ix.check()
 }
 
@@ -104,6 +107,8 @@ func (p *specParser) option(key string, v bson.RawValue) error {
 		v, err = p.expire(v)
 	case textWeights, "default_language", "language_override", "textIndexVersion", "2dsphereIndexVersion", "bits", "min", "max":
 		err = p.specialOption(key, v)
+	case wildcardProjection:
+		_, err = p.document(key, v)
 	default:
 		return mongoerr.New(mongoerr.InvalidIndexSpecificationOption,
 			"The field '%s' is not valid for an index specification. Specification: %s", key, render(p.spec))
@@ -269,7 +274,7 @@ func idIndexSpec() bson.Raw {
 // relation says what an existing index means for the creation of another.
 func (ix *Index) relation(have *Index) (exists bool, err error) {
 	same := samePattern(ix.fields, have.fields) && ix.Unique == have.Unique && ix.Sparse == have.Sparse &&
-		sameBytes(ix.Partial, have.Partial) && sameWeights(ix, have)
+		sameBytes(ix.Partial, have.Partial) && sameWeights(ix, have) && sameProjection(ix, have)
 	if have.isID() {
 		same = samePattern(ix.fields, have.fields)
 	}

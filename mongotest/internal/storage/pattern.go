@@ -49,12 +49,12 @@ const codeTooManyFields mongoerr.Code = 13103
 
 func parseField(key string, v bson.RawValue) (indexField, error) {
 	f := indexField{name: key, path: strings.Split(key, ".")}
-	for _, part := range f.path {
+	isWildcard := isWildcardName(key)
+	for i, part := range f.path {
 		switch {
 		case part == "":
 			return f, mongoerr.New(mongoerr.CannotCreateIndex, "Index keys cannot contain an empty field.")
-		case part == "$**":
-			return f, unsupportedIndex("wildcard", key)
+		case part == wildcardField && i == len(f.path)-1:
 		case strings.HasPrefix(part, "$") && part != "$id" && part != "$ref" && part != "$db":
 			return f, mongoerr.New(mongoerr.CannotCreateIndex,
 				"Index key contains an illegal field name: field name starts with '$'.")
@@ -62,6 +62,12 @@ func parseField(key string, v bson.RawValue) (indexField, error) {
 	}
 	if v.Type == bson.TypeString {
 		plugin := v.StringValue()
+		switch {
+		case isWildcard && plugin != kindText:
+			return f, mongoerr.New(mongoerr.CannotCreateIndex, "A wildcard field cannot be of the index type '%s'", plugin)
+		case plugin == kindWildcard:
+			return f, mongoerr.New(codeWildcardPlugin, "The index type 'wildcard' is written {\"$**\": 1}, not {%s: \"wildcard\"}", key)
+		}
 		switch plugin {
 		case "hashed":
 			f.hashed = true
@@ -83,7 +89,10 @@ func parseField(key string, v bson.RawValue) (indexField, error) {
 		return f, mongoerr.New(mongoerr.CannotCreateIndex, "Values in the index key pattern cannot be 0 or NaN.")
 	}
 	f.desc = n < 0
-	if key == textScore {
+	switch {
+	case isWildcard:
+		f.special = kindWildcard
+	case key == textScore:
 		f.special = kindText
 	}
 	return f, nil

@@ -21,6 +21,9 @@ test: ## every test once
 test-clients: build ## mongosh, the Node driver and pymongo on simulated clusters
 	mongotest/clients/run.sh bin/shardferry .cache/clients
 
+test-spec: ## the MongoDB drivers' specification tests against simulated clusters
+	go run ./internal/speccheck -write docs/SIMULATOR.md
+
 race: ## every test with the race detector
 	go test -race ./...
 

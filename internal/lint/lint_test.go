@@ -34,9 +34,10 @@ var imports = map[string][]string{
 		"", "api", "coordinator", "coordinator/state", "internal/mongoconn",
 		"reverse", "shardworker", "topology", "verify",
 	},
-	"internal/rehearse": {"", "api", "internal/mongoconn", "internal/node", "mongotest", "verify"},
-	"chaos":             {"", "api", "coordinator/state", "internal/mongoconn", "internal/node", "internal/rehearse", "mongotest", "verify"},
-	"cmd/shardferry":    {"", "api", "chaos", "coordinator", "coordinator/state", "internal/mongoconn", "internal/node", "internal/rehearse", "mongotest", "verify"},
+	"internal/speccheck": {"mongotest"},
+	"internal/rehearse":  {"", "api", "internal/mongoconn", "internal/node", "mongotest", "verify"},
+	"chaos":              {"", "api", "coordinator/state", "internal/mongoconn", "internal/node", "internal/rehearse", "mongotest", "verify"},
+	"cmd/shardferry":     {"", "api", "chaos", "coordinator", "coordinator/state", "internal/mongoconn", "internal/node", "internal/rehearse", "mongotest", "verify"},
 }
 
 func TestImportsGoOnlyDownward(t *testing.T) {

@@ -57,7 +57,7 @@ func (w *weather) command(cmd mongotest.Command) mongotest.Fault {
 			if cmd.Name == "insert" || cmd.Name == "find" {
 				out.Delay += time.Duration(w.r.Int64N(int64(2 * slowest)))
 			}
-		case KillNode, KillConns, LoseRouted, StepDown, Cut, Freeze:
+		case KillNode, KillConns, LoseRouted, StepDown, Cut, Freeze, Lag, Lose, RollBack:
 		}
 	}
 	return out
@@ -142,6 +142,8 @@ func (w *weather) do(ctx context.Context, f Fault) error {
 		return nil
 	case StepDown:
 		return w.stepDown(ctx, f)
+	case Lag, Lose, RollBack:
+		return w.members(ctx, f)
 	case Cut:
 		addr := w.process(f.Shard)
 		w.cluster.Cut(addr)

@@ -47,6 +47,9 @@ const (
 	StepDown     Kind = "step down"              // a shard has no primary for For
 	Cut          Kind = "cut off"                // a process is unreachable for For
 	Freeze       Kind = "freeze"                 // a process answers nothing for For
+	Lag          Kind = "stop replication"       // to all secondaries of a shard, for For
+	Lose         Kind = "lose the primary"       // of a shard, for For; another one is elected
+	RollBack     Kind = "roll back"              // lose a primary whose secondaries have lagged for For
 )
 
 // A Side is one of the two clusters.
@@ -84,7 +87,7 @@ func (f Fault) String() string {
 		fmt.Fprintf(&b, " at the %v", f.Side)
 	}
 	switch f.Kind {
-	case StepDown, Cut, Freeze:
+	case StepDown, Cut, Freeze, Lag, Lose, RollBack:
 		fmt.Fprintf(&b, ", process %d", f.Shard)
 	case LoseRequests, LoseReplies, LoseRouted, Slow, SlowCopy:
 		fmt.Fprintf(&b, ", %.0f %%", 100*f.Odds)
@@ -104,6 +107,7 @@ type Plan struct {
 	Seed         uint64
 	SourceShards int // 0: a plain replica set
 	DestShards   int
+	Members      int // of each replica set
 	Docs         int
 	Writers      int
 	Pace         time.Duration // between two operations of a writer
@@ -122,6 +126,7 @@ func NewPlan(seed uint64) Plan {
 		Seed:         seed,
 		SourceShards: pick(r, 0, 1, 2, 2, 3, 3),
 		DestShards:   pick(r, 0, 1, 2, 2, 3),
+		Members:      pick(r, 1, 1, 3),
 		Docs:         300 + r.IntN(1200),
 		Writers:      3 + r.IntN(4),
 		Pace:         time.Duration(20+r.IntN(60)) * time.Millisecond,
@@ -185,9 +190,18 @@ func (p Plan) slowCopy(r *rand.Rand) []Fault {
 	return faults
 }
 
+// kinds returns what may be drawn, as often as it should be.
+func (p Plan) kinds() []Kind {
+	all := []Kind{KillNode, KillNode, KillNode, KillConns, LoseRequests, LoseReplies, LoseReplies, LoseRouted, Slow, StepDown, StepDown, Cut, Freeze}
+	if p.Members > 1 {
+		all = append(all, Lag, Lag, Lose, Lose, RollBack, RollBack)
+	}
+	return all
+}
+
 func (p Plan) fault(r *rand.Rand, s Stage) Fault {
 	f := Fault{
-		Kind: pick(r, KillNode, KillNode, KillNode, KillConns, LoseRequests, LoseReplies, LoseReplies, LoseRouted, Slow, StepDown, StepDown, Cut, Freeze),
+		Kind: pick(r, p.kinds()...),
 		// Most of what may break happens early in a stage.
 		Stage: s, After: time.Duration(r.IntN(1500)) * time.Millisecond,
 		Side: Side(r.IntN(2)),
@@ -213,6 +227,10 @@ func (p Plan) fault(r *rand.Rand, s Stage) Fault {
 	case SlowCopy: // see slowCopy
 	case LoseRouted:
 		f.For, f.Odds = time.Duration(200+r.IntN(2000))*time.Millisecond, pick(r, 0.02, 0.1)
+	case Lag, RollBack:
+		f.For, f.Only, f.Shard = time.Duration(200+r.IntN(3000))*time.Millisecond, "", r.IntN(max(shards, 1))
+	case Lose:
+		f.For, f.Only, f.Shard = time.Duration(1+r.IntN(6))*time.Second, "", r.IntN(max(shards, 1))
 	case StepDown:
 		f.For, f.Only, f.Shard = time.Duration(1+r.IntN(5))*time.Second, "", r.IntN(max(shards, 1))
 	case Cut, Freeze:
@@ -227,6 +245,9 @@ func (p Plan) String() string {
 		p.Seed, shardsText(p.SourceShards), shardsText(p.DestShards), p.Docs, p.Writers, p.Pace, p.Latency, p.BatchDocs, p.Ending)
 	if p.Schema {
 		b.WriteString(", schema changes")
+	}
+	if p.Members > 1 {
+		fmt.Fprintf(&b, ", %d members", p.Members)
 	}
 	for _, f := range p.Faults {
 		fmt.Fprintf(&b, "\n  %v", f)

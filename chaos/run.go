@@ -43,7 +43,10 @@ var errOver = errors.New("chaos: the run is over")
 func inside(ctx context.Context, plan Plan, dir string, spoil func(context.Context, *scenario) error, res *Result) error {
 	t := &trace{began: time.Now()}
 	defer func() { res.Trace, res.Virtual = t.all(), time.Since(t.began) }()
-	stage, err := rehearse.NewStage(plan.SourceShards, plan.DestShards, t.logger().With("at", "simulator"))
+	stage, err := rehearse.NewStage(rehearse.StageOptions{
+		SourceShards: plan.SourceShards, DestinationShards: plan.DestShards,
+		Members: plan.Members, ElectionTimeout: electionTimeout, Logger: t.logger().With("at", "simulator"),
+	})
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package rehearse
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"testing/synctest"
 
@@ -17,7 +16,7 @@ import (
 func bubble(t *testing.T, sourceShards, destinationShards int, story func(t *testing.T, s *Stage, from, to *mongo.Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := NewStage(sourceShards, destinationShards, slog.New(slog.DiscardHandler))
+		s, err := NewStage(StageOptions{SourceShards: sourceShards, DestinationShards: destinationShards})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

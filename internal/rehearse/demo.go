@@ -56,7 +56,7 @@ var errFinished = errors.New("the demo has ended")
 // Run plays the story. It returns what it measured also when it fails.
 func (d *Demo) Run(ctx context.Context) (Result, error) {
 	var res Result
-	stage, err := NewStage(d.SourceShards, d.DestShards, d.Logger)
+	stage, err := NewStage(StageOptions{SourceShards: d.SourceShards, DestinationShards: d.DestShards, Logger: d.Logger})
 	if err != nil {
 		return res, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -35,14 +36,27 @@ type Stage struct {
 	Destination *mongotest.Cluster
 }
 
-// NewStage makes two clusters; 0 shards make a plain replica set. They do not
-// run yet.
-func NewStage(sourceShards, destinationShards int, log *slog.Logger) (*Stage, error) {
-	src, err := mongotest.New(mongotest.Options{Name: "source", Shards: sourceShards, Users: Users(), Logger: log})
+// StageOptions say what two clusters NewStage makes.
+type StageOptions struct {
+	SourceShards      int // 0: a plain replica set
+	DestinationShards int
+	Members           int           // of each replica set; 0: 1
+	ElectionTimeout   time.Duration // of sets of several members
+	Logger            *slog.Logger  // nil: none
+}
+
+// NewStage makes two clusters. They do not run yet.
+func NewStage(o StageOptions) (*Stage, error) {
+	one := func(name string, shards int) (*mongotest.Cluster, error) {
+		return mongotest.New(mongotest.Options{
+			Name: name, Shards: shards, Members: o.Members, ElectionTimeout: o.ElectionTimeout, Users: Users(), Logger: o.Logger,
+		})
+	}
+	src, err := one("source", o.SourceShards)
 	if err != nil {
 		return nil, err
 	}
-	dst, err := mongotest.New(mongotest.Options{Name: "destination", Shards: destinationShards, Users: Users(), Logger: log})
+	dst, err := one("destination", o.DestinationShards)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func sandboxCommand() *cli.Command {
 		UsageText: `shardferry sandbox --shards 3 --port 27017
    shardferry sandbox --replica-set --port 27100
 
-   Routers come first, then each shard's member and the config server, on the
+   Routers come first, then each shard's members and the config server's, on the
    ports that follow. Data is in memory and gone when it stops.
 
    With TLS, createUser on the database $external lets the owner of a certificate
@@ -31,6 +31,7 @@ func sandboxCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.IntFlag{Name: "shards", Usage: "number of shards", Value: 2},
 			&cli.IntFlag{Name: "mongos", Usage: "number of routers", Value: 1},
+			&cli.IntFlag{Name: "members", Usage: "number of members of each replica set", Value: 1},
 			&cli.BoolFlag{Name: "replica-set", Usage: "serve one plain replica set instead of a sharded cluster"},
 			&cli.StringFlag{Name: "host", Usage: "address to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Usage: "first port", Value: 27017},
@@ -52,7 +53,7 @@ func sandboxCommand() *cli.Command {
 
 func sandboxOptions(c *cli.Context) (mongotest.Options, error) {
 	o := mongotest.Options{
-		Name: c.String("name"), Shards: c.Int("shards"), Mongos: c.Int("mongos"), Version: c.String("server-version"),
+		Name: c.String("name"), Shards: c.Int("shards"), Mongos: c.Int("mongos"), Members: c.Int("members"), Version: c.String("server-version"),
 		OplogEntries: c.Int("oplog-entries"), Users: rehearse.Users(), RequireAuth: c.Bool("auth"),
 		Listen: net.JoinHostPort(c.String("host"), strconv.Itoa(c.Int("port"))),
 	}
@@ -62,6 +63,9 @@ func sandboxOptions(c *cli.Context) (mongotest.Options, error) {
 	}
 	if p := c.Int("port"); p < 1 || p > 65000 {
 		return o, usage("--port %d: want 1 to 65000", p)
+	}
+	if o.Members < 1 || o.Members > 7 {
+		return o, usage("--members %d: want 1 to 7", o.Members)
 	}
 	if c.Bool("replica-set") {
 		if c.IsSet("shards") {
@@ -144,6 +148,9 @@ type member struct {
 func announce(c *cli.Context, cluster *mongotest.Cluster) error {
 	operator := rehearse.OperatorURI(cluster)
 	what := "a replica set of one member"
+	if n := c.Int("members"); n > 1 {
+		what = fmt.Sprintf("a replica set of %d members", n)
+	}
 	var members []member
 	var lines strings.Builder
 	if shards := cluster.Shards(); c.Bool("replica-set") {

@@ -100,8 +100,11 @@ func slice(args []bson.RawValue) (bson.RawValue, error) {
 	}
 	vals := rawdoc.Values(args[0].Value)
 	n := int64(len(vals))
+	if !number.Is(args[1]) {
+		return args[1], mongoerr.New(28725, "Second argument to $slice must be a numeric value, but is of type: %s", typeName(args[1]))
+	}
 	first, ok := number.Exact(args[1])
-	if !ok {
+	if !ok || first != int64(int32(first)) {
 		return args[1], mongoerr.New(28726, "Second argument to $slice can't be represented as a 32-bit integer: %s", rawdoc.Render(args[1]))
 	}
 	start, count := int64(0), first
@@ -110,7 +113,13 @@ func slice(args []bson.RawValue) (bson.RawValue, error) {
 			start, count = max(n+first, 0), n
 		}
 	} else {
-		if count, ok = number.Exact(args[2]); !ok || count <= 0 {
+		if !number.Is(args[2]) {
+			return args[2], mongoerr.New(28725, "Third argument to $slice must be numeric, but is of type: %s", typeName(args[2]))
+		}
+		if count, ok = number.Exact(args[2]); !ok || count != int64(int32(count)) {
+			return args[2], mongoerr.New(28726, "Third argument to $slice can't be represented as a 32-bit integer: %s", rawdoc.Render(args[2]))
+		}
+		if count <= 0 {
 			return args[2], mongoerr.New(28729, "Third argument to $slice must be positive: %s", rawdoc.Render(args[2]))
 		}
 		start = min(first, n)
@@ -162,8 +171,15 @@ func bounds(name string, args []bson.RawValue, n int) (start, end int, err error
 	end = n
 	for i, v := range args[2:] {
 		x, ok := number.Exact(v)
-		if !ok || x < 0 {
-			return 0, 0, mongoerr.New(40096, "%s requires a nonnegative integral bound, found a value %s of type %s", name, rawdoc.Render(v), rawdoc.TypeName(v.Type))
+		integral, negative := mongoerr.Code(40096), mongoerr.Code(40097)
+		if name == "$indexOfArray" {
+			integral, negative = 9711600, 9711601
+		}
+		if !ok {
+			return 0, 0, mongoerr.New(integral, "%s requires an integral index, found a value %s of type: %s", name, showMissing(v), typeName(v))
+		}
+		if x < 0 {
+			return 0, 0, mongoerr.New(negative, "%s requires a nonnegative index, found: %d", name, x)
 		}
 		if i == 0 {
 			start = int(min(x, int64(n)))
@@ -178,12 +194,13 @@ func numberRange(args []bson.RawValue) (bson.RawValue, error) {
 	step := int64(1)
 	lims := make([]int64, 2, 3)
 	for i, a := range args {
-		x, ok := number.Exact(a)
-		if !ok {
-			return a, mongoerr.New(34443, "$range requires numeric arguments, found value of type: %s", rawdoc.TypeName(a.Type))
+		code := mongoerr.Code(34443 + 2*i) // and the next one
+		if !number.Is(a) {
+			return a, mongoerr.New(code, "$range requires numeric arguments, found value of type: %s", typeName(a))
 		}
-		if x != int64(int32(x)) {
-			return a, mongoerr.New(mongoerr.Code(34444+2*i), "$range requires values that can be represented as a 32-bit integer, found value: %d", x)
+		x, ok := number.Exact(a)
+		if !ok || x != int64(int32(x)) {
+			return a, mongoerr.New(code+1, "$range requires values that can be represented as a 32-bit integer, found value: %s", rawdoc.Render(a))
 		}
 		if i == 2 {
 			step = x

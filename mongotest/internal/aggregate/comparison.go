@@ -38,15 +38,21 @@ func sign(c int) int32 {
 // elements, or a document of fields.
 func elementOrder(spec bson.RawValue) (func(a, b bson.RawValue) int, error) {
 	if spec.Type != bson.TypeEmbeddedDocument {
+		if !number.Is(spec) {
+			return nil, mongoerr.New(2942507, "The $sortArray 'sortBy' must be a number or an object, not %s", typeName(spec))
+		}
 		dir, err := direction(spec)
 		if err != nil {
-			return nil, err
+			return nil, mongoerr.New(2942506, "The $sortArray sort must be 1 (for ascending) or -1 (for descending)")
 		}
 		return func(a, b bson.RawValue) int { return compare(a, b) * dir }, nil
 	}
 	type key struct {
 		path string
 		dir  int
+	}
+	if value.IsEmpty(spec.Value) {
+		return nil, mongoerr.New(2942505, "The $sortArray 'sortBy' must not be empty")
 	}
 	var keys []key
 	for k, v := range value.Elements(spec.Value) {

@@ -6,7 +6,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/number"
-	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -24,6 +23,9 @@ func unitOf(v bson.RawValue) (string, error) {
 	if _, fixed := fixedUnits[s]; ok && (fixed || monthUnits[s] > 0) {
 		return s, nil
 	}
+	if !ok {
+		return "", mongoerr.New(5439013, "unit requires a string, but got %s", typeName(v))
+	}
 	return "", mongoerr.New(mongoerr.FailedToParse, "unknown time unit value: %s", s)
 }
 
@@ -38,14 +40,14 @@ func fromWallClock(t time.Time, loc *time.Location) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), loc)
 }
 
-func dateShift(dir int64) func(map[string]bson.RawValue) (bson.RawValue, error) {
+func dateShift(name string, dir int64) func(map[string]bson.RawValue) (bson.RawValue, error) {
 	return func(args map[string]bson.RawValue) (bson.RawValue, error) {
-		if nullish(args["startDate"]) || nullish(args["unit"]) || nullish(args["amount"]) {
+		if anyNullArg(args, "startDate", "unit", "amount", "timezone") {
 			return value.Null(), nil
 		}
-		t, err := moment("$dateAdd", args["startDate"])
+		t, err := moment(name, args["startDate"])
 		if err != nil {
-			return args["startDate"], err
+			return args["startDate"], mongoerr.New(5166403, "%s requires startDate to be convertible to a date", name)
 		}
 		unit, err := unitOf(args["unit"])
 		if err != nil {
@@ -53,7 +55,7 @@ func dateShift(dir int64) func(map[string]bson.RawValue) (bson.RawValue, error) 
 		}
 		n, ok := number.Exact(args["amount"])
 		if !ok || n > 1<<40 || n < -1<<40 {
-			return args["amount"], mongoerr.New(5166405, "$dateAdd expects integer amount of time units")
+			return args["amount"], mongoerr.New(5166405, "%s expects integer amount of time units", name)
 		}
 		loc, err := location(args["timezone"])
 		if err != nil {
@@ -61,7 +63,7 @@ func dateShift(dir int64) func(map[string]bson.RawValue) (bson.RawValue, error) 
 		}
 		ms, ok := addUnits(t, unit, n*dir, loc)
 		if !ok {
-			return args["amount"], mongoerr.New(5166406, "$dateAdd overflowed")
+			return args["amount"], mongoerr.New(5166406, "%s overflowed", name)
 		}
 		return value.DateTime(ms), nil
 	}
@@ -95,80 +97,10 @@ func addMonths(t time.Time, n int) time.Time {
 	return first.AddDate(0, 0, min(t.Day(), last)-1)
 }
 
-func dateDiff(args map[string]bson.RawValue) (bson.RawValue, error) {
-	if nullish(args["startDate"]) || nullish(args["endDate"]) || nullish(args["unit"]) {
-		return value.Null(), nil
-	}
-	unit, err := unitOf(args["unit"])
-	if err != nil {
-		return args["unit"], err
-	}
-	loc, err := location(args["timezone"])
-	if err != nil {
-		return args["timezone"], err
-	}
-	var at [2]int64
-	for i, k := range []string{"startDate", "endDate"} {
-		t, err := moment("$dateDiff", args[k])
-		if err != nil {
-			return args[k], err
-		}
-		at[i] = unitsSince1970(wallClock(t, loc), unit)
-	}
-	return value.Int64(at[1] - at[0]), nil
-}
-
-// unitsSince1970 numbers the units of time, so that the difference counts the
-// boundaries between two moments. Weeks begin on Sunday.
-func unitsSince1970(t time.Time, unit string) int64 {
-	if m := monthUnits[unit]; m > 0 {
-		return floorDiv(int64(t.Year()-1970)*12+int64(t.Month())-1, int64(m))
-	}
-	ms := t.UnixMilli()
-	if unit == "week" {
-		ms += 4 * fixedUnits["day"].Milliseconds() // 1970-01-01 was a Thursday
-	}
-	return floorDiv(ms, fixedUnits[unit].Milliseconds())
-}
-
 func floorDiv(a, b int64) int64 {
 	q := a / b
 	if a%b != 0 && (a < 0) != (b < 0) {
 		q--
 	}
 	return q
-}
-
-func dateTrunc(args map[string]bson.RawValue) (bson.RawValue, error) {
-	if nullish(args["date"]) || nullish(args["unit"]) {
-		return value.Null(), nil
-	}
-	t, err := moment("$dateTrunc", args["date"])
-	if err != nil {
-		return args["date"], err
-	}
-	unit, err := unitOf(args["unit"])
-	if err != nil {
-		return args["unit"], err
-	}
-	loc, err := location(args["timezone"])
-	if err != nil {
-		return args["timezone"], err
-	}
-	if b, given := args["binSize"]; given {
-		if n, ok := number.Exact(b); !ok || n != 1 {
-			return b, mongoerr.New(mongoerr.BadValue, "$dateTrunc supports a binSize of 1 here, not %s", rawdoc.Render(b))
-		}
-	}
-	n := unitsSince1970(wallClock(t, loc), unit)
-	var w time.Time
-	switch m := monthUnits[unit]; {
-	case m > 0:
-		w = time.Date(1970, time.Month(1+n*int64(m)), 1, 0, 0, 0, 0, time.UTC)
-	case unit == "week":
-		w = time.UnixMilli(n*fixedUnits[unit].Milliseconds() - 4*fixedUnits["day"].Milliseconds()).UTC()
-	default:
-		w = time.UnixMilli(n * fixedUnits[unit].Milliseconds()).UTC()
-	}
-	return value.DateTime(fromWallClock(w, loc).UnixMilli()), nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/shardferry/shardferry/mongotest/internal/aggregate/number"
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -34,12 +33,22 @@ var dateOps = map[string]plain{
 var dateNamedOps = map[string]named{
 	"$dateToString":   {[]string{"date"}, []string{"format", "timezone", "onNull"}, dateToString},
 	"$dateFromString": {[]string{"dateString"}, []string{"format", "timezone", "onError", "onNull"}, dateFromString},
-	"$dateFromParts":  {[]string{"year"}, []string{"month", "day", "hour", "minute", "second", "millisecond", "timezone"}, dateFromParts},
-	"$dateToParts":    {[]string{"date"}, []string{"timezone"}, dateToParts},
-	"$dateAdd":        {[]string{"startDate", "unit", "amount"}, []string{"timezone"}, dateShift(1)},
-	"$dateSubtract":   {[]string{"startDate", "unit", "amount"}, []string{"timezone"}, dateShift(-1)},
-	"$dateDiff":       {[]string{"startDate", "endDate", "unit"}, []string{"timezone"}, dateDiff},
-	"$dateTrunc":      {[]string{"date", "unit"}, []string{"timezone", "binSize"}, dateTrunc},
+	"$dateFromParts":  {nil, []string{"year", "month", "day", "isoWeekYear", "isoWeek", "isoDayOfWeek", "hour", "minute", "second", "millisecond", "timezone"}, dateFromParts},
+	"$dateToParts":    {[]string{"date"}, []string{"timezone", "iso8601"}, dateToParts},
+	"$dateAdd":        {[]string{"startDate", "unit", "amount"}, []string{"timezone"}, dateShift("$dateAdd", 1)},
+	"$dateSubtract":   {[]string{"startDate", "unit", "amount"}, []string{"timezone"}, dateShift("$dateSubtract", -1)},
+	"$dateDiff":       {[]string{"startDate", "endDate", "unit"}, []string{"timezone", "startOfWeek"}, dateDiff},
+	"$dateTrunc":      {[]string{"date", "unit"}, []string{"timezone", "binSize", "startOfWeek"}, dateTrunc},
+}
+
+// anyNullArg reports whether one of the operands that were given is null.
+func anyNullArg(args map[string]bson.RawValue, names ...string) bool {
+	for _, n := range names {
+		if v, given := args[n]; given && nullish(v) {
+			return true
+		}
+	}
+	return false
 }
 
 func isoDay(t time.Time) int { return (int(t.Weekday())+6)%7 + 1 }
@@ -63,16 +72,15 @@ func moment(name string, v bson.RawValue) (time.Time, error) {
 // {date, timezone}.
 func part(name string, f func(time.Time) int) func([]bson.RawValue) (bson.RawValue, error) {
 	return func(args []bson.RawValue) (bson.RawValue, error) {
-		v, zone := args[0], bson.RawValue{}
-		if v.Type == bson.TypeEmbeddedDocument {
-			zone, _ = value.Get(args[0].Value, "timezone")
-			v, _ = value.Get(args[0].Value, "date")
-		}
-		if nullish(v) {
-			return value.Null(), nil
+		v, zone, err := dateAndZone(name, args[0])
+		if err != nil {
+			return v, err
 		}
 		t, err := moment(name, v)
-		if err != nil {
+		switch {
+		case nullish(v) || zone.Type != 0 && nullish(zone):
+			return value.Null(), nil
+		case err != nil:
 			return v, err
 		}
 		loc, err := location(zone)
@@ -80,11 +88,28 @@ func part(name string, f func(time.Time) int) func([]bson.RawValue) (bson.RawVal
 			return v, err
 		}
 		n := f(t.In(loc))
-		if strings.HasPrefix(name, "$isoWeekYear") {
+		if name == "$isoWeekYear" {
 			return value.Int64(int64(n)), nil
 		}
 		return value.Int32(int32(n)), nil
 	}
+}
+
+func dateAndZone(name string, v bson.RawValue) (date, zone bson.RawValue, err error) {
+	if v.Type != bson.TypeEmbeddedDocument {
+		return v, zone, nil
+	}
+	for k, x := range value.Elements(v.Value) {
+		switch k {
+		case "date":
+			date = x
+		case "timezone":
+			zone = x
+		default:
+			return v, zone, mongoerr.New(40535, "unrecognized option to %s: \"%s\"", name, k)
+		}
+	}
+	return date, zone, nil
 }
 
 func timestampPart(name string, f func(t, i uint32) uint32) func([]bson.RawValue) (bson.RawValue, error) {
@@ -102,10 +127,13 @@ func timestampPart(name string, f func(t, i uint32) uint32) func([]bson.RawValue
 // location reads a timezone: an Olson name or an offset such as +03:30.
 func location(v bson.RawValue) (*time.Location, error) {
 	s, ok := v.StringValueOK()
-	if v.Type == 0 || ok && (s == "" || s == "UTC" || s == "GMT" || s == "Z") {
+	if v.Type == 0 || s == "UTC" || s == "GMT" || s == "Z" {
 		return time.UTC, nil
 	}
-	if ok && (s[0] == '+' || s[0] == '-') {
+	if !ok {
+		return nil, mongoerr.New(40517, "timezone must evaluate to a string, found %s", typeName(v))
+	}
+	if s != "" && (s[0] == '+' || s[0] == '-') {
 		digits := strings.ReplaceAll(s[1:], ":", "")
 		if n, err := strconv.Atoi(digits); err == nil && (len(digits) == 2 || len(digits) == 4) {
 			if len(digits) == 2 {
@@ -118,7 +146,7 @@ func location(v bson.RawValue) (*time.Location, error) {
 			return time.FixedZone(s, secs), nil
 		}
 	}
-	if loc, err := time.LoadLocation(s); ok && err == nil {
+	if loc, err := time.LoadLocation(s); s != "" && s != "Local" && err == nil {
 		return loc, nil
 	}
 	return nil, mongoerr.New(40485, "unrecognized time zone identifier: \"%s\"", s)
@@ -132,6 +160,9 @@ func dateToString(args map[string]bson.RawValue) (bson.RawValue, error) {
 		if onNull, ok := args["onNull"]; ok {
 			return onNull, nil
 		}
+		return value.Null(), nil
+	}
+	if anyNullArg(args, "timezone") {
 		return value.Null(), nil
 	}
 	t, err := moment("$dateToString", args["date"])
@@ -167,7 +198,13 @@ func dateFromString(args map[string]bson.RawValue) (bson.RawValue, error) {
 		}
 		return value.Null(), nil
 	}
-	ms, err := int64(0), error(nil)
+	if f, given := args["format"]; given && !nullish(f) && f.Type != bson.TypeString {
+		return f, mongoerr.New(40684, "$dateFromString requires that 'format' be a string, found: %s with value %s", typeName(f), rawdoc.Render(f))
+	}
+	if anyNullArg(args, "format", "timezone") {
+		return value.Null(), nil
+	}
+	var ms int64
 	loc, err := location(args["timezone"])
 	if err != nil {
 		return in, err
@@ -183,45 +220,4 @@ func dateFromString(args map[string]bson.RawValue) (bson.RawValue, error) {
 		return v, nil
 	}
 	return value.DateTime(ms), err
-}
-
-func dateFromParts(args map[string]bson.RawValue) (bson.RawValue, error) {
-	loc, err := location(args["timezone"])
-	if err != nil {
-		return args["timezone"], err
-	}
-	names := []string{"year", "month", "day", "hour", "minute", "second", "millisecond"}
-	vals := []int64{1970, 1, 1, 0, 0, 0, 0}
-	for i, n := range names {
-		v, given := args[n]
-		if !given {
-			continue
-		}
-		if nullish(v) {
-			return value.Null(), nil
-		}
-		var ok bool
-		if vals[i], ok = number.Exact(v); !ok {
-			return v, mongoerr.New(40515, "'%s' must evaluate to an integer, found %s with value %s", n, rawdoc.TypeName(v.Type), rawdoc.Render(v))
-		}
-	}
-	t := time.Date(int(vals[0]), time.Month(vals[1]), int(vals[2]), int(vals[3]), int(vals[4]), int(vals[5]), 0, loc)
-	return value.DateTime(t.UnixMilli() + vals[6]), nil
-}
-
-func dateToParts(args map[string]bson.RawValue) (bson.RawValue, error) {
-	if nullish(args["date"]) {
-		return value.Null(), nil
-	}
-	t, err := moment("$dateToParts", args["date"])
-	if err != nil {
-		return args["date"], err
-	}
-	loc, err := location(args["timezone"])
-	if err != nil {
-		return args["timezone"], err
-	}
-	t = t.In(loc)
-	return value.Doc(value.D("year", int32(t.Year()), "month", int32(t.Month()), "day", int32(t.Day()), "hour", int32(t.Hour()),
-		"minute", int32(t.Minute()), "second", int32(t.Second()), "millisecond", int32(t.Nanosecond()/1e6))), nil
 }

@@ -99,10 +99,14 @@ func compileArray(arr bson.Raw) (evalFunc, error) {
 
 func evalAll(c evalCtx, fns []evalFunc) ([]bson.RawValue, error) {
 	out := make([]bson.RawValue, len(fns))
+	size := 0
 	for i, fn := range fns {
 		var err error
 		if out[i], err = fn(c); err != nil {
 			return nil, err
+		}
+		if size += len(out[i].Value); size > maxOperands {
+			return nil, mongoerr.New(mongoerr.ExceededMemoryLimit, "the operands of an expression use too much memory. Memory limit: %d bytes", maxOperands)
 		}
 	}
 	return out, nil
@@ -145,12 +149,21 @@ func compileObject(doc bson.Raw) (evalFunc, error) {
 				b.Add(m.name, v)
 			}
 		}
-		return value.Doc(b.Bytes()), nil
+		v := value.Doc(b.Bytes())
+		return v, checkSize("an object", v)
 	}, nil
 }
 
 // compileOperator resolves {$name: arg}.
 func compileOperator(name string, arg bson.RawValue) (evalFunc, error) {
+	fn, err := findOperator(name, arg)
+	if err != nil {
+		return nil, err
+	}
+	return limited(name, fn), nil
+}
+
+func findOperator(name string, arg bson.RawValue) (evalFunc, error) {
 	if special, ok := specialOp(name); ok {
 		return special(name, arg)
 	}

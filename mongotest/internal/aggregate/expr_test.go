@@ -217,7 +217,7 @@ func TestExpressionErrors(t *testing.T) {
 		{`"$$nope"`, 17276},
 		{`{"a.b":1}`, 16412},
 		{`{"$toInt":"x"}`, 241},
-		{`{"$switch":{"branches":[{"case":false,"then":1}]}}`, 40066},
+		{`{"$switch":{"branches":[{"case":"$nope","then":1}]}}`, 40066},
 		{`{"$setField":{"field":"$n","input":"$$ROOT","value":1}}`, 4161108},
 		{`{"$concat":[1]}`, 16702},
 		{`{"$in":[1,2]}`, 40081},

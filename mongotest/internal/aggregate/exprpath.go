@@ -91,7 +91,7 @@ func getPath(v bson.RawValue, path []string) bson.RawValue {
 		case bson.TypeArray:
 			var b rawdoc.Builder
 			for _, e := range value.Elements(v.Value) {
-				if e.Type != bson.TypeEmbeddedDocument && e.Type != bson.TypeArray {
+				if e.Type != bson.TypeEmbeddedDocument {
 					continue
 				}
 				if x := getPath(e, path[i:]); x.Type != 0 {

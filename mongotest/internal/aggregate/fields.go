@@ -15,8 +15,11 @@ import (
 func fieldName(op string, v bson.RawValue) (string, error) {
 	if v.Type == bson.TypeEmbeddedDocument {
 		k, inner, _ := rawdoc.First(v.Value)
-		if (k == "$literal" || k == "$const") && inner.Type == bson.TypeString {
-			return inner.StringValue(), nil
+		if s, ok := inner.StringValueOK(); ok && (k == "$literal" || k == "$const") {
+			return s, nil
+		}
+		if k == "$literal" || k == "$const" {
+			return "", mongoerr.New(4161107, "%s requires 'field' to evaluate to type String, but got %s", op, typeName(inner))
 		}
 		return "", mongoerr.New(4161106, "%s requires 'field' to evaluate to a constant", op)
 	}
@@ -88,7 +91,7 @@ func compileSetField(name string, arg bson.RawValue) (evalFunc, error) {
 		return nil, err
 	}
 	if strings.ContainsRune(key, 0) {
-		return nil, mongoerr.New(4161108, "%s requires 'field' without an embedded null byte", name)
+		return nil, mongoerr.New(9534700, "%s requires 'field' without an embedded null byte", name)
 	}
 	input, err := compile(raw["input"])
 	if err != nil {
@@ -188,32 +191,62 @@ func arrayToObject(args []bson.RawValue) (bson.RawValue, error) {
 		return in, mongoerr.New(40386, "$arrayToObject requires an array input, found: %s", rawdoc.TypeName(in.Type))
 	}
 	out := value.D()
+	shape := bson.Type(0)
 	for _, e := range value.Elements(in.Value) {
-		var k, v bson.RawValue
-		switch e.Type {
-		case bson.TypeArray:
-			pair := rawdoc.Values(e.Value)
-			if len(pair) != 2 {
-				return in, mongoerr.New(40397, "$arrayToObject requires an array of size 2 arrays,found array of size: %d", len(pair))
-			}
-			k, v = pair[0], pair[1]
-		case bson.TypeEmbeddedDocument:
-			k, _ = value.Get(e.Value, "k")
-			v, _ = value.Get(e.Value, "v")
-			if k.Type == 0 || v.Type == 0 || rawdoc.Len(e.Value) != 2 {
-				return in, mongoerr.New(40392, "$arrayToObject requires an object keys of 'k' and 'v'. Found incorrect number of keys:%d", rawdoc.Len(e.Value))
-			}
-		default:
-			return in, mongoerr.New(40398, "Unrecognised input type format for $arrayToObject: %s", rawdoc.TypeName(e.Type))
+		switch {
+		case e.Type != bson.TypeArray && e.Type != bson.TypeEmbeddedDocument:
+			return in, mongoerr.New(40398, "Unrecognised input type format for $arrayToObject: %s", typeName(e))
+		case shape == bson.TypeEmbeddedDocument && e.Type != shape:
+			return in, mongoerr.New(40391, "$arrayToObject requires a consistent input format. Elements must all be arrays or all be objects. Object was detected, now found: %s", typeName(e))
+		case shape == bson.TypeArray && e.Type != shape:
+			return in, mongoerr.New(40396, "$arrayToObject requires a consistent input format. Elements must all be arrays or all be objects. Array was detected, now found: %s", typeName(e))
 		}
-		key, ok := k.StringValueOK()
-		if !ok {
-			return in, mongoerr.New(40394, "$arrayToObject requires an object with keys 'k' and 'v', where the value of 'k' must be of type string. Found type: %s", rawdoc.TypeName(k.Type))
+		shape = e.Type
+		pair := pairOfArray
+		if shape == bson.TypeEmbeddedDocument {
+			pair = pairOfObject
 		}
-		if strings.ContainsRune(key, 0) {
-			return in, mongoerr.New(4940400, "Key field cannot contain an embedded null byte")
+		key, v, err := pair(e.Value)
+		if err != nil {
+			return in, err
 		}
 		out = withField(out, key, v)
 	}
 	return value.Doc(out), nil
+}
+
+// pairOfArray reads [key, value].
+func pairOfArray(arr bson.Raw) (string, bson.RawValue, error) {
+	pair := rawdoc.Values(arr)
+	if len(pair) != 2 {
+		return "", bson.RawValue{}, mongoerr.New(40397, "$arrayToObject requires an array of size 2 arrays,found array of size: %d", len(pair))
+	}
+	key, ok := pair[0].StringValueOK()
+	if !ok {
+		return "", pair[1], mongoerr.New(40395, "$arrayToObject requires an array of key-value pairs, where the key must be of type string. Found key type: %s", typeName(pair[0]))
+	}
+	if strings.ContainsRune(key, 0) {
+		return "", pair[1], mongoerr.New(4940400, "Key field cannot contain an embedded null byte")
+	}
+	return key, pair[1], nil
+}
+
+// pairOfObject reads {k, v}.
+func pairOfObject(doc bson.Raw) (string, bson.RawValue, error) {
+	if n := rawdoc.Len(doc); n != 2 {
+		return "", bson.RawValue{}, mongoerr.New(40392, "$arrayToObject requires an object keys of 'k' and 'v'. Found incorrect number of keys:%d", n)
+	}
+	k, hasKey := value.Get(doc, "k")
+	v, hasValue := value.Get(doc, "v")
+	if !hasKey || !hasValue {
+		return "", v, mongoerr.New(40393, "$arrayToObject requires an object with keys 'k' and 'v'. Missing either or both keys from: %s", rawdoc.RenderDoc(doc))
+	}
+	key, ok := k.StringValueOK()
+	if !ok {
+		return "", v, mongoerr.New(40394, "$arrayToObject requires an object with keys 'k' and 'v', where the value of 'k' must be of type string. Found type: %s", typeName(k))
+	}
+	if strings.ContainsRune(key, 0) {
+		return "", v, mongoerr.New(4940401, "Key field cannot contain an embedded null byte")
+	}
+	return key, v, nil
 }

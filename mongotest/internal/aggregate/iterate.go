@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"math"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -17,7 +18,7 @@ func compileLet(name string, arg bson.RawValue) (evalFunc, error) {
 		return nil, err
 	}
 	if raw["vars"].Type != bson.TypeEmbeddedDocument {
-		return nil, mongoerr.New(10065, "invalid parameter: expected an object (vars)")
+		return nil, mongoerr.New(mongoerr.FailedToParse, "invalid parameter: expected an object (vars)")
 	}
 	var names []string
 	var fns []evalFunc
@@ -52,8 +53,14 @@ func checkVariable(name string) error {
 	if name == "CURRENT" {
 		return nil
 	}
-	if name == "" || name[0] < 'a' || name[0] > 'z' {
+	if name == "" || name[0] < 0x80 && (name[0] < 'a' || name[0] > 'z') {
 		return mongoerr.New(mongoerr.FailedToParse, "'%s' starts with an invalid character for a user variable name", name)
+	}
+	for i := range len(name) {
+		c := name[i]
+		if c < 0x80 && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return mongoerr.New(mongoerr.FailedToParse, "'%s' contains an invalid character for a variable name: '%c'", name, c)
+		}
 	}
 	return nil
 }
@@ -127,7 +134,7 @@ func compileMap(name string, arg bson.RawValue) (evalFunc, error) {
 				v = value.Null()
 			}
 			b.Push(v)
-			return true
+			return b.Size() <= rawdoc.MaxSize
 		})
 		return arrayOrNull(b.Bytes(), ok), err
 	}, nil
@@ -146,7 +153,11 @@ func compileFilter(name string, arg bson.RawValue) (evalFunc, error) {
 				return v, err
 			}
 			n, whole := number.Exact(v)
-			if !nullish(v) && (!whole || n < 1) {
+			switch {
+			case nullish(v):
+			case whole && n < 1:
+				return v, mongoerr.New(327392, "$filter: limit must be greater than 0, found %d", n)
+			case !whole || n > math.MaxInt32:
 				return v, mongoerr.New(327391, "$filter: limit must be represented as a 32-bit integral value greater than 0: %s", rawdoc.Render(v))
 			}
 			if whole {

@@ -88,7 +88,10 @@ func compileStage(name string, spec bson.RawValue, env Env) (stage, error) {
 				if doc == nil || err != nil {
 					return nil, err
 				}
-				return st(doc, env.Vars)
+				if doc, err = st(doc, env.Vars); err != nil {
+					return nil, err
+				}
+				return doc, checkDocument(doc)
 			})
 		}, nil
 	}

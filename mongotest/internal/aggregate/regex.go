@@ -15,39 +15,65 @@ import (
 // regexArgs reads the operands of the $regex family. ok is false when the
 // input or the pattern is null.
 func regexArgs(args map[string]bson.RawValue) (re *regexp.Regexp, input string, ok bool, err error) {
+	pattern, options, err := regexSource(args)
+	if err != nil {
+		return nil, "", false, err
+	}
+	if !nullish(args["input"]) && args["input"].Type != bson.TypeString {
+		return nil, "", false, mongoerr.New(51104, "input must be of type string")
+	}
+	if !nullish(args["regex"]) {
+		flags := ""
+		for _, f := range "ims" {
+			if strings.ContainsRune(options, f) {
+				flags += string(f)
+			}
+		}
+		if flags != "" {
+			pattern = "(?" + flags + ")" + pattern
+		}
+		if re, err = regexp.Compile(pattern); err != nil {
+			return nil, "", false, mongoerr.New(51111, "Invalid Regex: %v", err)
+		}
+	}
 	if nullish(args["input"]) || nullish(args["regex"]) {
 		return nil, "", false, nil
 	}
-	input, isString := args["input"].StringValueOK()
-	if !isString {
-		return nil, "", false, mongoerr.New(51104, "input must be of type string")
-	}
-	var pattern, options string
-	switch args["regex"].Type {
-	case bson.TypeString:
-		pattern = args["regex"].StringValue()
-	case bson.TypeRegex:
-		pattern, options = args["regex"].Regex()
-	default:
-		return nil, "", false, mongoerr.New(51105, "regex must be of type string or regex")
-	}
-	if o, given := args["options"].StringValueOK(); given {
-		options += o
-	}
+	return re, args["input"].StringValue(), true, nil
+}
+
+// regexSource reads the pattern and its options, which only one of the two
+// operands may give.
+func regexSource(args map[string]bson.RawValue) (pattern, options string, err error) {
 	flags := ""
-	for _, f := range "ims" {
-		if strings.ContainsRune(options, f) {
-			flags += string(f)
-		}
+	switch re := args["regex"]; {
+	case nullish(re):
+	case re.Type == bson.TypeString:
+		pattern = re.StringValue()
+	case re.Type == bson.TypeRegex:
+		pattern, flags = re.Regex()
+	default:
+		return "", "", mongoerr.New(51105, "regex must be of type string or regex")
 	}
-	if flags != "" {
-		pattern = "(?" + flags + ")" + pattern
+	if strings.ContainsRune(pattern, 0) {
+		return "", "", mongoerr.New(51109, "regular expression cannot contain an embedded null byte")
 	}
-	re, err = regexp.Compile(pattern)
-	if err != nil {
-		return nil, "", false, mongoerr.New(51111, "Invalid Regex: %v", err)
+	o, given := args["options"]
+	if !given || nullish(o) {
+		return pattern, flags, nil
 	}
-	return re, input, true, nil
+	options, ok := o.StringValueOK()
+	switch {
+	case !ok:
+		return "", "", mongoerr.New(51106, "options should be of type string")
+	case flags != "":
+		return "", "", mongoerr.New(51107, "regex option(s) specified in both 'regex' and 'option' fields")
+	case strings.ContainsRune(options, 0):
+		return "", "", mongoerr.New(51110, "regular expression options cannot contain an embedded null byte")
+	case strings.Trim(options, "imsxu") != "":
+		return "", "", mongoerr.New(51108, "invalid flag in regex options: %s", options)
+	}
+	return pattern, options, nil
 }
 
 func regexMatch(args map[string]bson.RawValue) (bson.RawValue, error) {
@@ -67,7 +93,7 @@ func regexFind(args map[string]bson.RawValue) (bson.RawValue, error) {
 	if m == nil {
 		return value.Null(), nil
 	}
-	return found(in, m), nil
+	return found(in, m, utf8.RuneCountInString(in[:m[0]])), nil
 }
 
 func regexFindAll(args map[string]bson.RawValue) (bson.RawValue, error) {
@@ -76,14 +102,17 @@ func regexFindAll(args map[string]bson.RawValue) (bson.RawValue, error) {
 		return value.ArrayOf(), err
 	}
 	var b rawdoc.Builder
+	idx, counted := 0, 0
 	for _, m := range re.FindAllStringSubmatchIndex(in, -1) {
-		b.Push(found(in, m))
+		idx += utf8.RuneCountInString(in[counted:m[0]])
+		counted = m[0]
+		b.Push(found(in, m, idx))
 	}
 	return value.Array(b.Bytes()), nil
 }
 
 // found renders one match: {match, idx in code points, captures}.
-func found(in string, m []int) bson.RawValue {
+func found(in string, m []int, idx int) bson.RawValue {
 	var captures rawdoc.Builder
 	for i := 2; i < len(m); i += 2 {
 		if m[i] < 0 {
@@ -92,5 +121,5 @@ func found(in string, m []int) bson.RawValue {
 		}
 		captures.Push(value.String(in[m[i]:m[i+1]]))
 	}
-	return value.Doc(value.D("match", in[m[0]:m[1]], "idx", int32(utf8.RuneCountInString(in[:m[0]])), "captures", value.Array(captures.Bytes())))
+	return value.Doc(value.D("match", in[m[0]:m[1]], "idx", int32(idx), "captures", value.Array(captures.Bytes())))
 }

@@ -5,7 +5,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/shardferry/shardferry/mongotest/internal/aggregate/number"
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -15,18 +14,17 @@ var setOps = map[string]plain{
 	"$setUnion":        {0, -1, setUnion},
 	"$setIntersection": {0, -1, setIntersection},
 	"$setDifference":   {2, 2, setDifference},
-	"$setEquals":       {2, -1, setEquals},
 	"$setIsSubset":     {2, 2, setIsSubset},
-	"$anyElementTrue":  {1, 1, elementTrue("$anyElementTrue", true)},
-	"$allElementsTrue": {1, 1, elementTrue("$allElementsTrue", false)},
+	"$anyElementTrue":  {1, 1, elementTrue("$anyElementTrue", 17041, true)},
+	"$allElementsTrue": {1, 1, elementTrue("$allElementsTrue", 17040, false)},
 }
 
 // set is a sorted list of distinct values.
 type set []bson.RawValue
 
-func newSet(name string, v bson.RawValue) (set, error) {
+func newSet(name string, code mongoerr.Code, v bson.RawValue) (set, error) {
 	if v.Type != bson.TypeArray {
-		return nil, mongoerr.New(17043, "All operands of %s must be arrays. One argument is of type: %s", name, rawdoc.TypeName(v.Type))
+		return nil, mongoerr.New(code, "All operands of %s must be arrays. One argument is of type: %s", name, rawdoc.TypeName(v.Type))
 	}
 	s := set(rawdoc.Values(v.Value))
 	slices.SortStableFunc(s, compare)
@@ -42,11 +40,13 @@ func (s set) within(o set) bool {
 	return !slices.ContainsFunc(s, func(v bson.RawValue) bool { return !o.has(v) })
 }
 
-func newSets(name string, args []bson.RawValue) ([]set, error) {
+// newSets reads operands as sets; codes are those of the operands that are no
+// arrays, the last one of all that follow.
+func newSets(name string, args []bson.RawValue, codes ...mongoerr.Code) ([]set, error) {
 	out := make([]set, len(args))
 	for i, a := range args {
 		var err error
-		if out[i], err = newSet(name, a); err != nil {
+		if out[i], err = newSet(name, codes[min(i, len(codes)-1)], a); err != nil {
 			return nil, err
 		}
 	}
@@ -57,19 +57,21 @@ func setUnion(args []bson.RawValue) (bson.RawValue, error) {
 	if anyNull(args) {
 		return value.Null(), nil
 	}
-	all, err := concatArrays(args)
+	sets, err := newSets("$setUnion", args, 17043)
 	if err != nil {
-		return all, err
+		return value.Null(), err
 	}
-	s, err := newSet("$setUnion", all)
-	return value.ArrayOf(s...), err
+	s := set(slices.Concat(sets...))
+	slices.SortStableFunc(s, compare)
+	s = slices.CompactFunc(s, func(a, b bson.RawValue) bool { return compare(a, b) == 0 })
+	return value.ArrayOf(s...), nil
 }
 
 func setIntersection(args []bson.RawValue) (bson.RawValue, error) {
 	if anyNull(args) {
 		return value.Null(), nil
 	}
-	sets, err := newSets("$setIntersection", args)
+	sets, err := newSets("$setIntersection", args, 17047)
 	if err != nil || len(sets) == 0 {
 		return value.ArrayOf(), err
 	}
@@ -86,7 +88,7 @@ func setDifference(args []bson.RawValue) (bson.RawValue, error) {
 	if anyNull(args) {
 		return value.Null(), nil
 	}
-	sets, err := newSets("$setDifference", args)
+	sets, err := newSets("$setDifference", args, 17048, 17049)
 	if err != nil {
 		return args[0], err
 	}
@@ -100,7 +102,7 @@ func setDifference(args []bson.RawValue) (bson.RawValue, error) {
 }
 
 func setEquals(args []bson.RawValue) (bson.RawValue, error) {
-	sets, err := newSets("$setEquals", args)
+	sets, err := newSets("$setEquals", args, 17044)
 	if err != nil {
 		return args[0], err
 	}
@@ -109,17 +111,17 @@ func setEquals(args []bson.RawValue) (bson.RawValue, error) {
 }
 
 func setIsSubset(args []bson.RawValue) (bson.RawValue, error) {
-	sets, err := newSets("$setIsSubset", args)
+	sets, err := newSets("$setIsSubset", args, 17046, 17042)
 	if err != nil {
 		return args[0], err
 	}
 	return value.Bool(sets[0].within(sets[1])), nil
 }
 
-func elementTrue(name string, stop bool) func([]bson.RawValue) (bson.RawValue, error) {
+func elementTrue(name string, code mongoerr.Code, stop bool) func([]bson.RawValue) (bson.RawValue, error) {
 	return func(args []bson.RawValue) (bson.RawValue, error) {
 		if args[0].Type != bson.TypeArray {
-			return args[0], mongoerr.New(17041, "%s's argument must be an array, but is %s", name, rawdoc.TypeName(args[0].Type))
+			return args[0], mongoerr.New(code, "%s's argument must be an array, but is %s", name, rawdoc.TypeName(args[0].Type))
 		}
 		for _, v := range value.Elements(args[0].Value) {
 			if truthy(v) == stop {
@@ -133,10 +135,12 @@ func elementTrue(name string, stop bool) func([]bson.RawValue) (bson.RawValue, e
 // statOps are accumulators used as expressions: over their operands, or over
 // the elements of the one array operand.
 var statOps = map[string]plain{
-	"$sum": {0, -1, stat(sumOf)},
-	"$avg": {0, -1, stat(avgOf)},
-	"$min": {0, -1, stat(func(v []bson.RawValue) bson.RawValue { return extreme(v, -1) })},
-	"$max": {0, -1, stat(func(v []bson.RawValue) bson.RawValue { return extreme(v, 1) })},
+	"$sum":        {0, -1, stat(accumulated(func() accumulator { return &sumAcc{} }))},
+	"$avg":        {0, -1, stat(accumulated(func() accumulator { return &avgAcc{} }))},
+	"$stdDevPop":  {0, -1, stat(accumulated(func() accumulator { return &deviation{} }))},
+	"$stdDevSamp": {0, -1, stat(accumulated(func() accumulator { return &deviation{sample: true} }))},
+	"$min":        {0, -1, stat(func(v []bson.RawValue) bson.RawValue { return extreme(v, -1) })},
+	"$max":        {0, -1, stat(func(v []bson.RawValue) bson.RawValue { return extreme(v, 1) })},
 }
 
 func stat(f func([]bson.RawValue) bson.RawValue) func([]bson.RawValue) (bson.RawValue, error) {
@@ -148,22 +152,40 @@ func stat(f func([]bson.RawValue) bson.RawValue) func([]bson.RawValue) (bson.Raw
 	}
 }
 
-func sumOf(vals []bson.RawValue) bson.RawValue {
-	sum := value.Int32(0)
-	for _, v := range vals {
-		if number.Is(v) {
-			sum, _ = number.Add(sum, v)
+// accumulated makes an expression of an accumulator that cannot fail.
+func accumulated(mk func() accumulator) func([]bson.RawValue) bson.RawValue {
+	return func(vals []bson.RawValue) bson.RawValue {
+		acc := mk()
+		for _, v := range vals {
+			if acc.add(v) != nil {
+				return value.Null()
+			}
 		}
+		return acc.result()
 	}
-	return sum
 }
 
-func avgOf(vals []bson.RawValue) bson.RawValue {
-	vals = slices.DeleteFunc(slices.Clone(vals), func(v bson.RawValue) bool { return !number.Is(v) })
-	if len(vals) == 0 {
-		return value.Null()
+// compileSetEquals refuses too few operands and constants that are no arrays
+// before the first document.
+func compileSetEquals(name string, arg bson.RawValue) (evalFunc, error) {
+	operands := []bson.RawValue{arg}
+	if arg.Type == bson.TypeArray {
+		operands = rawdoc.Values(arg.Value)
 	}
-	return number.Div(sumOf(vals), value.Int64(int64(len(vals))))
+	if len(operands) < 2 {
+		return nil, mongoerr.New(17045, "%s needs at least two arguments had: %d", name, len(operands))
+	}
+	for _, v := range operands {
+		if v.Type == bson.TypeEmbeddedDocument {
+			if first, _, _ := rawdoc.First(v.Value); len(first) > 0 && first[0] == '$' {
+				continue
+			}
+		}
+		if c, ok := constant(v); ok && c.Type != bson.TypeArray {
+			return nil, mongoerr.New(5887502, "All operands of $setEquals must be arrays. One argument is of type: %s", typeName(c))
+		}
+	}
+	return compilePlain(name, plain{2, -1, setEquals}, arg)
 }
 
 // extreme is the least (dir -1) or greatest (1) value that is not null.

@@ -13,6 +13,9 @@ import (
 // specialOp returns the compiler of an operator that does not simply take
 // evaluated operands.
 func specialOp(name string) (special, bool) {
+	if cv, ok := conversions[name]; ok {
+		return to(name, cv), true
+	}
 	switch name {
 	case "$literal", "$const":
 		return func(_ string, arg bson.RawValue) (evalFunc, error) { return literal(arg), nil }, true
@@ -44,6 +47,10 @@ func specialOp(name string) (special, bool) {
 		return compileConvert, true
 	case "$percentile", "$median":
 		return compilePercentileExpr, true
+	case "$meta":
+		return compileMeta, true
+	case "$setEquals":
+		return compileSetEquals, true
 	case "$sigmoid":
 		return compileSigmoid, true
 	case "$rand":
@@ -53,7 +60,10 @@ func specialOp(name string) (special, bool) {
 	}
 }
 
-func compileRand(string, bson.RawValue) (evalFunc, error) {
+func compileRand(_ string, arg bson.RawValue) (evalFunc, error) {
+	if arg.Type != bson.TypeEmbeddedDocument && arg.Type != bson.TypeArray || !value.IsEmpty(arg.Value) {
+		return nil, mongoerr.New(3040501, "$rand does not currently accept arguments")
+	}
 	return func(evalCtx) (bson.RawValue, error) { return value.Double(rand.Float64()), nil }, nil
 }
 
@@ -79,7 +89,7 @@ func compileLogic(name string, arg bson.RawValue) (evalFunc, error) {
 
 func compileCond(name string, arg bson.RawValue) (evalFunc, error) {
 	var test, yes, no evalFunc
-	if arg.Type == bson.TypeArray {
+	if arg.Type != bson.TypeEmbeddedDocument {
 		fns, err := compileAll(arg)
 		if err != nil {
 			return nil, err
@@ -126,6 +136,11 @@ func compileIfNull(_ string, arg bson.RawValue) (evalFunc, error) {
 	}, nil
 }
 
+func caseOf(branch bson.RawValue) bson.RawValue {
+	v, _ := value.Get(branch.Value, "case")
+	return v
+}
+
 var errNoBranch = mongoerr.New(40066, "$switch could not find a matching branch for an input, and no default was specified.")
 
 func compileSwitch(name string, arg bson.RawValue) (evalFunc, error) {
@@ -137,12 +152,15 @@ func compileSwitch(name string, arg bson.RawValue) (evalFunc, error) {
 		return nil, mongoerr.New(40061, "$switch expected an array for 'branches', found: %s", rawdoc.TypeName(raw["branches"].Type))
 	}
 	var branches []map[string]evalFunc
+	possible := false // that some case is true
 	for _, b := range value.Elements(raw["branches"].Value) {
 		fns, err := namedArgs("$switch branch", b, []string{"case", "then"}, nil)
 		if err != nil {
 			return nil, err
 		}
 		branches = append(branches, fns)
+		c, known := constant(caseOf(b))
+		possible = possible || !known || truthy(c)
 	}
 	if len(branches) == 0 {
 		return nil, mongoerr.New(40068, "$switch requires at least one branch.")
@@ -152,6 +170,8 @@ func compileSwitch(name string, arg bson.RawValue) (evalFunc, error) {
 		if otherwise, err = compile(d); err != nil {
 			return nil, err
 		}
+	} else if !possible {
+		return nil, mongoerr.New(40069, "One cannot execute a switch statement where all the cases evaluate to false without a default.")
 	}
 	return func(c evalCtx) (bson.RawValue, error) {
 		for _, b := range branches {

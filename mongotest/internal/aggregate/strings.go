@@ -48,6 +48,9 @@ func concat(args []bson.RawValue) (bson.RawValue, error) {
 		if !ok {
 			return a, mongoerr.New(16702, "$concat only supports strings, not %s", rawdoc.TypeName(a.Type))
 		}
+		if b.Len()+len(s) >= maxString {
+			return a, errStringTooLong("$concat")
+		}
 		b.WriteString(s)
 	}
 	return value.String(b.String()), nil
@@ -187,10 +190,17 @@ func indexOf(name string, args []bson.RawValue, length func(string) int, from, t
 	if nullish(args[0]) {
 		return value.Null(), nil
 	}
-	s, ok1 := args[0].StringValueOK()
-	sub, ok2 := args[1].StringValueOK()
-	if !ok1 || !ok2 {
-		return args[0], mongoerr.New(40091, "%s requires strings as its first two arguments", name)
+	code := mongoerr.Code(40091)
+	if name == "$indexOfCP" {
+		code = 40093
+	}
+	s, ok := args[0].StringValueOK()
+	if !ok {
+		return args[0], mongoerr.New(code, "%s requires a string as the first argument, found: %s", name, typeName(args[0]))
+	}
+	sub, ok := args[1].StringValueOK()
+	if !ok {
+		return args[1], mongoerr.New(code+1, "%s requires a string as the second argument, found: %s", name, typeName(args[1]))
 	}
 	start, end, err := bounds(name, args, length(s))
 	if err != nil || end < start {
@@ -241,6 +251,10 @@ func replace(name string, n int) func(map[string]bson.RawValue) (bson.RawValue, 
 		if nullish(args["input"]) || nullish(args["find"]) || nullish(args["replacement"]) {
 			return value.Null(), nil
 		}
-		return value.String(strings.Replace(args["input"].StringValue(), args["find"].StringValue(), args["replacement"].StringValue(), n)), nil
+		in, find, by := args["input"].StringValue(), args["find"].StringValue(), args["replacement"].StringValue()
+		if n < 0 && strings.Count(in, find)*len(by) > maxString {
+			return value.Null(), errStringTooLong(name)
+		}
+		return value.String(strings.Replace(in, find, by, n)), nil
 	}
 }

@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"encoding/binary"
 	"math"
 	"strconv"
 	"strings"
@@ -20,14 +21,6 @@ var typeOps = map[string]plain{
 	"$bsonSize":         {1, 1, bsonSize},
 	"$binarySize":       {1, 1, binarySize},
 	"$toHashedIndexKey": {1, 1, toHashedIndexKey},
-	"$toInt":            {1, 1, to(bson.TypeInt32)},
-	"$toLong":           {1, 1, to(bson.TypeInt64)},
-	"$toDouble":         {1, 1, to(bson.TypeDouble)},
-	"$toDecimal":        {1, 1, to(bson.TypeDecimal128)},
-	"$toString":         {1, 1, to(bson.TypeString)},
-	"$toBool":           {1, 1, to(bson.TypeBoolean)},
-	"$toDate":           {1, 1, to(bson.TypeDateTime)},
-	"$toObjectId":       {1, 1, to(bson.TypeObjectID)},
 }
 
 func bsonSize(args []bson.RawValue) (bson.RawValue, error) {
@@ -63,64 +56,36 @@ func toHashedIndexKey(args []bson.RawValue) (bson.RawValue, error) {
 	return value.Int64(hashkey.Hash(v)), nil
 }
 
-func to(t bson.Type) func([]bson.RawValue) (bson.RawValue, error) {
-	return func(args []bson.RawValue) (bson.RawValue, error) {
-		if nullish(args[0]) {
-			return value.Null(), nil
-		}
-		return convert(args[0], t)
-	}
-}
-
-// compileConvert compiles $convert, whose onError stands in for a failed
-// conversion and onNull for a null input.
-func compileConvert(name string, arg bson.RawValue) (evalFunc, error) {
-	fns, err := namedArgs(name, arg, []string{"input", "to"}, []string{"onError", "onNull", "format"})
-	if err != nil {
-		return nil, err
-	}
-	return func(c evalCtx) (bson.RawValue, error) {
-		in, err := fns["input"](c)
-		if err != nil {
-			return in, err
-		}
-		if nullish(in) {
-			if fns["onNull"] != nil {
-				return fns["onNull"](c)
-			}
-			return value.Null(), nil
-		}
-		target, err := fns["to"](c)
-		if err != nil {
-			return target, err
-		}
-		t, err := typeOf(target)
-		if err != nil {
-			return target, err
-		}
-		v, err := convert(in, t)
-		if err != nil && fns["onError"] != nil {
-			return fns["onError"](c)
-		}
-		return v, err
-	}, nil
-}
-
 // typeOf reads a type given by alias or number.
 func typeOf(v bson.RawValue) (bson.Type, error) {
 	if s, ok := v.StringValueOK(); ok {
-		for t := range 256 {
-			if rawdoc.TypeName(bson.Type(t)) == s {
-				return bson.Type(t), nil
-			}
+		if t, ok := typeByName(s); ok {
+			return t, nil
 		}
 		return 0, mongoerr.New(mongoerr.BadValue, "Unknown type name: %s", s)
 	}
-	i, ok := number.Exact(v)
-	if !ok || i < 0 || i > 255 {
+	i, whole := number.Exact(v)
+	switch {
+	case !number.Is(v):
+		return 0, mongoerr.New(mongoerr.FailedToParse, "$convert's 'to' argument must be a string or number, but is %s", typeName(v))
+	case !whole:
 		return 0, mongoerr.New(mongoerr.FailedToParse, "In $convert, numeric 'to' argument is not an integer")
 	}
-	return bson.Type(i), nil
+	for t := range 256 { // MinKey is -1 as a number
+		if name := rawdoc.TypeName(bson.Type(t)); t != 0 && (int64(t) == i || i == -1 && t == 255) && i != 255 && !strings.HasPrefix(name, "unknown") {
+			return bson.Type(t), nil
+		}
+	}
+	return 0, mongoerr.New(mongoerr.FailedToParse, "In $convert, numeric value for 'to' does not correspond to a BSON type: %d", i)
+}
+
+func typeByName(s string) (bson.Type, bool) {
+	for t := range 256 {
+		if t != 0 && rawdoc.TypeName(bson.Type(t)) == s {
+			return bson.Type(t), true
+		}
+	}
+	return 0, false
 }
 
 func unsupported(v bson.RawValue, t bson.Type) error {
@@ -223,6 +188,9 @@ func toFraction(v bson.RawValue, t bson.Type) (bson.RawValue, error) {
 	case bson.TypeDateTime:
 		v = value.Int64(v.DateTime())
 	case bson.TypeString:
+		if t == bson.TypeDouble {
+			return toDoubleText(v.StringValue())
+		}
 		d, ok := number.ParseDecimal(v.StringValue())
 		if !ok {
 			return v, mongoerr.New(conversionFailure, "Failed to parse number '%s' in $convert with no onError value", v.StringValue())
@@ -236,7 +204,17 @@ func toFraction(v bson.RawValue, t bson.Type) (bson.RawValue, error) {
 	case t == v.Type:
 		return v, nil
 	case t == bson.TypeDouble:
-		return value.Double(number.Float(v)), nil
+		f := number.Float(v)
+		if math.IsInf(f, 0) && number.Decimal(v).IsFinite() {
+			return v, mongoerr.New(conversionFailure, "Conversion would overflow target type in $convert with no onError value: %s", rawdoc.Render(v))
+		}
+		return value.Double(f), nil
+	case v.Type == bson.TypeDouble && v.Double() == 0:
+		d := number.Decimal(value.Int32(0))
+		if math.Signbit(v.Double()) {
+			d = d.Neg()
+		}
+		return d.Value(), nil
 	}
 	return number.Decimal(v).Value(), nil
 }
@@ -255,11 +233,21 @@ func toDate(v bson.RawValue) (bson.RawValue, error) {
 		t, _ := v.Timestamp()
 		return value.DateTime(int64(t) * 1000), nil
 	case bson.TypeObjectID:
-		return value.DateTime(v.ObjectID().Timestamp().UnixMilli()), nil
+		id := v.ObjectID()
+		return value.DateTime(int64(int32(binary.BigEndian.Uint32(id[:4]))) * 1000), nil
 	case bson.TypeString:
 		ms, err := parseDate(v.StringValue(), "", nil)
 		return value.DateTime(ms), err
 	default:
 		return v, unsupported(v, bson.TypeDateTime)
 	}
+}
+
+// toDoubleText reads a double, in hexadecimal too if it has a sign.
+func toDoubleText(s string) (bson.RawValue, error) {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || strings.Contains(s, "_") || s != strings.TrimSpace(s) {
+		return value.Null(), mongoerr.New(conversionFailure, "Failed to parse number '%s' in $convert with no onError value", s)
+	}
+	return value.Double(f), nil
 }

@@ -16,10 +16,17 @@ type Builder struct {
 	n   int
 }
 
+// MaxSize is where a Builder stops growing: what is added later is lost. A
+// caller whose sizes have no other bound must refuse a result beyond it.
+const MaxSize = 100 << 20
+
 // Add appends an element. A key ends at its first null byte, as it would when
 // the document is read.
 func (b *Builder) Add(key string, v bson.RawValue) {
 	b.start()
+	if len(b.buf) > MaxSize {
+		return
+	}
 	if i := strings.IndexByte(key, 0); i >= 0 {
 		key = key[:i]
 	}

@@ -16,7 +16,7 @@ import (
 // and of no one else.
 func migrationCommands() map[string]*handler {
 	table := map[string]*handler{
-		"_transferMods":       {runTransferMods, 0},
+		"_transferMods":       {runTransferMods, isWrite}, // what it tells cannot be rolled back
 		"_getNextSessionMods": {runGetSessionMods, 0},
 		"_recvSessionMods":    {runReceiveSessionMods, isWrite},
 		"_noteSharding":       {runNoteSharding, isWrite},
@@ -37,13 +37,13 @@ func migrationCommands() map[string]*handler {
 const modsBatch = 1000
 
 // runTransferMods tells which documents of a collection have been written since
-// a time, as _ids, and up to which time that holds. Without a time it only tells
-// the present.
+// a time, as _ids, up to which time that holds, and in which term: after an
+// election nothing holds any more. Without a time it only tells the present.
 func runTransferMods(_ context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	after := a.timestamp("after")
 	id, ok := value.ParseUUID(a.lookup("uuid"))
-	if a.err != nil || !ok {
+	if a.err != nil || !ok && !after.IsZero() {
 		return nil, errors.Join(a.err, mongoerr.New(mongoerr.BadValue, "_transferMods needs the uuid of a collection"))
 	}
 	mods := &modifications{log: op.node.cfg.Log, uuid: id, seen: map[string]bool{}}
@@ -63,7 +63,7 @@ func runTransferMods(_ context.Context, op *operation) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	return value.D("ids", value.A(mods.ids...), "last", last), nil
+	return value.D("ids", value.A(mods.ids...), "last", last, "term", mods.log.Term()), nil
 }
 
 // modifications collects the _ids of the documents of one collection that the

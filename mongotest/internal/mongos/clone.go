@@ -7,16 +7,18 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // clone copies the documents of the range as they are found, and returns the
 // time from which on the donor's log tells what else happened to them.
 func (m *migration) clone(ctx context.Context) (bson.Timestamp, error) {
-	_, since, err := m.mods(ctx, bson.Timestamp{})
+	since, term, err := m.durable(ctx, m.move.part.shard)
 	if err != nil {
 		return since, err
 	}
+	m.term = term
 	c := m.copier(false)
 	c.routed = func(string) *command.Routed { return &command.Routed{Owned: m.inRange} }
 	err = c.all(ctx, m.move.part.shard, func(doc bson.Raw) (string, error) {
@@ -33,14 +35,24 @@ func (m *migration) copier(strict bool) *copier {
 	return &copier{op: m.op, ns: m.t.ns, uuid: m.t.uuid, strict: strict}
 }
 
-// mods asks the donor for the _ids it has written since a time, and up to when
-// that holds.
-func (m *migration) mods(ctx context.Context, since bson.Timestamp) ([]bson.RawValue, bson.Timestamp, error) {
-	resp, err := m.send(ctx, m.move.part.shard, call{name: "_transferMods", db: "admin", safe: true, body: rawDoc(bson.D{
-		{"_transferMods", m.t.ns}, {"uuid", m.t.uuid.Binary()}, {"after", since},
+// durable waits until all that a shard has written is there to stay, and tells
+// the time and the term of that.
+func (o *op) durable(ctx context.Context, shard string) (bson.Timestamp, int64, error) {
+	_, at, term, err := o.modsSince(ctx, shard, value.UUID{}, bson.Timestamp{})
+	return at, term, err
+}
+
+// modsSince asks a shard for the _ids it has written in a collection since a
+// time, and up to when and in which term that holds.
+func (o *op) modsSince(ctx context.Context, shard string, uuid value.UUID, since bson.Timestamp) ([]bson.RawValue, bson.Timestamp, int64, error) {
+	resp, err := o.send(ctx, shard, call{name: "_transferMods", db: "admin", safe: true, body: rawDoc(bson.D{
+		{"_transferMods", int32(1)}, {"uuid", uuid.Binary()}, {"after", since},
 	})})
+	if err == nil {
+		err = replicated(resp)
+	}
 	if err != nil {
-		return nil, since, err
+		return nil, since, 0, err
 	}
 	var ids []bson.RawValue
 	arr, _ := value.Get(resp.Body, "ids")
@@ -49,7 +61,26 @@ func (m *migration) mods(ctx context.Context, since bson.Timestamp) ([]bson.RawV
 	}
 	last, _ := value.Get(resp.Body, "last")
 	t, i := last.Timestamp()
-	return ids, bson.Timestamp{T: t, I: i}, nil
+	return ids, bson.Timestamp{T: t, I: i}, getInt(resp.Body, "term", 0), nil
+}
+
+// replicated returns an error if a shard carried a command out, but cannot say
+// whether a majority of its members has it.
+func replicated(resp *command.Response) error {
+	if e := getDoc(resp.Body, "writeConcernError"); e != nil {
+		return writeError(e)
+	}
+	return nil
+}
+
+// mods asks the donor for the _ids it has written since a time. After an
+// election of another primary nobody knows what has been rolled back.
+func (m *migration) mods(ctx context.Context, since bson.Timestamp) ([]bson.RawValue, bson.Timestamp, error) {
+	ids, upTo, term, err := m.modsSince(ctx, m.move.part.shard, m.t.uuid, since)
+	if err == nil && term != m.term {
+		err = mongoerr.New(mongoerr.InterruptedDueToReplStateChange, "shard %s has elected a primary during the migration", m.move.part.shard)
+	}
+	return ids, upTo, err
 }
 
 // catchUp brings the recipient what the donor has written since, and returns

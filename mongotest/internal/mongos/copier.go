@@ -81,6 +81,9 @@ func (c *copier) bring(ctx context.Context, to string, docs []bson.Raw) error {
 	if err != nil {
 		return err
 	}
+	if err := replicated(resp); err != nil {
+		return err
+	}
 	for _, e := range getDocs(resp.Body, "writeErrors") {
 		if c.strict || mongoerr.Code(getInt(e, "code", 0)) != mongoerr.DuplicateKey {
 			return writeError(e)

@@ -22,6 +22,7 @@ type migration struct {
 	t      *table // the routing it began with
 	move   *move
 	id     value.UUID // of the range deletion it leaves behind
+	term   int64      // of the donor
 	cloned int64
 	bytes  int64
 }

@@ -59,6 +59,9 @@ func movePrimary(ctx context.Context, o *op) (bson.Raw, error) {
 }
 
 func (p *primaryMove) run(ctx context.Context) error {
+	if _, _, err := p.durable(ctx, p.from); err != nil {
+		return err
+	}
 	infos, err := p.everything(ctx)
 	if err != nil {
 		return err
@@ -166,6 +169,9 @@ func (o *op) handSessions(ctx context.Context, from, to string) error {
 		return err
 	}
 	sessions, _ := value.Get(resp.Body, "sessions")
-	_, err = o.send(ctx, to, call{name: "_recvSessionMods", db: "admin", safe: true, body: rawDoc(bson.D{{"_recvSessionMods", int32(1)}, {"sessions", sessions}})})
-	return err
+	resp, err = o.send(ctx, to, call{name: "_recvSessionMods", db: "admin", safe: true, body: rawDoc(bson.D{{"_recvSessionMods", int32(1)}, {"sessions", sessions}})})
+	if err != nil {
+		return err
+	}
+	return replicated(resp)
 }

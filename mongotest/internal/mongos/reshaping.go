@@ -107,6 +107,9 @@ func (r *reshaping) copy(ctx context.Context, next *table) error {
 	}
 	c := &copier{op: r.op, ns: r.ns, into: r.temp, uuid: next.uuid, strict: true, shown: true, routed: r.routed}
 	for _, shard := range r.donors {
+		if _, _, err := r.durable(ctx, shard); err != nil {
+			return err
+		}
 		if err := c.all(ctx, shard, next.shardOf); err != nil {
 			return err
 		}

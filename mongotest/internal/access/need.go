@@ -20,6 +20,8 @@ func Needs(req *command.Request) (list []Need, known bool) {
 	switch {
 	case req.Name == "explain":
 		return explainNeeds(req), true
+	case req.Name == "applyOps":
+		return append(needs(Resource{Cluster: true}, "applyOps"), operationNeeds(req)...), true
 	case req.Name == "_mergeAuthzCollections":
 		return needs(Resource{DB: "admin"}, "createUser", "createRole", "dropUser", "dropRole", "grantRole"), true
 	case strings.HasPrefix(req.Name, "_"):
@@ -43,6 +45,37 @@ func explainNeeds(req *command.Request) []Need {
 		return nil
 	}
 	out, _ := Needs(&command.Request{Name: first.Key(), DB: req.DB, Body: inner, Client: req.Client})
+	return out
+}
+
+// operationNeeds are the needs of the operations that applyOps carries out.
+func operationNeeds(req *command.Request) []Need {
+	actions := map[string][]string{"i": {"insert", "update"}, "u": {"update"}, "d": {"remove"}}
+	ops, _ := req.Docs("applyOps") // a wrong one is refused when it is carried out
+	var out []Need
+	for _, op := range ops {
+		kind, _ := op.Lookup("op").StringValueOK()
+		ns, _ := op.Lookup("ns").StringValueOK()
+		target := namespace(ns)
+		out = append(out, needs(target, actions[kind]...)...)
+		if o, _ := op.Lookup("o").DocumentOK(); kind == "c" {
+			out = append(out, entryNeeds(req, target.DB, o)...)
+		}
+	}
+	return out
+}
+
+// entryNeeds are the needs of a command as the oplog has it.
+func entryNeeds(req *command.Request, db string, o bson.Raw) []Need {
+	first, err := o.IndexErr(0)
+	if err != nil {
+		return nil
+	}
+	if strings.HasSuffix(first.Key(), "IndexBuild") {
+		coll, _ := first.Value().StringValueOK()
+		return needs(Resource{DB: db, Coll: coll}, "createIndex")
+	}
+	out, _ := Needs(&command.Request{Name: first.Key(), DB: db, Body: o, Client: req.Client})
 	return out
 }
 

@@ -22,7 +22,7 @@ var schemaRules = map[string]rule{
 	"planCacheClear": onColl("planCacheWrite"), "planCacheClearFilters": onColl("planCacheIndexFilter"),
 	"planCacheListFilters": onColl("planCacheIndexFilter"), "planCacheSetFilter": onColl("planCacheIndexFilter"),
 	"createSearchIndexes": onColl("createSearchIndexes"), "dropSearchIndex": onColl("dropSearchIndex"),
-	"updateSearchIndex": onColl("updateSearchIndex"), "applyOps": onServer("applyOps"), "splitVector": onNS("splitVector"),
+	"updateSearchIndex": onColl("updateSearchIndex"), "splitVector": onNS("splitVector"),
 	"analyzeShardKey": onNS("analyzeShardKey"), "configureQueryAnalyzer": onNS("configureQueryAnalyzer"),
 	"setAllowMigrations": onNS("moveChunk"),
 }

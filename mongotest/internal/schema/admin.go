@@ -34,7 +34,7 @@ func isUserName(path string, v bson.RawValue) error {
 	switch {
 	case !isText && !isDoc:
 		return mongoerr.New(mongoerr.TypeMismatch, "BSON field '%s' is the wrong type '%s', expected a user name", path, value.TypeName(v.Type))
-	case isText && !strings.Contains(name, "."), isDoc && !(has(d, "user") && has(d, "db")):
+	case isText && !strings.Contains(name, "."), isDoc && (!has(d, "user") || !has(d, "db")):
 		return mongoerr.New(mongoerr.BadValue, "%s must contain a '.' separated database.user pair", path)
 	default:
 		return nil

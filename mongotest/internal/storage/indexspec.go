@@ -43,8 +43,10 @@ func parseIndex(spec bson.Raw) (*Index, error) {
 			render(spec))
 	}
 	ix.Spec = finishDoc(append(p.head(), p.rest...))
-	if err := ix.checkWildcard(); err != nil {
-		return nil, err
+	for _, check := range []func() error{ix.checkWildcard, ix.checkOptions} {
+		if err := check(); err != nil {
+			return nil, err
+		}
 	}
 	return ix, ix.check()
 }

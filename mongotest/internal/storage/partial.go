@@ -24,6 +24,8 @@ func checkPartial(filter bson.Raw) error {
 			return mongoerr.New(mongoerr.QueryFeatureNotAllowed, "$expr is not allowed in partial index filters")
 		case name == "$and" || name == "$or":
 			return checkPartials(v)
+		case name == "$nor":
+			return mongoerr.New(mongoerr.CannotCreateIndex, "Expression not supported in partial index: $nor")
 		case strings.HasPrefix(name, "$"):
 			return nil // whether there is such an operator, its compilation says
 		}

@@ -41,3 +41,22 @@ func TestWildcardIndexes(t *testing.T) {
 		assert.True(t, mongoerr.Is(err, tc.code), "%s: %v", name, err)
 	}
 }
+
+func TestOptionsOfTextAndGeoIndexes(t *testing.T) {
+	text, grid := value.D("a", "text"), value.D("a", "2d")
+	for name, tc := range map[string]struct {
+		code mongoerr.Code
+		spec bson.Raw
+	}{
+		"a weight of zero":       {mongoerr.CannotCreateIndex, value.D("key", text, "name", "x", "weights", value.D("a", 0))},
+		"weights of plain ones":  {mongoerr.CannotCreateIndex, value.D("key", value.D("a", 1), "name", "x", "weights", value.D("a", 1))},
+		"an empty override":      {mongoerr.CannotCreateIndex, value.D("key", text, "name", "x", "language_override", "")},
+		"a grid without bits":    {mongoerr.InvalidOptions, value.D("key", grid, "name", "x", "bits", 0)},
+		"a grid without room":    {mongoerr.InvalidOptions, value.D("key", grid, "name", "x", "min", 1, "max", 1)},
+		"an old sphere":          {mongoerr.CannotCreateIndex, value.D("key", value.D("a", "2dsphere"), "name", "x", "2dsphereIndexVersion", 0)},
+		"nor in a partial index": {mongoerr.CannotCreateIndex, value.D("key", value.D("a", 1), "name", "x", "partialFilterExpression", value.D("$nor", []bson.Raw{value.D("a", 1)}))},
+	} {
+		_, err := parseIndex(tc.spec)
+		assert.True(t, mongoerr.Is(err, tc.code), "%s: %v", name, err)
+	}
+}

@@ -51,7 +51,8 @@ func compileMul(o *op, path string, arg bson.RawValue) error {
 	}
 	o.leaf = func(t target) (outcome, error) {
 		if t.missing() {
-			t.cur = value.Int32(0)
+			zero, _ := number.Mul(value.Int32(0), arg) // of the argument's type; it fits
+			return putValue(zero)
 		}
 		return t.compute(arg, number.Mul)
 	}

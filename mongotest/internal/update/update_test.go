@@ -105,7 +105,7 @@ func TestFieldOperators(t *testing.T) {
 		{name: "inc does not overflow a long", pre: `{"_id":1,"a":{"$numberLong":"9223372036854775807"}}`, update: `{"$inc":{"a":1}}`, code: 2},
 		{name: "inc wants a number", pre: `{"_id":1}`, update: `{"$inc":{"a":"x"}}`, code: 14, msg: `Cannot increment with non-numeric argument: {a: "x"}`},
 		{name: "inc wants a numeric field", pre: `{"_id":1,"a":"s"}`, update: `{"$inc":{"a":1}}`, code: 14, msg: "Cannot apply $inc to a value of non-numeric type. {_id: 1} has the field 'a' of non-numeric type string"},
-		{name: "mul multiplies, missing is zero", pre: `{"_id":1,"a":3}`, update: `{"$mul":{"a":2,"b":2.5}}`, post: `{"_id":1,"a":6,"b":0.0}`},
+		{name: "mul multiplies, missing is zero", pre: `{"_id":1,"a":3}`, update: `{"$mul":{"a":2,"b":2.5,"c":2}}`, post: `{"_id":1,"a":6,"b":0.0,"c":0}`},
 		{name: "min and max", pre: `{"_id":1,"a":5,"b":5}`, update: `{"$min":{"a":3,"c":1},"$max":{"b":3,"d":"x"}}`, post: `{"_id":1,"a":3,"b":5,"c":1,"d":"x"}`},
 		{name: "current date", pre: `{"_id":1}`, update: `{"$currentDate":{"a":true,"b":{"$type":"timestamp"}}}`, post: `{"_id":1,"a":{"$date":{"$numberLong":"1700000000123"}},"b":{"$timestamp":{"t":1700000000,"i":1}}}`},
 		{name: "current date wants a type", pre: `{"_id":1}`, update: `{"$currentDate":{"a":1}}`, code: 2},

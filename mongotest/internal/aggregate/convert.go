@@ -140,8 +140,9 @@ func (cv conversion) convert(v bson.RawValue) (bson.RawValue, error) {
 		return cv.binaryText(v)
 	case bson.TypeInt32, bson.TypeInt64, bson.TypeDouble:
 		return cv.binaryNumber(v)
+	default:
+		return convert(v, cv.to)
 	}
-	return convert(v, cv.to)
 }
 
 // to makes the operator of a conversion that has a name of its own.

@@ -61,7 +61,7 @@ func setUnion(args []bson.RawValue) (bson.RawValue, error) {
 	if err != nil {
 		return value.Null(), err
 	}
-	s := set(slices.Concat(sets...))
+	s := slices.Concat(sets...)
 	slices.SortStableFunc(s, compare)
 	s = slices.CompactFunc(s, func(a, b bson.RawValue) bool { return compare(a, b) == 0 })
 	return value.ArrayOf(s...), nil

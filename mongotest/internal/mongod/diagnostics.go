@@ -35,6 +35,7 @@ func diagnosticCommands() map[string]*handler {
 		"getCmdLineOpts": {runGetCmdLineOpts, 0},
 		"listCommands":   {runListCommands, 0},
 		"top":            {runTop, 0},
+		"profile":        {runProfile, 0},
 	}
 }
 

@@ -25,6 +25,7 @@ func TestHello(t *testing.T) {
 		"replica set": {mongotest.Options{}, 25, "setName", "rs0"},
 		"router":      {mongotest.Options{Shards: 1}, 25, "msg", "isdbgrid"},
 		"7.0":         {mongotest.Options{Version: "7.0.14"}, 21, "setName", "rs0"},
+		"a series":    {mongotest.Options{Version: "7.0"}, 21, "setName", "rs0"},
 		"6.0 router":  {mongotest.Options{Shards: 1, Version: "6.0.5"}, 17, "msg", "isdbgrid"},
 	} {
 		t.Run(name, func(t *testing.T) {

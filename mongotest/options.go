@@ -7,6 +7,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,7 +28,7 @@ type Options struct {
 	// too; 0 means 1.
 	Members int
 	// Version is the server version the cluster claims to be; "8.0.4" if
-	// empty.
+	// empty. A series, such as "7.0", stands for a release of it.
 	Version string
 
 	// Users may log in. Without RequireAuth logging in is optional, and anyone
@@ -113,7 +114,10 @@ func (o Options) withDefaults() (Options, error) {
 		o.Mongos = 1
 	}
 	if o.Version == "" {
-		o.Version = "8.0.4"
+		o.Version = "8.0"
+	}
+	if strings.Count(o.Version, ".") == 1 {
+		o.Version += ".4"
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -240,6 +240,46 @@ func TestWhatNoMajorityHasIsRolledBack(t *testing.T) {
 	})
 }
 
+// A transaction that was prepared may have been committed on another shard, so an
+// election leaves it prepared, even one that undoes its commit.
+func TestAPreparedTransactionIsNotRolledBack(t *testing.T) {
+	trio(t, func(t *testing.T, s *set) {
+		require.NoError(t, s.insert(1))
+		run := func(number int64, first bool, db string, cmd ...bson.E) error {
+			cmd = append(cmd, bson.E{Key: "lsid", Value: bson.D{{"id", bson.Binary{Subtype: 4, Data: make([]byte, 16)}}}},
+				bson.E{Key: "txnNumber", Value: number}, bson.E{Key: "autocommit", Value: false})
+			if first {
+				cmd = append(cmd, bson.E{Key: "startTransaction", Value: true})
+			}
+			return s.cl.Database(db).RunCommand(t.Context(), bson.D(cmd)).Err()
+		}
+		insert := func(id int) []bson.E {
+			return []bson.E{{Key: "insert", Value: "c"}, {Key: "documents", Value: bson.A{bson.D{{"_id", id}}}}}
+		}
+		w1 := bson.E{Key: "writeConcern", Value: bson.D{{"w", 1}}}
+		require.NoError(t, run(1, true, "d", insert(2)...))
+		require.NoError(t, run(1, false, "admin", bson.E{Key: "prepareTransaction", Value: 1}))
+		s.lag(s.addrs[1], s.addrs[2])
+		require.NoError(t, run(1, false, "admin", bson.E{Key: "commitTransaction", Value: 1}, w1))
+		assert.Equal(t, []int32{1, 2}, s.ids())
+		require.NoError(t, s.c.Isolate(t.Context(), s.addrs[0]))
+		pass(11 * time.Second)
+		assert.Equal(t, []int32{1}, s.ids())
+		require.NoError(t, s.c.Rejoin(s.addrs[0]))
+		s.catchUp(s.addrs...)
+
+		blocked := make(chan error, 1)
+		go func() {
+			blocked <- s.cl.Database("admin").RunCommand(t.Context(), bson.D{{"setUserWriteBlockMode", 1}, {"global", true}}).Err()
+		}()
+		pass(time.Second)
+		assert.Empty(t, blocked, "its write is in flight again")
+		require.NoError(t, run(1, false, "admin", bson.E{Key: "commitTransaction", Value: 1}))
+		require.NoError(t, <-blocked)
+		assert.Equal(t, []int32{1, 2}, s.ids())
+	})
+}
+
 // Without a majority nobody is elected, however long it takes.
 func TestAMinorityElectsNobody(t *testing.T) {
 	trio(t, func(t *testing.T, s *set) {

@@ -272,7 +272,7 @@ func (s *ReplicaSet) ahead(a, b *Node) bool {
 func (s *ReplicaSet) rollBack(to *storage.Transaction) {
 	at := to.ReadTime()
 	for _, sess := range s.sessions.list() {
-		sess.rollBack(at)
+		sess.rollBack(s.members[0], at)
 	}
 	s.snapshots.rollBack(at)
 	s.cfg.Engine.Restore(to)

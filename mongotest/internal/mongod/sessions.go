@@ -115,8 +115,9 @@ func (s *session) checkIn() { <-s.checkedOut }
 
 // rollBack forgets what was done after at: a retry must do it again. Operations
 // of the session have ended; one that has not is that of a secondary, which
-// writes nothing.
-func (s *session) rollBack(at bson.Timestamp) {
+// writes nothing. A transaction that was prepared stays so: its router may have
+// committed it elsewhere.
+func (s *session) rollBack(n *Node, at bson.Timestamp) {
 	if !s.tryCheckOut() {
 		return
 	}
@@ -129,8 +130,13 @@ func (s *session) rollBack(at bson.Timestamp) {
 	switch t := s.txn; {
 	case t == nil:
 	case t.state == txnOpen && t.inner.ReadTime().After(at):
-		t.inner.Abort()
-		t.state = txnAborted
+		s.abort(n)
+	case t.state == txnCommitted && t.committed.After(at) && t.promised:
+		t.inner.Reopen()
+		t.state, t.prepared, t.committed = txnOpen, true, bson.Timestamp{}
+		if t.wrote {
+			n.set.block.reenter(t.exempt)
+		}
 	case t.state == txnCommitted && t.committed.After(at):
 		s.txn = nil
 	}

@@ -29,6 +29,7 @@ type transaction struct {
 	// flight until then.
 	prepared bool
 	exempt   bool // from the write block, as it was prepared
+	promised bool // it was prepared once
 }
 
 type txnState int
@@ -178,7 +179,7 @@ func runPrepareTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 			return nil, err
 		}
 	}
-	t.prepared = true
+	t.prepared, t.promised = true, true
 	return value.D(), nil
 }
 

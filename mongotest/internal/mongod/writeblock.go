@@ -37,6 +37,17 @@ func (b *writeBlock) enter(exempt bool) error {
 	return nil
 }
 
+// reenter is enter for a write that was admitted before and has to be done
+// again, whatever the block says by now.
+func (b *writeBlock) reenter(exempt bool) {
+	if exempt {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.writing++
+}
+
 func (b *writeBlock) leave(exempt bool) {
 	if exempt {
 		return

@@ -64,6 +64,15 @@ func (l *lockTable) release(t *Transaction) {
 	}
 }
 
+// retake undoes release.
+func (l *lockTable) retake(t *Transaction) {
+	keys, uses := t.locks, t.uses
+	t.locks, t.uses = nil, make(map[value.UUID]bool, len(uses))
+	for _, k := range keys {
+		l.take(k, t)
+	}
+}
+
 // conflict returns the error of a write that meets a transaction's. Inside a
 // transaction it makes the client repeat the whole transaction.
 func (tx *Tx) conflict() error {

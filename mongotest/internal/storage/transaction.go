@@ -136,6 +136,17 @@ func (t *Transaction) apply(id value.UUID, rids map[int64]bool) {
 	}
 }
 
+// Reopen undoes a Commit after Restore has undone what it did: the transaction
+// is open again, and holds what it held.
+func (t *Transaction) Reopen() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	t.done = false
+	t.e.locks.retake(t)
+}
+
 // Abort drops the transaction. It does nothing if the transaction has ended.
 func (t *Transaction) Abort() {
 	t.mu.Lock()

@@ -315,6 +315,51 @@ func TestAShardedClusterLosesAPrimary(t *testing.T) {
 	})
 }
 
+// A participant whose promise a majority has not heard of may still lose its
+// part; then nobody commits.
+func TestATransactionIsAllOrNothingWhenAPrimaryIsLost(t *testing.T) {
+	bubble(t, mongotest.Options{Shards: 2, Members: 3, ElectionTimeout: 2 * time.Second}, func(t *testing.T, c *mongotest.Cluster) {
+		cl, done := connect(t, c)
+		defer done()
+		ctx := t.Context()
+		for i, name := range []string{"a", "b"} {
+			require.NoError(t, cl.Database("admin").RunCommand(ctx, bson.D{{"enableSharding", name}, {"primaryShard", c.Shards()[i]}}).Err())
+			require.NoError(t, cl.Database(name).CreateCollection(ctx, "c"))
+		}
+		addrs, err := c.Members(c.Shards()[1])
+		require.NoError(t, err)
+		session, err := cl.StartSession()
+		require.NoError(t, err)
+		defer session.EndSession(ctx)
+		require.NoError(t, session.StartTransaction())
+		in := mongo.NewSessionContext(ctx, session)
+		for _, name := range []string{"a", "b"} {
+			_, err := cl.Database(name).Collection("c").InsertOne(in, bson.D{{"_id", 1}})
+			require.NoError(t, err)
+		}
+		for _, addr := range addrs[1:] {
+			require.NoError(t, c.StopReplication(addr))
+		}
+		// Something later than what the two have, which they then lose.
+		_, err = cl.Database("b", options.Database().SetWriteConcern(writeconcern.W1())).Collection("d").InsertOne(ctx, bson.D{})
+		require.NoError(t, err)
+		ended := make(chan error, 1)
+		go func() { ended <- session.CommitTransaction(ctx) }()
+		pass(time.Second)
+		assert.Empty(t, ended)
+		require.NoError(t, c.Isolate(ctx, addrs[0]))
+		pass(5 * time.Second)
+		require.NoError(t, c.ResumeReplication(addrs[1]))
+		require.NoError(t, c.ResumeReplication(addrs[2]))
+		err = <-ended
+		for _, name := range []string{"a", "b"} {
+			n, countErr := cl.Database(name).Collection("c").CountDocuments(ctx, bson.D{})
+			require.NoError(t, countErr)
+			assert.Equal(t, err == nil, n == 1, "%s has %d after %v", name, n, err)
+		}
+	})
+}
+
 // Whatever becomes of members: what a majority has acknowledged stays, and a
 // change stream shows exactly what stays, once.
 func TestMajorityWritesSurviveAnything(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
 
-// An unfinished commit has been decided, for its first participant committed,
-// but some participants have not heard of it.
+// An unfinished commit has been decided, for all participants are prepared, but
+// some have not heard of it, or have it on too few of their members.
 type unfinished struct {
 	txn    *txn
 	shards []string
@@ -41,8 +41,8 @@ func (r *Router) finishCommits(ctx context.Context) {
 	for _, u := range r.commits.take() {
 		o := &op{r: r, req: r.internal(), txn: u.txn}
 		for len(u.shards) > 0 {
-			_, err := o.send(ctx, u.shards[0], o.ending("commitTransaction"))
-			if err != nil && retriable(err) {
+			resp, err := o.send(ctx, u.shards[0], o.ending("commitTransaction"))
+			if err == nil && has(resp.Body, "writeConcernError") || err != nil && retriable(err) {
 				break
 			}
 			if err != nil && ctx.Err() == nil {

@@ -204,8 +204,8 @@ func (s *sessionTable) all() []string {
 }
 
 // commit ends the client's transaction on every participant, one after the
-// other; each logs it at its own time. Statements that succeeded cannot fail
-// to commit here, so there is no prepare phase.
+// other; each logs it at its own time. Several are prepared before the first one
+// commits, and then nothing can keep the others from it.
 func (o *op) commit(ctx context.Context) (bson.Raw, error) {
 	state, shards := o.txn.get()
 	if state == txnAborted {
@@ -220,19 +220,29 @@ func (o *op) commit(ctx context.Context) (bson.Raw, error) {
 	}
 	o.txn.end(txnCommitted)
 	reply := bson.D{{"recoveryToken", o.txn.recoveryToken()}}
+	var left []string // whose part an election may still undo
 	for i, s := range shards {
 		resp, err := o.send(ctx, s, o.ending("commitTransaction"))
-		if err == nil {
-			if v, ok := value.Get(resp.Body, "writeConcernError"); ok && len(reply) == 1 {
+		if err != nil && len(shards) == 1 {
+			o.txn.unlock()
+			return nil, err // the client may ask again
+		}
+		if err != nil {
+			o.r.commits.add(o.txn, append(left, shards[i:]...))
+			if i == 0 {
+				return nil, err
+			}
+			return rawDoc(reply), nil
+		}
+		if v, ok := value.Get(resp.Body, "writeConcernError"); ok {
+			left = append(left, s)
+			if len(reply) == 1 {
 				reply = append(reply, bson.E{Key: "writeConcernError", Value: v})
 			}
-			continue
 		}
-		if i == 0 { // nothing is decided: the client may ask again
-			o.txn.unlock()
-			return nil, err
-		}
-		o.r.commits.add(o.txn, shards[i:])
+	}
+	if len(left) > 0 && len(shards) > 1 {
+		o.r.commits.add(o.txn, left)
 		return rawDoc(reply), nil
 	}
 	o.txn.unlock()
@@ -267,7 +277,7 @@ func (o *op) prepare(ctx context.Context, shards []string) error {
 		return nil
 	}
 	for _, s := range shards {
-		if _, err := o.send(ctx, s, o.ending("prepareTransaction")); err != nil {
+		if err := o.promise(ctx, s); err != nil {
 			if mongoerr.Is(err, mongoerr.NoSuchTransaction) || mongoerr.Is(err, mongoerr.UserWritesBlocked) {
 				return errors.Join(err, o.abort(ctx))
 			}
@@ -275,6 +285,20 @@ func (o *op) prepare(ctx context.Context, shards []string) error {
 		}
 	}
 	return nil
+}
+
+// promise prepares one participant. It is asked again when it could not tell
+// that a majority of its members has the promise.
+func (o *op) promise(ctx context.Context, shard string) error {
+	for {
+		resp, err := o.send(ctx, shard, o.ending("prepareTransaction"))
+		if err != nil || !has(resp.Body, "writeConcernError") {
+			return err
+		}
+		if ctx.Err() != nil {
+			return interrupted(ctx, ctx.Err())
+		}
+	}
 }
 
 // abort ends the client's transaction everywhere. A shard that does not know

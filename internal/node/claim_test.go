@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,22 +189,23 @@ func TestASuccessorEndsTheSessionsOfTheDead(t *testing.T) {
 		s.stream()
 		before := s.until("sessions", func(st *state.Sync) bool { return len(st.Leg.Shards[0].Sessions) > 0 }).Leg.Shards[0]
 		s.kill()
-		fenced, early := false, 0
+		var fenced atomic.Bool
+		var early atomic.Int64
 		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
 			switch {
 			case on != s.dst || !ours(c):
 			case c.Name == "killSessions":
-				fenced = true
-			case slices.Contains(writes, c.Name) && !fenced:
-				early++
+				fenced.Store(true)
+			case slices.Contains(writes, c.Name) && !fenced.Load():
+				early.Add(1)
 			}
 			return mongotest.Fault{}
 		})
 		require.NoError(t, s.insert(s.app, 5))
 		s.up()
 		time.Sleep(5 * time.Second)
-		assert.True(t, fenced)
-		assert.Zero(t, early, "written before the fence")
+		assert.True(t, fenced.Load())
+		assert.Zero(t, early.Load(), "written before the fence")
 		st, _ := s.node.State()
 		after := st.Leg.Shards[0]
 		assert.Greater(t, after.Epoch, before.Epoch)

@@ -36,8 +36,10 @@ $(GOLANGCI):
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(TOOLS)/golangci-lint $@
 
-FUZZTIME ?= 5s
-fuzz: ## each fuzz target for FUZZTIME
+# A number of runs, or a time as 10m; a run that time cuts off may count as failed
+# (context deadline exceeded), which a number cannot.
+FUZZTIME ?= 10000x
+fuzz: ## each fuzz target FUZZTIME
 	@go list -f '{{$$p := .ImportPath}}{{range .TestGoFiles}}{{$$p}} {{$$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p}} {{$$.Dir}}/{{.}}{{"\n"}}{{end}}' ./... | \
 	while read pkg file; do [ -n "$$file" ] || continue; \
 	  for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \

@@ -78,17 +78,19 @@ func (w *Workload) acknowledged(wrote bool) {
 	}
 }
 
-// refused notes that the current cluster is write-blocked and turns to the
-// other one.
+// refused notes that a cluster is write-blocked. If it is the one in use the
+// applications turn to the other one. If it is not, the refusal is late news:
+// they have turned already, and writes may be taken again.
 func (w *Workload) refused(by *mongo.Client) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.home != by {
+		return
+	}
 	if w.outage.since.IsZero() {
 		w.outage.since = time.Now()
 	}
-	if w.home == by {
-		w.home, w.other = w.other, w.home
-	}
+	w.home, w.other = w.other, w.home
 }
 
 // Run writes until ctx ends. Losing an operation to a network error or an

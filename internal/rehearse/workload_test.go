@@ -76,6 +76,24 @@ func TestTheLedgerOfAWorkload(t *testing.T) {
 	}
 }
 
+// A refusal by the cluster that the applications have left is no outage: their
+// writes are taken by the other one.
+func TestALateRefusalIsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		home, other := new(mongo.Client), new(mongo.Client)
+		var w Workload
+		w.SetClusters(home, other)
+		w.refused(home)
+		time.Sleep(3 * time.Second)
+		w.acknowledged(true)
+		w.refused(home) // sent before the other writers turned
+		time.Sleep(40 * time.Millisecond)
+		w.acknowledged(true)
+		assert.Equal(t, 3*time.Second, w.LastOutage())
+		assert.Same(t, other, w.current())
+	})
+}
+
 // Both ends of a workload agree on what happened, and when the clusters change
 // their parts the applications go along.
 func TestAWorkloadFollowsTheClusters(t *testing.T) {

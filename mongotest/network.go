@@ -125,6 +125,17 @@ func (n *network) route(ctx context.Context, m *member, req *command.Request) (*
 // handle runs a command on m. If m closes the connection, that is as bad as
 // being unreachable.
 func handle(ctx context.Context, m *member, req *command.Request) (*command.Response, error) {
+	if d, ok := m.node.Config().FailPoints.TakeBefore(req); ok { // with failInternalCommands
+		if err := wait(ctx, d.Block()); err != nil {
+			return nil, err
+		}
+		if d.Closes() {
+			return nil, unreachable(m.addr)
+		}
+		if err := d.Err(); err != nil {
+			return nil, err
+		}
+	}
 	resp, err := m.node.Handle(ctx, req)
 	if errors.Is(err, command.ErrHangUp) {
 		return nil, unreachable(m.addr)

@@ -1,7 +1,10 @@
 package failpoint
 
 import (
+	"context"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -21,112 +24,212 @@ const (
 	GetMore Name = "failGetMoreAfterCursorCheckout"
 	// RetryableWrite disturbs each statement of a retryable write as it is done.
 	RetryableWrite Name = "onPrimaryTransactionalWrite"
+	// TimeOut fails every command with a maxTimeMS as if that were over.
+	TimeOut Name = "maxTimeAlwaysTimeOut"
+	// NoTimeOut lets every maxTimeMS count for nothing.
+	NoTimeOut Name = "maxTimeNeverTimeOut"
+	// Inserts, Updates and Removes fail every statement of that kind.
+	Inserts Name = "failAllInserts"
+	Updates Name = "failAllUpdates"
+	Removes Name = "failAllRemoves"
+	// Conflict fails writes inside transactions with WriteConflict. Others the
+	// server repeats by itself.
+	Conflict Name = "WTWriteConflictException"
+	// StopApply and StopFetch stop the replication of a secondary.
+	StopApply Name = "rsSyncApplyStop"
+	StopFetch Name = "stopReplProducer"
 )
+
+// names are all fail points.
+var names = []Name{
+	Command, GetMore, RetryableWrite, TimeOut, NoTimeOut, Inserts, Updates, Removes, Conflict, StopApply, StopFetch,
+}
 
 // A Set is the fail points of one process. Its methods may be called from many
 // goroutines at once.
 type Set struct {
-	mu     sync.Mutex
-	points map[Name]*point
+	on atomic.Int32 // fail points that are not off: mostly none, which is soon known
+
+	mu      sync.Mutex
+	points  map[Name]*point
+	entered chan struct{} // closed when one fires; nil while nobody waits
+	watch   func()
 }
 
 // A point is the state of one fail point.
 type point struct {
-	left    int // times it still fires; negative is forever
-	skip    int // matching passes to let through first
+	mode    mode
 	data    Data
 	entered int64 // times it has fired
 }
 
 // NewSet returns a Set whose fail points are all off.
 func NewSet() *Set {
-	return &Set{points: map[Name]*point{Command: {}, GetMore: {}, RetryableWrite: {}}}
+	s := &Set{}
+	s.Reset()
+	return s
 }
+
+// Reset turns all fail points off, as the start of a process does.
+func (s *Set) Reset() {
+	s.mu.Lock()
+	s.points = map[Name]*point{}
+	s.on.Store(0)
+	for _, n := range names {
+		s.points[n] = &point{}
+	}
+	watch := s.watch
+	s.mu.Unlock()
+	if watch != nil {
+		watch()
+	}
+}
+
+// Watch has f called after every change of a fail point's mode, from the
+// goroutine that makes it. It is set once, before the Set is used.
+func (s *Set) Watch(f func()) { s.watch = f }
 
 // Take asks whether a fail point fires for something that match accepts, and
 // counts it. match is called with the Set locked.
 func (s *Set) Take(name Name, match func(Data) bool) (Data, bool) {
+	if s.on.Load() == 0 {
+		return Data{}, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.points[name]
-	if p.left == 0 || !match(p.data) {
+	if p.mode.off() || !match(p.data) || !p.mode.pass(rand.Float64) {
 		return Data{}, false
 	}
-	if p.skip > 0 {
-		p.skip--
-		return Data{}, false
-	}
-	if p.left > 0 {
-		p.left--
+	if p.mode.off() {
+		s.on.Add(-1)
 	}
 	p.entered++
+	if s.entered != nil {
+		close(s.entered)
+		s.entered = nil
+	}
 	return p.data, true
+}
+
+// Fires asks whether a fail point without conditions fires, and counts it.
+func (s *Set) Fires(name Name) bool {
+	_, ok := s.Take(name, func(Data) bool { return true })
+	return ok
+}
+
+// On reports whether a fail point is on, without counting.
+func (s *Set) On(name Name) bool {
+	if s.on.Load() == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.points[name].mode.off()
 }
 
 // Configure carries out the command configureFailPoint.
 func (s *Set) Configure(req *command.Request) (*command.Response, error) {
-	if req.DB != "admin" {
-		return nil, mongoerr.New(mongoerr.Unauthorized, "configureFailPoint may only be run against the admin database.")
+	if err := adminOnly(req); err != nil {
+		return nil, err
+	}
+	body, err := s.configure(req)
+	if err == nil && s.watch != nil {
+		s.watch()
+	}
+	return body, err
+}
+
+func (s *Set) configure(req *command.Request) (*command.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.points[Name(req.Collection())]
+	if !ok {
+		return nil, notFound(req)
 	}
 	next, err := parse(req.Body)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p, ok := s.points[Name(req.Collection())]
-	if !ok {
-		return nil, mongoerr.New(mongoerr.FailPointSetFailed, "%s not found", req.Collection())
+	if p.mode.off() != next.mode.off() {
+		if next.mode.off() {
+			s.on.Add(-1)
+		} else {
+			s.on.Add(1)
+		}
 	}
 	next.entered = p.entered
 	*p = next
 	return &command.Response{Body: value.D("count", p.entered)}, nil
 }
 
-// parse reads mode and data of configureFailPoint.
-func parse(body bson.Raw) (point, error) {
-	var p point
-	var err error
-	if p.left, p.skip, err = parseMode(body.Lookup("mode")); err != nil {
-		return point{}, err
+// Wait carries out the command waitForFailPoint: it answers once the fail point
+// has fired timesEntered times in all, or with the cause of ctx's end.
+func (s *Set) Wait(ctx context.Context, req *command.Request) (*command.Response, error) {
+	if err := adminOnly(req); err != nil {
+		return nil, err
 	}
-	doc, ok := body.Lookup("data").DocumentOK()
+	want, ok := value.AsInt64(req.Body.Lookup("timesEntered"))
 	if !ok {
-		return p, nil
+		return nil, mongoerr.New(mongoerr.IDLFailedToParse, "BSON field 'waitForFailPoint.timesEntered' is missing but a required field")
 	}
-	if err := bson.Unmarshal(doc, &p.data); err != nil {
-		return point{}, mongoerr.New(mongoerr.TypeMismatch, "configureFailPoint: data: %v", err)
+	for {
+		fired, err := s.watchEntered(req, want)
+		if fired == nil {
+			return &command.Response{Body: value.D()}, err
+		}
+		select {
+		case <-fired:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
-	return p, nil
 }
 
-// parseMode reads "off", "alwaysOn", {times: n} or {skip: n}.
-func parseMode(mode bson.RawValue) (left, skip int, err error) {
-	if s, ok := mode.StringValueOK(); ok {
-		switch s {
-		case "off":
-			return 0, 0, nil
-		case "alwaysOn":
-			return -1, 0, nil
-		}
-		return 0, 0, mongoerr.New(mongoerr.BadValue, "unknown mode: %s", s)
+// watchEntered returns what closes when a fail point fires, nil if the one that
+// req waits for has fired often enough.
+func (s *Set) watchEntered(req *command.Request, want int64) (<-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.points[Name(req.Collection())]
+	if !ok {
+		return nil, notFound(req)
 	}
-	if doc, ok := mode.DocumentOK(); ok {
-		for name, v := range value.Elements(doc) {
-			n, isNumber := value.AsInt64(v)
-			switch {
-			case name != "times" && name != "skip":
-				return 0, 0, mongoerr.New(mongoerr.BadValue, "'mode' must be one of 'off', 'alwaysOn', 'times' and 'skip' here; found '%s'", name)
-			case !isNumber:
-				return 0, 0, mongoerr.New(mongoerr.TypeMismatch, "'%s' option must be a number", name)
-			case n < 0:
-				return 0, 0, mongoerr.New(mongoerr.BadValue, "'%s' option to 'mode' must be positive", name)
-			case name == "times":
-				return int(n), 0, nil
-			default:
-				return -1, int(n), nil
-			}
-		}
+	if p.entered >= want {
+		return nil, nil
 	}
-	return 0, 0, mongoerr.New(mongoerr.TypeMismatch, "'mode' must be a string or JSON object")
+	if s.entered == nil {
+		s.entered = make(chan struct{})
+	}
+	return s.entered, nil
+}
+
+func adminOnly(req *command.Request) error {
+	if req.DB != "admin" {
+		return mongoerr.New(mongoerr.Unauthorized, "%s may only be run against the admin database.", req.Name)
+	}
+	return nil
+}
+
+func notFound(req *command.Request) error {
+	return mongoerr.New(mongoerr.FailPointSetFailed, "%s not found", req.Collection())
+}
+
+// parse reads mode and data of configureFailPoint.
+func parse(body bson.Raw) (point, error) {
+	m, err := parseMode(body.Lookup("mode"))
+	if err != nil {
+		return point{}, err
+	}
+	p := point{mode: m}
+	data := body.Lookup("data")
+	if data.Type == 0 {
+		return p, nil
+	}
+	doc, ok := data.DocumentOK()
+	if !ok {
+		return point{}, mongoerr.New(mongoerr.TypeMismatch, "the 'data' option must be a JSON object")
+	}
+	p.data = parseData(doc)
+	return p, nil
 }

@@ -2,6 +2,7 @@ package failpoint_test
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,14 +15,17 @@ import (
 )
 
 func configure(s *failpoint.Set, name string, mode any, data bson.Raw) (*command.Response, error) {
-	body := value.D("configureFailPoint", name, "mode", mode, "data", data)
+	body := value.D("configureFailPoint", name, "mode", mode)
+	if data != nil {
+		body = value.D("configureFailPoint", name, "mode", mode, "data", data)
+	}
 	return s.Configure(&command.Request{Name: "configureFailPoint", DB: "admin", Body: body})
 }
 
 // request is a find on db.coll of the client "app".
 func request() *command.Request {
 	return &command.Request{
-		Name: "find", DB: "db", Body: value.D("find", "coll"), Client: &command.Client{AppName: "app"},
+		Name: "find", DB: "db", Body: value.D("find", "coll"), Client: &command.Client{ID: 7, AppName: "app"},
 	}
 }
 
@@ -57,6 +61,10 @@ func TestDataChooseTheCommands(t *testing.T) {
 		"another command":    {value.D("failCommands", []string{"insert"}, "errorCode", 1), false, false},
 		"the application":    {value.D("failCommands", []string{"find"}, "closeConnection", true, "appName", "app"), true, false},
 		"another one":        {value.D("failCommands", []string{"find"}, "closeConnection", true, "appName", "b"), false, false},
+		"all commands":       {value.D("failAllCommands", true, "errorCode", 1), true, false},
+		"the thread":         {value.D("failCommands", []string{"find"}, "errorCode", 1, "threadName", "conn7"), true, false},
+		"another thread":     {value.D("failCommands", []string{"find"}, "errorCode", 1, "threadName", "conn8"), false, false},
+		"a code of no type":  {value.D("failCommands", []string{"find"}, "errorCode", "1"), false, false},
 		"the namespace":      {value.D("failCommands", []string{"find"}, "blockConnection", true, "namespace", "db.coll"), true, false},
 		"another namespace":  {value.D("failCommands", []string{"find"}, "blockConnection", true, "namespace", "db.c"), false, false},
 		"nothing to do":      {value.D("failCommands", []string{"find"}), false, false},
@@ -113,8 +121,110 @@ func TestConfigureAnswers(t *testing.T) {
 		"mode of a number":   {"failCommand", 1, mongoerr.TypeMismatch},
 		"negative times":     {"failCommand", bson.D{{"times", -1}}, mongoerr.BadValue},
 		"unknown option":     {"failCommand", bson.D{{"often", 1}}, mongoerr.BadValue},
+		"times of a string":  {"failCommand", bson.D{{"times", "1"}}, mongoerr.TypeMismatch},
+		"too many times":     {"failCommand", bson.D{{"times", int64(1) << 31}}, mongoerr.BadValue},
+		"negative skip":      {"failCommand", bson.D{{"skip", -1}}, mongoerr.BadValue},
+		"odds above one":     {"failCommand", bson.D{{"activationProbability", 1.1}}, mongoerr.BadValue},
+		"odds of a string":   {"failCommand", bson.D{{"activationProbability", "1"}}, mongoerr.TypeMismatch},
 	} {
 		_, err := configure(s, c.point, c.mode, data)
 		assert.True(t, mongoerr.Is(err, c.code), "%s: %v", name, err)
 	}
+	for code, body := range map[mongoerr.Code]bson.Raw{
+		mongoerr.IllegalOperation: value.D("configureFailPoint", "failCommand"),
+		mongoerr.TypeMismatch:     value.D("configureFailPoint", "failCommand", "mode", "off", "data", 1),
+	} {
+		_, err := s.Configure(&command.Request{Name: "configureFailPoint", DB: "admin", Body: body})
+		assert.True(t, mongoerr.Is(err, code), "%v", err)
+	}
+	_, err = s.Configure(&command.Request{Name: "configureFailPoint", DB: "db", Body: value.D("configureFailPoint", "failCommand", "mode", "off")})
+	assert.True(t, mongoerr.Is(err, mongoerr.Unauthorized), "%v", err)
+}
+
+func TestAProbabilityIsAProbability(t *testing.T) {
+	for odds, between := range map[float64][2]int{0: {0, 0}, 0.5: {300, 700}, 1: {1000, 1000}} {
+		s := failpoint.NewSet()
+		_, err := configure(s, "failCommand", bson.D{{"activationProbability", odds}}, value.D("failCommands", []string{"find"}, "errorCode", 1))
+		require.NoError(t, err)
+		fired := 0
+		for range 1000 {
+			if _, ok := s.TakeBefore(request()); ok {
+				fired++
+			}
+		}
+		assert.GreaterOrEqual(t, fired, between[0])
+		assert.LessOrEqual(t, fired, between[1])
+	}
+}
+
+func TestACommandIsKnownByAllItsNames(t *testing.T) {
+	for sent, fired := range map[string]map[string]bool{
+		"findAndModify": {"findandmodify": true, "find": false},
+		"findandmodify": {"findAndModify": true},
+		"isMaster":      {"ismaster": true, "hello": false},
+		"hello":         {"isMaster": false},
+	} {
+		for named, want := range fired {
+			s := failpoint.NewSet()
+			_, err := configure(s, "failCommand", "alwaysOn", value.D("failCommands", []string{named}, "errorCode", 1))
+			require.NoError(t, err)
+			_, ok := s.TakeBefore(&command.Request{Name: sent, DB: "db", Body: value.D(sent, "c"), Client: &command.Client{}})
+			assert.Equal(t, want, ok, "%s by %s", sent, named)
+		}
+	}
+}
+
+func TestCommandsOfRoutersAreSparedUnlessItIsSaid(t *testing.T) {
+	for _, internal := range []bool{false, true} {
+		s := failpoint.NewSet()
+		_, err := configure(s, "failCommand", "alwaysOn", value.D("failCommands", []string{"find"}, "errorCode", 1, "failInternalCommands", internal))
+		require.NoError(t, err)
+		req := request()
+		req.Routed = &command.Routed{}
+		_, ok := s.TakeBefore(req)
+		assert.Equal(t, internal, ok)
+	}
+}
+
+func TestABlockNeedsATime(t *testing.T) {
+	for _, data := range []bson.Raw{value.D("blockConnection", true), value.D("blockConnection", true, "blockTimeMS", -1)} {
+		s := failpoint.NewSet()
+		_, err := configure(s, "failCommand", "alwaysOn", value.D("failAllCommands", true, "blockConnection", true, "blockTimeMS", data.Lookup("blockTimeMS")))
+		require.NoError(t, err)
+		d, ok := s.TakeBefore(request())
+		require.True(t, ok)
+		assert.Equal(t, mongoerr.InvalidOptions, d.Err().Code)
+	}
+}
+
+func TestWaitForFailPointWaitsUntilItHasFiredThatOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := failpoint.NewSet()
+		_, err := configure(s, "failCommand", "alwaysOn", value.D("failCommands", []string{"find"}, "errorCode", 1))
+		require.NoError(t, err)
+		wait := func(name string, times any) error {
+			_, err := s.Wait(t.Context(), &command.Request{Name: "waitForFailPoint", DB: "admin", Body: value.D("waitForFailPoint", name, "timesEntered", times)})
+			return err
+		}
+		done := make(chan error, 1)
+		go func() { done <- wait("failCommand", 2) }()
+		s.TakeBefore(request())
+		synctest.Wait()
+		assert.Empty(t, done)
+		s.TakeBefore(request())
+		require.NoError(t, <-done)
+		assert.True(t, mongoerr.Is(wait("failNothing", 1), mongoerr.FailPointSetFailed))
+		assert.True(t, mongoerr.Is(wait("failCommand", "2"), mongoerr.IDLFailedToParse))
+	})
+}
+
+func TestTheLimitOfTimeCanBeSaidToBeOver(t *testing.T) {
+	s := failpoint.NewSet()
+	_, err := configure(s, "maxTimeAlwaysTimeOut", bson.D{{"times", 1}}, nil)
+	require.NoError(t, err)
+	require.NoError(t, s.CheckTimeLimit(request()))
+	limited := request()
+	limited.Body = value.D("find", "coll", "maxTimeMS", 1000)
+	assert.True(t, mongoerr.Is(s.CheckTimeLimit(limited), mongoerr.MaxTimeMSExpired))
+	require.NoError(t, s.CheckTimeLimit(limited))
 }

@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 )
@@ -40,6 +41,9 @@ func (w *bulk) deleteOne(ctx context.Context, i int) (stmtResult, error) {
 	if r, ok := op.recall(w.ids[i]); ok {
 		w.retried = append(w.retried, w.ids[i])
 		return r, nil
+	}
+	if err := op.node.cfg.FailPoints.CheckStatement(failpoint.Removes); err != nil {
+		return stmtResult{}, err
 	}
 	st, err := w.compileDelete(i)
 	if err != nil {

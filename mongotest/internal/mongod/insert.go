@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 )
@@ -36,6 +37,9 @@ func (w *bulk) insertRun(ctx context.Context, i, count int) (int, error) {
 		w.retried = append(w.retried, w.ids[i])
 		w.n++
 		return 1, nil
+	}
+	if err := op.node.cfg.FailPoints.CheckStatement(failpoint.Inserts); err != nil {
+		return 1, w.fail(i, err)
 	}
 	done, inserted := 0, 0
 	var failure error

@@ -75,6 +75,7 @@ func (s *ReplicaSet) join(c Config, primary bool) *Node {
 	}
 	n.params = newParameters(c, n.version)
 	n.table = commandTable(n.version)
+	c.FailPoints.Watch(n.failPointsChanged)
 	s.members = append(s.members, n)
 	return n
 }

@@ -7,6 +7,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/errlabel"
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
@@ -119,7 +121,7 @@ func (n *Node) begin(ctx context.Context, op *operation) (context.Context, func(
 		return nil, nil, err
 	}
 	limit := op.args().int64("maxTimeMS", 0)
-	if limit <= 0 || op.handler.has(awaits) {
+	if limit <= 0 || op.handler.has(awaits) || n.cfg.FailPoints.On(failpoint.NoTimeOut) {
 		return ctx, end, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(limit)*time.Millisecond, maxTimeExpired())
@@ -181,6 +183,10 @@ func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) 
 	defer op.node.set.block.leave(op.exemptFromBlock(ns))
 	if op.txn != nil {
 		op.txn.wrote = true
+		if op.node.cfg.FailPoints.Fires(failpoint.Conflict) {
+			return mongoerr.New(mongoerr.WriteConflict, "WriteConflict: this operation conflicted with another operation. Please retry your operation or multi-document transaction.").
+				WithLabel(errlabel.TransientTransaction)
+		}
 		return op.txn.inner.Do(fn)
 	}
 	if op.isRetryable() {

@@ -8,6 +8,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -107,7 +108,7 @@ func (s *ReplicaSet) position(m *Node) bson.Timestamp {
 func (s *ReplicaSet) settle() {
 	for _, m := range s.members {
 		st := &m.standing
-		behind := st.lagging || st.down
+		behind := st.lagging || st.down || m.stalled()
 		switch {
 		case behind && st.stopped == nil:
 			st.stopped = s.cfg.Engine.Begin(storage.Meta{Now: time.Now()})
@@ -154,6 +155,19 @@ func (s *ReplicaSet) reads(m *Node, committed bool) *storage.Transaction {
 		return own
 	}
 	return c
+}
+
+// stalled reports whether a fail point stops the replication of a secondary.
+func (n *Node) stalled() bool {
+	points := n.cfg.FailPoints
+	return !n.topo.isPrimary() && (points.On(failpoint.StopApply) || points.On(failpoint.StopFetch))
+}
+
+// failPointsChanged looks again at those that stop replication.
+func (n *Node) failPointsChanged() {
+	n.set.mu.Lock()
+	defer n.set.mu.Unlock()
+	n.set.settle()
 }
 
 // Lag makes a secondary stop applying, or go on and catch up at once.

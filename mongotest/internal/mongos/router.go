@@ -57,7 +57,7 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	}
 	r.gossip(req.Body)
 	o := &op{r: r, req: req}
-	if ms := getInt(req.Body, "maxTimeMS", 0); ms > 0 && req.Name != "getMore" && req.Name != "hello" {
+	if ms := getInt(req.Body, "maxTimeMS", 0); ms > 0 && req.Name != "getMore" && req.Name != "hello" && !r.points.On(failpoint.NoTimeOut) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 		defer cancel()

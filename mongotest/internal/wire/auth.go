@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"strings"
 
 	"github.com/shardferry/shardferry/mongotest/internal/access"
@@ -9,7 +10,7 @@ import (
 )
 
 // ownCommand is a command answered from the connection's state alone.
-type ownCommand func(*conn, *command.Request) (*command.Response, error)
+type ownCommand func(*conn, context.Context, *command.Request) (*command.Response, error)
 
 // ownCommands are the commands that never reach the handler.
 var ownCommands = map[string]ownCommand{
@@ -18,6 +19,7 @@ var ownCommands = map[string]ownCommand{
 	"authenticate":       (*conn).authenticate,
 	"logout":             (*conn).logout,
 	"configureFailPoint": (*conn).configureFailPoint,
+	"waitForFailPoint":   (*conn).waitForFailPoint,
 }
 
 // beforeLogin are the commands a server with authentication answers to anyone.
@@ -90,7 +92,7 @@ func (c *conn) forget() {
 func (c *conn) setClient(next command.Client) { c.client = &next }
 
 // logout forgets the connection's user.
-func (c *conn) logout(*command.Request) (*command.Response, error) {
+func (c *conn) logout(context.Context, *command.Request) (*command.Response, error) {
 	c.forget()
 	return &command.Response{}, nil
 }

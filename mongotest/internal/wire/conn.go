@@ -140,7 +140,10 @@ func (c *conn) run(ctx context.Context, m *message, req *command.Request) (resp 
 		c.noteApp(req)
 	}
 	if own, ok := ownCommands[req.Name]; ok {
-		return own(c, req)
+		return own(c, ctx, req)
+	}
+	if err := c.srv.cfg.FailPoints.CheckTimeLimit(req); err != nil {
+		return nil, err
 	}
 	return c.srv.cfg.Handler.Handle(ctx, req)
 }

@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"context"
+	"time"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
@@ -8,8 +11,19 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-func (c *conn) configureFailPoint(req *command.Request) (*command.Response, error) {
+func (c *conn) configureFailPoint(_ context.Context, req *command.Request) (*command.Response, error) {
 	return c.srv.cfg.FailPoints.Configure(req)
+}
+
+func (c *conn) waitForFailPoint(ctx context.Context, req *command.Request) (*command.Response, error) {
+	limit, _ := value.AsInt64(req.Body.Lookup("maxTimeMS"))
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(limit)*time.Millisecond,
+			mongoerr.New(mongoerr.MaxTimeMSExpired, "operation exceeded time limit"))
+		defer cancel()
+	}
+	return c.srv.cfg.FailPoints.Wait(ctx, req)
 }
 
 // injected returns what failCommand does to req before it runs, nil for
@@ -22,8 +36,8 @@ func (c *conn) injected(req *command.Request) *Fault {
 	f := &Fault{DropRequest: d.Closes(), Delay: d.Block(), Error: d.Err()}
 	switch {
 	case f.Error == nil:
-	case d.ErrorLabels != nil:
-		f.Error.Labels = d.ErrorLabels
+	case d.Labels() != nil:
+		f.Error.Labels = d.Labels()
 	default:
 		if l, ok := c.srv.cfg.Handler.(command.Labeler); ok {
 			f.Error = mongoerr.From(l.Label(req, f.Error))
@@ -39,13 +53,13 @@ func (c *conn) injectConcern(req *command.Request, resp *command.Response) *comm
 	if !ok {
 		return resp
 	}
-	labels := d.ErrorLabels
+	labels := d.Labels()
 	if l, ok := c.srv.cfg.Handler.(command.Labeler); ok && len(labels) == 0 {
-		code, _ := value.AsInt64(d.WriteConcernError.Lookup("code"))
+		code, _ := value.AsInt64(d.Concern().Lookup("code"))
 		labels = l.ConcernLabels(req, mongoerr.Code(code))
 	}
 	with := *resp
-	with.Body = withConcern(resp.Body, d.WriteConcernError, labels)
+	with.Body = withConcern(resp.Body, d.Concern(), labels)
 	return &with
 }
 

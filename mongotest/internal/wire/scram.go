@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 
 	"github.com/xdg-go/scram"
@@ -75,7 +76,7 @@ func errAuthentication() error {
 }
 
 // saslStart begins a login in the request's database.
-func (c *conn) saslStart(req *command.Request) (*command.Response, error) {
+func (c *conn) saslStart(_ context.Context, req *command.Request) (*command.Response, error) {
 	return c.startSASL(req.DB, req.Body)
 }
 
@@ -92,7 +93,7 @@ func (c *conn) startSASL(db string, body bson.Raw) (*command.Response, error) {
 }
 
 // saslContinue is the next step of a login.
-func (c *conn) saslContinue(req *command.Request) (*command.Response, error) {
+func (c *conn) saslContinue(_ context.Context, req *command.Request) (*command.Response, error) {
 	if c.sasl == nil {
 		return nil, mongoerr.New(mongoerr.ProtocolError, "No SASL session state found")
 	}

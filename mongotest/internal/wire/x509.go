@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509/pkix"
 
@@ -25,7 +26,7 @@ func subjectName(name pkix.Name) string { return name.String() }
 
 // authenticate is the login by a certificate: the only mechanism that needs no
 // conversation.
-func (c *conn) authenticate(req *command.Request) (*command.Response, error) {
+func (c *conn) authenticate(_ context.Context, req *command.Request) (*command.Response, error) {
 	return c.certificateLogin(req.DB, req.Body)
 }
 

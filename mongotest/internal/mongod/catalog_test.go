@@ -36,6 +36,8 @@ func TestListings(t *testing.T) {
 	assert.Equal(t, []string{"v"}, list("filter", value.D("type", "view"), "nameOnly", true))
 	assert.Equal(t, []string{"b"}, list("filter", value.D("options.capped", true)))
 	assert.Equal(t, []string{"b", "c"}, list("cursor", value.D("batchSize", 2)))
+	shown := f.run("db", "listCollections", 1, "filter", value.D("name", "b")).Lookup("cursor", "firstBatch", "0", "options")
+	assert.Equal(t, value.D("capped", true, "size", int32(4096)), shown.Document(), "a small integer, as drivers expect")
 
 	dbs := func(pairs ...any) []string {
 		return names(t, f.run("admin", append([]any{"listDatabases", 1}, pairs...)...).Lookup("databases"))

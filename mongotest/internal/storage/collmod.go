@@ -96,11 +96,11 @@ func (p *collMod) capped(key string, v bson.RawValue) error {
 	}
 	if key == "cappedMax" {
 		n, err := cappedMax(v)
-		p.options = with(p.options, "max", value.Int64(n))
+		p.options = with(p.options, "max", value.Integer(n))
 		return err
 	}
 	n, err := cappedSize(v)
-	p.options = with(p.options, "size", value.Int64(n))
+	p.options = with(p.options, "size", value.Integer(n))
 	return err
 }
 

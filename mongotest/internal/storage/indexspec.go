@@ -31,6 +31,7 @@ func parseIndex(spec bson.Raw) (*Index, error) {
 			"Error in specification %s :: caused by :: The 'key' field is a required property of an index specification",
 			render(spec))
 	}
+	given := ix.Key
 	p.readText()
 	var err error
 	if ix.fields, err = parsePattern(ix.Key); err != nil {
@@ -48,7 +49,7 @@ func parseIndex(spec bson.Raw) (*Index, error) {
 			return nil, err
 		}
 	}
-	return ix, ix.check()
+	return ix, ix.check(given)
 }
 
 // specParser collects the options of an index specification.
@@ -209,8 +210,9 @@ func (p *specParser) expire(v bson.RawValue) (bson.RawValue, error) {
 	return value.Int32(int32(seconds)), nil
 }
 
-// check refuses combinations that no collection may have.
-func (ix *Index) check() error {
+// check refuses combinations that no collection may have. The key pattern is the
+// given one: an index of one text field counts as one field, though it keeps two.
+func (ix *Index) check(given bson.Raw) error {
 	onID := len(ix.fields) == 1 && ix.fields[0].name == idField && !ix.fields[0].hashed
 	switch {
 	case onID && !ix.fields[0].desc && (ix.Sparse || ix.Partial != nil || ix.expireAfter != nil || ix.Hidden):
@@ -223,7 +225,7 @@ func (ix *Index) check() error {
 		return mongoerr.New(mongoerr.CannotCreateIndex, "Index type does not support the unique option: %s", render(ix.Spec))
 	case ix.Hashed() >= 0 && ix.Unique:
 		return mongoerr.New(codeHashedUnique, "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.")
-	case ix.expireAfter != nil && len(ix.fields) != 1:
+	case ix.expireAfter != nil && countFields(given) != 1:
 		return mongoerr.New(mongoerr.CannotCreateIndex, "TTL indexes are single-field indexes, compound indexes do not "+
 			"support TTL. Index spec: %s", render(ix.Spec))
 	case ix.Unique && ix.prepareUnique:
@@ -232,6 +234,14 @@ func (ix *Index) check() error {
 		return mongoerr.New(mongoerr.BadValue, "The index name '%s' is not valid.", ix.Name)
 	}
 	return nil
+}
+
+func countFields(doc bson.Raw) int {
+	n := 0
+	for range value.Elements(doc) {
+		n++
+	}
+	return n
 }
 
 const codeHashedUnique mongoerr.Code = 16764

@@ -76,11 +76,11 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 		if p.roundSize {
 			o.size = (o.size + 255) / 256 * 256
 		}
-		return value.Int64(o.size), err
+		return value.Integer(o.size), err
 	case "max":
 		o.hasMax = true
 		o.maxDocs, err = cappedMax(v)
-		return value.Int64(o.maxDocs), err
+		return value.Integer(o.maxDocs), err
 	case "clusteredIndex":
 		if v.Type != bson.TypeEmbeddedDocument && !value.Truthy(v) {
 			o.clustered = o.capped

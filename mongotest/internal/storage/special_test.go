@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -39,6 +40,16 @@ func TestSpecialIndexesShowTheirOptions(t *testing.T) {
 	}, specs)
 	err := w.index(keySpec("other", value.D("z", "text")))
 	assert.True(t, mongoerr.Is(err, mongoerr.IndexOptionsConflict), "one text index only: %v", err)
+}
+
+// The server counts the fields that it is given, before it makes two of a text.
+func TestOnlyIndexesOfOneFieldExpire(t *testing.T) {
+	w := withCollection(t)
+	require.NoError(t, w.index(keySpec("words", value.D("t", "text"), "expireAfterSeconds", 10)))
+	for _, key := range []bson.Raw{value.D("a", 1, "t", "text"), value.D("a", 1, "b", 1)} {
+		err := w.index(keySpec("two", key, "expireAfterSeconds", 10))
+		assert.True(t, mongoerr.Is(err, mongoerr.CannotCreateIndex), "%v: %v", key, err)
+	}
 }
 
 func TestGeoIndexesRefuseOtherPlaces(t *testing.T) {

@@ -15,6 +15,15 @@ func Int64(i int64) bson.RawValue {
 	return bson.RawValue{Type: bson.TypeInt64, Value: bsoncore.AppendInt64(nil, i)}
 }
 
+// Integer returns i as the smallest integer that holds it, as the server's
+// BSONObjBuilder::appendNumber does.
+func Integer(i int64) bson.RawValue {
+	if int64(int32(i)) == i {
+		return Int32(int32(i))
+	}
+	return Int64(i)
+}
+
 // Double returns f as a BSON value.
 func Double(f float64) bson.RawValue {
 	return bson.RawValue{Type: bson.TypeDouble, Value: bsoncore.AppendDouble(nil, f)}

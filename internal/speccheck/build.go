@@ -35,13 +35,15 @@ func buildSuites(ctx context.Context, bin string) ([]suite, error) {
 	if err != nil {
 		return nil, err
 	}
+	integration := filepath.Join(module, "internal/integration")
 	suites := []suite{
-		{name: "unified", dir: filepath.Join(module, "internal/integration/unified"), pattern: unifiedFolders},
-		{name: "integration", dir: filepath.Join(module, "internal/integration"), pattern: legacyFolders},
+		{name: "unified", dir: filepath.Join(integration, "unified"), pattern: unifiedFolders},
+		{name: "integration", dir: integration, pattern: legacyFolders},
+		{name: "prose", dir: integration, pattern: proseTests},
 	}
 	for i := range suites {
 		s := &suites[i]
-		s.binary = filepath.Join(bin, s.name+".test")
+		s.binary = filepath.Join(bin, filepath.Base(s.dir)+".test")
 		if _, err := os.Stat(s.binary); err == nil {
 			continue
 		}

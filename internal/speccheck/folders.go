@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,12 +16,29 @@ const (
 	legacyFolders = "TestUnifiedSpecs/^(transactions|convenient-transactions|retryable-reads)|TestRetryableWritesSpec|TestCrudSpec"
 )
 
+// The tests that the specifications tell in prose, and those of the Go driver
+// that ask a server. Not those of encryption, of logins, of what a driver finds
+// in its environment, and of load balancers.
+const proseTests = "^(TestCausalConsistency_Supported|TestCausalConsistency_NotSupported|TestChangeStream_ReplicaSet|TestChangeStream_Standalone|" +
+	"TestClient|TestClientBulkWriteProse|TestClient_BulkWrite|TestClient_BSONOptions|TestCollection|TestCommandLoggingAndMonitoringProse|" +
+	"TestConnectionsSurvivePrimaryStepDown|TestCSOTProse|TestCSOT_errors|TestCSOT_maxTimeMS|TestCursor|TestDatabase|TestErrors|" +
+	"TestErrorsCodeNamePropagated|TestGridFS|TestHintErrors|TestIndexView|TestMongosPinning|TestRetryableReadsProse|TestRetryableWritesProse|" +
+	"TestSDAMErrorHandling|TestSDAMProse|TestServerSelectionProse|TestSessionPool|TestSessions|TestSessionsProse|TestWriteConcernError|" +
+	"TestWriteErrorsDetails|TestWriteErrorsWithLabels)$"
+
+// proseFolder is the folder of their cases.
+const proseFolder = "prose/"
+
 // testOf is the test under which -cases are looked for.
 func testOf(suite string) string {
-	if suite == "unified" {
+	switch suite {
+	case "unified":
 		return "TestUnifiedSpec"
+	case "prose":
+		return "^$" // cases are files, which these tests do not have
+	default:
+		return "TestUnifiedSpecs|TestRetryableWritesSpec|TestCrudSpec"
 	}
-	return "TestUnifiedSpecs|TestRetryableWritesSpec|TestCrudSpec"
 }
 
 // folderOf are the tests that have a folder for themselves.
@@ -32,13 +50,32 @@ func folderOf(test string) (folder string, ok bool) {
 		return "retryable-writes/legacy/", true
 	case "TestCrudSpec":
 		return "crud/v1/", true
-	default:
+	}
+	return "", false
+}
+
+var isProse = regexp.MustCompile(proseTests)
+
+// caseOf returns the name of the case that a test or a part of it is. Of the
+// tests that read files only what stands in a file is a case.
+func caseOf(name string) (c string, ok bool) {
+	test, rest, _ := strings.Cut(name, "/")
+	if isProse.MatchString(test) {
+		return proseFolder + name, true
+	}
+	folder, ok := folderOf(test)
+	if !ok {
 		return "", false
 	}
+	_, description, ok := strings.Cut(rest, ".json/")
+	return folder + rest, ok && description != ""
 }
 
 // testNames returns the names under which the binaries know a case.
 func testNames(c string) []string {
+	if name, ok := strings.CutPrefix(c, proseFolder); ok {
+		return []string{name}
+	}
 	names := []string{"TestUnifiedSpec/" + c, "TestUnifiedSpecs/" + c}
 	for _, test := range []string{"TestRetryableWritesSpec", "TestCrudSpec"} {
 		folder, _ := folderOf(test)
@@ -53,7 +90,7 @@ func testNames(c string) []string {
 func groups() []string {
 	return []string{
 		"crud", "change-streams", "transactions", "convenient-transactions", "sessions", "retryable-writes", "retryable-reads",
-		"collection-management", "run-command", "gridfs", "versioned-api", "unified-test-format",
+		"collection-management", "run-command", "gridfs", "versioned-api", "unified-test-format", "prose",
 	}
 }
 

@@ -57,7 +57,7 @@ func parseFlags(args []string) (options, error) {
 	f.StringVar(&only, "only", "", "make only the runs whose name matches, such as sharded-8.0")
 	f.StringVar(&o.cases, "cases", "", "run only the cases that match, such as crud/unified/find")
 	f.IntVar(&o.port, "port", 28400, "first port of the simulated clusters")
-	f.DurationVar(&o.limit, "limit", 4*time.Minute, "time limit of one test binary")
+	f.DurationVar(&o.limit, "limit", 10*time.Minute, "time limit of one test binary")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

@@ -22,18 +22,26 @@ type results map[string]outcome
 
 var resultLine = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
 
-// parse reads the output of a test binary. Only cases count, not the files and
-// folders around them, but for a file that is skipped or fails as a whole.
+// parse reads the output of a test binary. Only cases count, not the tests,
+// files and folders around them, unless one fails although all within it pass.
 func parse(output string) results {
-	found := results{}
+	all := map[string]outcome{}
+	good := map[string]bool{} // whether everything within passes, of what has something within
 	for _, m := range resultLine.FindAllStringSubmatch(output, -1) {
-		test, rest, _ := strings.Cut(m[2], "/")
-		folder, ok := folderOf(test)
-		if !ok {
-			continue
+		name, o := m[2], outcome(m[1])
+		all[name] = o
+		for i := range len(name) {
+			if name[i] == '/' {
+				before, seen := good[name[:i]]
+				good[name[:i]] = (before || !seen) && o != fail
+			}
 		}
-		if _, description, ok := strings.Cut(rest, ".json/"); ok && description != "" {
-			found[folder+rest] = outcome(m[1])
+	}
+	found := results{}
+	for name, o := range all {
+		fine, around := good[name]
+		if c, ok := caseOf(name); ok && (!around || fine && o == fail) {
+			found[c] = o
 		}
 	}
 	return found

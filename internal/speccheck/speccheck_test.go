@@ -19,6 +19,13 @@ const output = `=== RUN   TestUnifiedSpec
 --- PASS: TestRetryableWritesSpec (0.10s)
         --- PASS: TestRetryableWritesSpec/insertOne.json/retries (0.10s)
 --- PASS: TestEntityMap/something.json/else (0.00s)
+--- FAIL: TestCursor (0.10s)
+    --- FAIL: TestCursor/all (0.10s)
+        --- PASS: TestCursor/all/of_them (0.10s)
+        --- SKIP: TestCursor/all/again (0.10s)
+    --- FAIL: TestCursor/next (0.10s)
+        --- FAIL: TestCursor/next/none (0.10s)
+--- PASS: TestHintErrors (0.10s)
 FAIL
 `
 
@@ -30,6 +37,11 @@ func TestOutputIsReadCaseByCase(t *testing.T) {
 		"crud/unified/find.json/fails_(often)":           fail,
 		"crud/unified/new.json/needs_9.0":                skipped,
 		"retryable-writes/legacy/insertOne.json/retries": pass,
+		"prose/TestCursor/all":                           fail, // by itself
+		"prose/TestCursor/all/of_them":                   pass,
+		"prose/TestCursor/all/again":                     skipped,
+		"prose/TestCursor/next/none":                     fail,
+		"prose/TestHintErrors":                           pass,
 	}, parse(output))
 	assert.True(t, completed(output))
 	assert.False(t, completed(output+"panic: oh\n\ngoroutine 1 [running]:\n"))
@@ -68,6 +80,7 @@ func TestSkippedCasesAreNamedExactly(t *testing.T) {
 		assert.Regexp(t, element, names[i])
 	}
 	assert.NotContains(t, l.skipPattern(rs8), "b")
+	assert.Equal(t, "^TestCursor$/^all$", exactly([]string{"prose/TestCursor/all"}))
 	assert.NotContains(t, l.skipPattern(rs8), "d.json")
 }
 

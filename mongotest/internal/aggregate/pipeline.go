@@ -52,6 +52,22 @@ func (p *Pipeline) Run(in Source) Source {
 	return in
 }
 
+// RunCounted is Run, and tells how many documents each stage has yielded.
+func (p *Pipeline) RunCounted(in Source) (out Source, counts func() []int64) {
+	n := make([]int64, len(p.stages))
+	for i, s := range p.stages {
+		stage := s(in)
+		in = sourceFunc(func(ctx context.Context) (bson.Raw, error) {
+			doc, err := stage.Next(ctx)
+			if doc != nil {
+				n[i]++
+			}
+			return doc, err
+		})
+	}
+	return in, func() []int64 { return n }
+}
+
 // compiler compiles one stage.
 type compiler func(spec bson.RawValue, env Env) (stage, error)
 

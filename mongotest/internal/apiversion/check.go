@@ -82,6 +82,9 @@ func checkStrict(req *command.Request) error {
 			if slices.Contains(unstableStages(), name) {
 				return mongoerr.New(mongoerr.APIStrictError, "stage %s is not allowed with 'apiStrict: true' in API Version 1", name)
 			}
+			if spec, _ := stage.Lookup("$changeStream").DocumentOK(); spec.Lookup("showExpandedEvents").Type != 0 {
+				return mongoerr.New(mongoerr.APIStrictError, "'showExpandedEvents' is not allowed with 'apiStrict: true' in API Version 1")
+			}
 			break
 		}
 	}

@@ -58,13 +58,16 @@ type Spec struct {
 func ParseSpec(stage bson.Raw, db, coll string) (Spec, error) {
 	opts, ok := stage.Lookup("$changeStream").DocumentOK()
 	if !ok {
-		return Spec{}, mongoerr.New(50808, "$changeStream stage expects a document as argument")
+		return Spec{}, mongoerr.New(6188500, "$changeStream must take a nested object but found: %s", value.TypeName(stage.Lookup("$changeStream").Type))
 	}
 	p := specParser{spec: Spec{
 		DB: db, Coll: coll,
 		FullDocument: ImageDefault, FullDocumentBeforeChange: ImageOff,
 	}}
 	for name, v := range value.Elements(opts) {
+		if v.Type == bson.TypeNull && nullIsMissing(name) {
+			continue
+		}
 		if err := p.option(name, v); err != nil {
 			return Spec{}, err
 		}
@@ -76,6 +79,16 @@ func ParseSpec(stage bson.Raw, db, coll string) (Spec, error) {
 		return Spec{}, err
 	}
 	return p.spec, nil
+}
+
+// nullIsMissing reports whether an option may be null, which says nothing.
+func nullIsMissing(name string) bool {
+	switch name {
+	case "resumeAfter", "startAfter", "startAtOperationTime", "fullDocument", "fullDocumentBeforeChange":
+		return true
+	default:
+		return false
+	}
 }
 
 // specParser gathers the options that are only meaningful together.

@@ -50,7 +50,7 @@ func TestBadStagesAreRefusedWithTheServersCodes(t *testing.T) {
 		})
 	}
 	_, err := changestream.ParseSpec(value.D("$changeStream", 1), "db", "c")
-	assert.True(t, mongoerr.Is(err, 50808))
+	assert.True(t, mongoerr.Is(err, 6188500))
 }
 
 func TestOnlyStreamingStagesMayFollow(t *testing.T) {

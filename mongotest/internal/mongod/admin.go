@@ -76,10 +76,6 @@ func runKillOp(_ context.Context, op *operation) (bson.Raw, error) {
 	return value.D("info", "attempting to kill op"), nil
 }
 
-func runCurrentOp(_ context.Context, op *operation) (bson.Raw, error) {
-	return value.D("inprog", op.currentOps()), nil
-}
-
 func runGetDefaultRWConcern(context.Context, *operation) (bson.Raw, error) {
 	return value.D(
 		"defaultReadConcern", value.D("level", "local"),

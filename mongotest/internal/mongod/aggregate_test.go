@@ -64,8 +64,10 @@ func TestCollStatsAndIndexStats(t *testing.T) {
 	assert.EqualValues(t, 2, num(stats, "count"))
 	assert.EqualValues(t, len(doc(1, 1)), num(stats, "storageStats", "avgObjSize"))
 	assert.Len(t, batch(t, f.aggregate(value.D("$indexStats", value.D()))), 1)
-	empty := f.run("db", "aggregate", "none", "pipeline", []bson.Raw{value.D("$collStats", value.D("storageStats", value.D()))}, "cursor", value.D())
+	f.run("db", "create", "empty")
+	empty := f.run("db", "aggregate", "empty", "pipeline", []bson.Raw{value.D("$collStats", value.D("storageStats", value.D()))}, "cursor", value.D())
 	assert.Equal(t, bson.Type(0), empty.Lookup("cursor", "firstBatch", "0", "storageStats", "avgObjSize").Type)
+	f.fail(mongoerr.NamespaceNotFound, "db", "aggregate", "none", "pipeline", []bson.Raw{value.D("$collStats", value.D("storageStats", value.D()))}, "cursor", value.D())
 }
 
 func TestAChangeStreamTellsWhatHappens(t *testing.T) {

@@ -25,6 +25,7 @@ type aggregateCommand struct {
 	batchSize int64
 	natural   naturalScan
 	bypass    bool
+	explain   bool
 }
 
 // pipelineOf returns the stages of an aggregate command.
@@ -54,11 +55,9 @@ func parseAggregate(op *operation) (aggregateCommand, error) {
 	c.let, c.hint, c.natural = a.doc("let"), a.lookup("hint"), a.naturalScan()
 	c.bypass = a.bool("bypassDocumentValidation", false)
 	c.batchSize = firstBatch
-	if a.bool("explain", false) {
-		a.fail(mongoerr.CommandNotSupported, "aggregate with explain: use the explain command")
-	}
+	c.explain = a.bool("explain", false)
 	cur := a.doc("cursor")
-	if cur == nil {
+	if cur == nil && !c.explain {
 		a.fail(mongoerr.FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument")
 	} else {
 		sub := &args{name: "cursor", body: cur}
@@ -76,6 +75,9 @@ func runAggregate(ctx context.Context, op *operation) (bson.Raw, error) {
 	a, err := parseAggregate(op)
 	if err != nil {
 		return nil, err
+	}
+	if a.explain {
+		return op.explain(ctx, op.req.Body, "queryPlanner")
 	}
 	c, err := op.openAggregate(a)
 	if err != nil {
@@ -165,6 +167,9 @@ func (op *operation) initialSource(tx *storage.Tx, coll string, stages []bson.Ra
 	}
 	var err error
 	if f.wanted.matcher, err = lang.stageFilter(f.wanted.filter); err != nil {
+		return nil, nil, err
+	}
+	if err := op.restrict(coll, &f.wanted, nil); err != nil {
 		return nil, nil, err
 	}
 	c := &cursor{ns: op.req.DB + "." + coll}

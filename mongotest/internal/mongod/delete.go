@@ -52,6 +52,9 @@ func (w *bulk) deleteOne(ctx context.Context, i int) (stmtResult, error) {
 	if st.limit == 0 && op.isRetryable() {
 		return stmtResult{}, mongoerr.New(mongoerr.InvalidOptions, "Cannot use retryable writes with limit=0")
 	}
+	if err := op.restrict(w.coll, &st.wanted, nil); err != nil {
+		return stmtResult{}, err
+	}
 	r, _, err := op.runDeleteStatement(ctx, w.coll, st)
 	if err == nil {
 		op.remember(w.ids[i], r)

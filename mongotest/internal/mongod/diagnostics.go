@@ -218,6 +218,23 @@ func runListCommands(_ context.Context, op *operation) (bson.Raw, error) {
 	return value.D("commands", value.D(pairs...)), nil
 }
 
-func runTop(context.Context, *operation) (bson.Raw, error) {
-	return value.D("totals", value.D("note", "all times in microseconds")), nil
+// runTop tells how long operations on each collection took.
+func runTop(_ context.Context, op *operation) (bson.Raw, error) {
+	totals := []any{"note", "all times in microseconds"}
+	err := op.view(func(tx *storage.Tx) error {
+		for _, db := range tx.Databases() {
+			for _, c := range tx.Collections(db) {
+				t := op.node.records.latencies.of(c.NS)
+				totals = append(totals, c.NS, value.D(
+					"total", t.usage(kindQuery, kindGetMore, kindInsert, kindUpdate, kindRemove, kindReadCommand, kindWriteCommand, kindCommand),
+					"readLock", t.usage(kindQuery, kindGetMore, kindReadCommand),
+					"writeLock", t.usage(kindInsert, kindUpdate, kindRemove, kindWriteCommand, kindCommand),
+					"queries", t.usage(kindQuery), "getmore", t.usage(kindGetMore), "insert", t.usage(kindInsert),
+					"update", t.usage(kindUpdate), "remove", t.usage(kindRemove),
+					"commands", t.usage(kindReadCommand, kindWriteCommand, kindCommand)))
+			}
+		}
+		return nil
+	})
+	return value.D("totals", value.D(totals...)), err
 }

@@ -110,6 +110,9 @@ func (op *operation) openFind(f findCommand) (*cursor, error) {
 	if f.wanted.matcher, err = lang.filter(f.wanted.filter); err != nil {
 		return nil, err
 	}
+	if err := op.restrict(f.coll, &f.wanted, f.projection); err != nil {
+		return nil, err
+	}
 	feed := &docFeed{left: -1}
 	if f.limit > 0 {
 		feed.left = f.limit
@@ -190,6 +193,7 @@ func (op *operation) findSource(tx *storage.Tx, coll *storage.Collection, f find
 	if err != nil {
 		return nil, false, err
 	}
+	op.notePlan(coll, f.wanted, f.projection, p)
 	scan := newScanSource(op.cursorView(), coll, p, f.wanted.matcher, op.owned())
 	feed.scans = append(feed.scans, scan)
 	if err := f.natural.start(tx, coll, scan); err != nil {

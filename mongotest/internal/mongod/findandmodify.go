@@ -91,6 +91,9 @@ func parseFindAndModify(op *operation) (*findAndModify, error) {
 	if f.wanted.matcher, err = f.lang.filter(f.wanted.filter); err != nil {
 		return nil, err
 	}
+	if err := op.restrict(f.coll, &f.wanted, fields); err != nil {
+		return nil, err
+	}
 	f.projection, err = f.lang.projection(fields, f.wanted.matcher)
 	return f, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -30,6 +31,7 @@ type Node struct {
 	ops      *opTable
 	cursors  *cursorTable
 	accounts *Accounts
+	records  *records
 
 	mu     sync.RWMutex
 	faults Faults
@@ -72,6 +74,7 @@ func (s *ReplicaSet) join(c Config, primary bool) *Node {
 		ops:      newOpTable(),
 		cursors:  newCursorTable(),
 		accounts: &Accounts{engine: c.Engine},
+		records:  &records{},
 	}
 	n.params = newParameters(c, n.version)
 	n.table = commandTable(n.version)
@@ -166,6 +169,7 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 		return nil, n.label(req, err)
 	}
 	defer end()
+	defer func() { n.records.note(req, time.Since(op.running.started)) }()
 	body, err := n.run(ctx, op)
 	if op.running.hangUp {
 		return nil, command.ErrHangUp

@@ -20,6 +20,7 @@ type wanted struct {
 	hint    bson.RawValue
 	min     bson.Raw
 	max     bson.Raw
+	allowed allowance
 }
 
 // A plan says which records to look at, in which order.
@@ -29,6 +30,10 @@ type plan struct {
 	ranges []storage.ScanSpec // one after the other
 	dedup  bool               // a record may turn up more than once
 	sorted bool               // in the wanted order
+	rivals int                // how many plans it was chosen from
+	fields int                // how many conditions the ranges answer
+	// examined and matched are how many records a run of it looked at and found.
+	examined, matched int64
 }
 
 // collectionScan is the plan that looks at everything in natural order.
@@ -71,19 +76,27 @@ func makePlan(c *storage.Collection, w wanted) (plan, error) {
 func choosePlan(c *storage.Collection, w wanted) plan {
 	best := candidate{plan: collectionScan(false)}
 	best.plan.sorted = isEmpty(w.sort)
+	rivals := 0
 	for _, ix := range c.Indexes() {
-		if ix.Hidden || ix.Partial != nil || isSpecial(ix) {
+		if ix.Hidden || isSpecial(ix) || !w.allowed.allows(ix) || !implies(w.matcher, ix.Partial) {
 			continue
 		}
 		got := indexPlan(ix, w)
 		if ix.Sparse && got.fields == 0 {
-			continue
+			if w.matcher == nil || ix.Hashed() == 0 || !w.matcher.Requires(ix.Fields()[0]) {
+				continue
+			}
+			got.fields = 1
+		}
+		if got.fields > 0 || got.plan.sorted && !isEmpty(w.sort) {
+			rivals++
 		}
 		if got.better(best) {
 			best = got
 		}
 	}
-	if best.plan.index == "" {
+	best.plan.rivals = rivals
+	if best.plan.index == "" && !w.allowed.only {
 		if p, ok := idBranches(c, w); ok {
 			return p
 		}

@@ -56,6 +56,7 @@ func indexPlan(ix *storage.Index, w wanted) candidate {
 		}
 		break
 	}
+	got.plan.fields = got.fields
 	for _, eq := range prefixes {
 		s := ix.Range(eq, last.Min, last.Max, last.MinIncl, last.MaxIncl)
 		got.plan.ranges = append(got.plan.ranges, s)

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
+	"github.com/shardferry/shardferry/mongotest/internal/planning"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -23,6 +24,7 @@ type ReplicaSet struct {
 	sessions  *sessionTable
 	snapshots *snapshotTable
 	block     *writeBlock
+	settings  *planning.Settings
 	reelect   chan electionOrder // to the Run of any member
 	progress  *broadcast         // fires when a member or the commit point may have moved
 
@@ -45,7 +47,8 @@ func newReplicaSet(c Config) *ReplicaSet {
 	return &ReplicaSet{
 		cfg: c, id: bson.NewObjectID(), term: max(c.Log.Term(), 1),
 		sessions: newSessionTable(), snapshots: newSnapshotTable(), block: newWriteBlock(),
-		reelect: make(chan electionOrder, 1), progress: newBroadcast(),
+		settings: &planning.Settings{},
+		reelect:  make(chan electionOrder, 1), progress: newBroadcast(),
 	}
 }
 

@@ -38,6 +38,8 @@ type scanSource struct {
 	ended  bool     // nothing after ahead
 	seen   map[int64]struct{}
 	lastID int64 // record id of the last document handed out
+
+	examined int64 // records looked at
 }
 
 // position is a place in a plan: a range and a key in it.
@@ -52,6 +54,9 @@ type found struct {
 }
 
 func newScanSource(view viewer, c *storage.Collection, p plan, m *query.Matcher, owned func(bson.Raw) bool) *scanSource {
+	if p.index != "" {
+		c.Index(p.index).Uses().Note()
+	}
 	s := &scanSource{view: view, uuid: c.UUID, ns: c.NS, plan: p, matcher: m, owned: owned}
 	if p.dedup {
 		s.seen = map[int64]struct{}{}
@@ -102,6 +107,7 @@ func (s *scanSource) look(tx *storage.Tx) error {
 		for key, rec := range tx.Scan(c, spec) {
 			s.next.key = key
 			examined++
+			s.examined++
 			ok, err := s.wants(rec)
 			if err != nil {
 				return err

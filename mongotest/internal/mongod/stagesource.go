@@ -1,112 +1,96 @@
 package mongod
 
 import (
-	"slices"
-	"time"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/schema"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
+// A target is what a stage that reads the server's own state is asked about.
+type target int
+
+const (
+	ofCollection target = iota
+	ofDatabase          // {aggregate: 1}
+	ofAdmin             // {aggregate: 1} on admin
+	ofSessions          // config.system.sessions
+)
+
+// stateStages are the stages that read the server's own state.
+func stateStages() map[string]target {
+	return map[string]target{
+		"$collStats": ofCollection, "$indexStats": ofCollection, "$planCacheStats": ofCollection,
+		"$currentOp": ofAdmin, "$querySettings": ofAdmin, "$queryStats": ofAdmin, "$listSampledQueries": ofAdmin,
+		"$listLocalSessions": ofDatabase, "$listSessions": ofSessions, "$listClusterCatalog": ofDatabase,
+	}
+}
+
 // stageSource makes the documents of a first stage that reads the server's own
 // state instead of a collection's documents.
 func (op *operation) stageSource(tx *storage.Tx, coll string, stage bson.Raw) (aggregate.Source, bool, error) {
+	name := firstStage([]bson.Raw{stage})
+	on, ok := stateStages()[name]
+	if !ok {
+		return nil, false, nil
+	}
+	if fieldCount(stage) != 1 {
+		return nil, true, mongoerr.New(40323, "A pipeline stage specification object must contain exactly one field.")
+	}
+	arg := stage.Lookup(name)
+	if err := schema.CheckStage(name, arg); err != nil {
+		return nil, true, err
+	}
+	if err := op.checkStateStage(name, on, coll); err != nil {
+		return nil, true, err
+	}
+	spec, _ := arg.DocumentOK()
 	var docs []bson.Raw
 	var err error
-	switch firstStage([]bson.Raw{stage}) {
+	switch name {
 	case "$collStats":
-		docs, err = op.collStatsStage(tx, coll, stage)
+		docs, err = op.collStatsStage(tx, coll, spec)
 	case "$indexStats":
 		docs = op.indexStatsStage(tx, coll)
+	case "$planCacheStats":
+		docs, err = op.planCacheStage(tx, coll, spec)
 	case "$currentOp":
-		docs = op.currentOps()
+		docs, err = op.currentOpStage(spec)
+	case "$querySettings":
+		docs = op.querySettingsStage(spec)
 	case "$listLocalSessions", "$listSessions":
-		docs = op.node.listSessions()
-	default:
-		return nil, false, nil
+		docs, err = op.sessionsStage(name, spec)
+	case "$listClusterCatalog":
+		docs = op.catalogStage(tx, spec)
 	}
 	return &sliceSource{docs: docs}, true, err
 }
 
-func (op *operation) collStatsStage(tx *storage.Tx, coll string, stage bson.Raw) ([]bson.Raw, error) {
-	spec, ok := stage.Lookup("$collStats").DocumentOK()
-	if !ok {
-		return nil, mongoerr.New(mongoerr.TypeMismatch, "$collStats must take a nested object but found: %s", stage)
+// checkStateStage refuses a stage on another target than its own, in a
+// transaction and with a read concern that it cannot keep.
+func (op *operation) checkStateStage(name string, on target, coll string) error {
+	noColl := coll == noCollection
+	switch {
+	case on == ofCollection && noColl:
+		return mongoerr.New(mongoerr.InvalidNamespace, "{aggregate: 1} is not valid for '%s'; a collection is required.", name)
+	case on == ofAdmin && (!noColl || op.req.DB != "admin"):
+		return mongoerr.New(mongoerr.InvalidNamespace, "%s must be run against the 'admin' database with {aggregate: 1}", name)
+	case on == ofDatabase && !noColl && name == "$listClusterCatalog":
+		return mongoerr.New(9621301, "The $listClusterCatalog stage must be run against a database, not a collection")
+	case on == ofDatabase && !noColl:
+		return mongoerr.New(mongoerr.InvalidNamespace, "%s must be run against the database with {aggregate: 1}, not a collection", name)
+	case on == ofSessions && (op.req.DB != "config" || coll != "system.sessions"):
+		return mongoerr.New(mongoerr.InvalidNamespace, "%s may be run only against config.system.sessions", name)
+	case op.txn != nil:
+		return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Stage not supported inside of a multi-document transaction: %s", name)
 	}
-	ns := op.req.DB + "." + coll
-	c := tx.Collection(ns)
-	pairs := []any{"ns", ns, "host", op.node.cfg.Name, "localTime", time.Now()}
-	if op.node.cfg.ShardID != "" {
-		pairs = append(pairs, "shard", op.node.cfg.ShardID)
+	if l := op.concern.level; l != "" && l != "local" && name != "$collStats" && name != "$indexStats" {
+		return mongoerr.New(mongoerr.InvalidOptions, "Aggregation stage %s cannot run with a readConcern other than 'local'. Current readConcern: %s", name, l)
 	}
-	if ss, ok := spec.Lookup("storageStats").DocumentOK(); ok {
-		pairs = append(pairs, "storageStats", op.storageStats(ns, c, scaleOf(ss)))
-	}
-	if spec.Lookup("latencyStats").Type != 0 {
-		zero := value.D("latency", int64(0), "ops", int64(0))
-		pairs = append(pairs, "latencyStats", value.D("reads", zero, "writes", zero, "commands", zero, "transactions", zero))
-	}
-	if spec.Lookup("count").Type != 0 {
-		if c == nil {
-			return nil, mongoerr.New(mongoerr.NamespaceNotFound, "Unable to retrieve count in $collStats stage :: caused by :: Collection [%s] not found.", ns)
-		}
-		pairs = append(pairs, "count", c.Count())
-	}
-	if spec.Lookup("queryExecStats").Type != 0 {
-		pairs = append(pairs, "queryExecStats", value.D("collectionScans", value.D("total", int64(0), "nonTailable", int64(0))))
-	}
-	return []bson.Raw{value.D(pairs...)}, nil
-}
-
-// scaleOf reads the divisor of sizes.
-func scaleOf(spec bson.Raw) int64 {
-	if s, ok := value.AsInt64(spec.Lookup("scale")); ok && s > 0 {
-		return s
-	}
-	return 1
-}
-
-// storageStats are the numbers of collStats and $collStats about ns; c is nil
-// if the storage does not hold it.
-func (op *operation) storageStats(ns string, c *storage.Collection, scale int64) bson.Raw {
-	if ns == oplogNS {
-		return op.oplogStats(scale)
-	}
-	if c == nil {
-		return value.D("size", 0, "count", 0, "numOrphanDocs", 0, "storageSize", 0, "totalSize", 0,
-			"nindexes", 0, "totalIndexSize", 0, "indexSizes", emptyDoc(), "scaleFactor", int32(scale))
-	}
-	size, indexSize := c.Size(), int64(0)
-	var sizes []any
-	for _, ix := range c.Indexes() {
-		sizes = append(sizes, ix.Name, ix.Size()/scale)
-		indexSize += ix.Size()
-	}
-	pairs := []any{"size", size / scale, "count", c.Count()}
-	if c.Count() > 0 {
-		pairs = append(pairs, "avgObjSize", size/c.Count())
-	}
-	pairs = append(pairs, "numOrphanDocs", 0, "storageSize", size/scale, "freeStorageSize", 0, "capped", c.Capped())
-	if c.Capped() {
-		limit, docs := c.CappedLimits()
-		pairs = append(pairs, "max", docs, "maxSize", limit/scale)
-	}
-	pairs = append(pairs, "nindexes", len(c.Indexes()), "indexBuilds", value.A(), "totalIndexSize", indexSize/scale,
-		"totalSize", (size+indexSize)/scale, "indexSizes", value.D(sizes...), "scaleFactor", int32(scale))
-	return value.D(pairs...)
-}
-
-// oplogStats are the figures of the oplog, which the storage does not hold.
-func (op *operation) oplogStats(scale int64) bson.Raw {
-	log := op.node.cfg.Log
-	size, count := log.Bytes(), int64(log.Len())
-	return value.D("size", size/scale, "count", count, "avgObjSize", size/max(count, 1), "numOrphanDocs", 0,
-		"storageSize", size/scale, "freeStorageSize", 0, "capped", true, "max", 0, "maxSize", oplogSize/scale,
-		"nindexes", 0, "indexBuilds", value.A(), "totalIndexSize", 0, "totalSize", size/scale, "indexSizes", emptyDoc(), "scaleFactor", int32(scale))
+	return nil
 }
 
 func (op *operation) indexStatsStage(tx *storage.Tx, coll string) []bson.Raw {
@@ -117,36 +101,33 @@ func (op *operation) indexStatsStage(tx *storage.Tx, coll string) []bson.Raw {
 	var docs []bson.Raw
 	for _, ix := range c.Indexes() {
 		docs = append(docs, value.D("name", ix.Name, "key", ix.Key, "host", op.node.cfg.Name,
-			"accesses", value.D("ops", int64(0), "since", time.Now()), "spec", ix.Spec))
+			"accesses", value.D("ops", ix.Uses().Ops(), "since", ix.Uses().Since), "spec", ix.Spec))
 	}
 	return docs
 }
 
-// currentOps describes the running operations.
-func (op *operation) currentOps() []bson.Raw {
-	var docs []bson.Raw
-	for _, r := range op.node.ops.list() {
-		pairs := []any{
-			"type", "op", "host", op.node.cfg.Name, "opid", r.id, "active", true,
-			"connectionId", r.op.req.Client.ID, "client", r.op.req.Client.Addr, "appName", r.op.req.Client.AppName,
-			"currentOpTime", time.Now(), "microsecs_running", time.Since(r.started).Microseconds(),
-			"secs_running", int64(time.Since(r.started).Seconds()), "op", "command", "ns", r.op.req.NS(),
-			"command", r.op.req.Body,
-		}
-		if r.op.session != nil {
-			pairs = append(pairs, "lsid", r.op.session.lsid)
-		}
-		docs = append(docs, value.D(pairs...))
+// catalogStage describes the collections of a database, of every one on admin.
+func (op *operation) catalogStage(tx *storage.Tx, spec bson.Raw) []bson.Raw {
+	dbs := []string{op.req.DB}
+	if op.req.DB == "admin" {
+		dbs = tx.Databases()
 	}
-	return docs
-}
-
-// listSessions describes the sessions, for $listLocalSessions.
-func (n *Node) listSessions() []bson.Raw {
 	var docs []bson.Raw
-	for _, s := range n.set.sessions.list() {
-		docs = append(docs, value.D("_id", s.lsid, "lastUse", s.idleSince(), "user", s.user))
+	for _, db := range dbs {
+		for _, e := range listEntries(tx, db) {
+			name, _ := e.Lookup("name").StringValueOK()
+			pairs := []any{"db", db, "ns", db + "." + name}
+			for field, v := range value.Elements(e) {
+				if field != "name" {
+					pairs = append(pairs, field, v)
+				}
+			}
+			pairs = append(pairs, "sharded", false, "tracked", false)
+			if shards, _ := spec.Lookup("shards").BooleanOK(); shards {
+				pairs = append(pairs, "shards", value.A())
+			}
+			docs = append(docs, value.D(pairs...))
+		}
 	}
-	slices.SortFunc(docs, value.CompareDocs)
 	return docs
 }

@@ -86,6 +86,9 @@ func (w *bulk) updateOne(ctx context.Context, i int) (stmtResult, error) {
 	if st.multi && op.isRetryable() {
 		return stmtResult{}, mongoerr.New(mongoerr.InvalidOptions, "Cannot use retryable writes with multi=true")
 	}
+	if err := op.restrict(w.coll, &st.wanted, nil); err != nil {
+		return stmtResult{}, err
+	}
 	r, err := op.runUpdateStatement(ctx, w.coll, st)
 	if err == nil {
 		op.remember(w.ids[i], r)

@@ -14,6 +14,7 @@ const (
 	Unauthorized                              Code = 13
 	TypeMismatch                              Code = 14
 	Overflow                                  Code = 15
+	UnsupportedFormat                         Code = 12
 	InvalidLength                             Code = 16
 	ProtocolError                             Code = 17
 	AuthenticationFailed                      Code = 18
@@ -129,6 +130,7 @@ const (
 	CollectionUUIDMismatch                    Code = 361
 	UserWritesBlocked                         Code = 371
 	DuplicateKeyID                            Code = 386
+	QueryRejectedBySettings                   Code = 411
 	SocketException                           Code = 9001
 	CannotGrowDocumentInCappedNamespace       Code = 10003
 	NotWritablePrimary                        Code = 10107
@@ -164,6 +166,7 @@ var names = map[Code]string{
 	Unauthorized:                              "Unauthorized",
 	TypeMismatch:                              "TypeMismatch",
 	Overflow:                                  "Overflow",
+	UnsupportedFormat:                         "UnsupportedFormat",
 	InvalidLength:                             "InvalidLength",
 	ProtocolError:                             "ProtocolError",
 	AuthenticationFailed:                      "AuthenticationFailed",
@@ -279,6 +282,7 @@ var names = map[Code]string{
 	CollectionUUIDMismatch:                    "CollectionUUIDMismatch",
 	UserWritesBlocked:                         "UserWritesBlocked",
 	DuplicateKeyID:                            "DuplicateKeyId",
+	QueryRejectedBySettings:                   "QueryRejectedBySettings",
 	SocketException:                           "SocketException",
 	CannotGrowDocumentInCappedNamespace:       "CannotGrowDocumentInCappedNamespace",
 	NotWritablePrimary:                        "NotWritablePrimary",

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"slices"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -22,6 +24,38 @@ type Bounds struct {
 func (m *Matcher) Bounds(path string) (b Bounds, ok bool) {
 	b.collect(m.root, path)
 	return b, b.Eq != nil || b.Min != nil || b.Max != nil
+}
+
+// Requires reports whether the filter demands, at its top level, that path
+// exists.
+func (m *Matcher) Requires(path string) bool { return requires(m.root, path) }
+
+func requires(nodes andNode, path string) bool {
+	for _, n := range nodes {
+		switch n := n.(type) {
+		case andNode:
+			if requires(n, path) {
+				return true
+			}
+		case fieldNode:
+			if n.name == path && demandsExistence(n.cond) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func demandsExistence(c cond) bool {
+	switch c := c.(type) {
+	case allCond:
+		return slices.ContainsFunc(c, demandsExistence)
+	case leafCond:
+		_, ok := c.pred.(exists)
+		return ok
+	default:
+		return false
+	}
 }
 
 func (b *Bounds) collect(nodes andNode, path string) {

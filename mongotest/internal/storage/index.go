@@ -1,6 +1,9 @@
 package storage
 
 import (
+	"sync/atomic"
+	"time"
+
 	"github.com/tidwall/btree"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -23,6 +26,7 @@ type Index struct {
 	expireAfter   *int64 // seconds; nil if it is no TTL index
 	clustered     bool
 	data          *indexData
+	uses          *IndexUses
 }
 
 // An indexField is one field of a key pattern.
@@ -45,6 +49,21 @@ type indexData struct {
 	bytes    int64
 	multikey bool
 }
+
+// IndexUses says how often plans took an index. It is safe for concurrent use.
+type IndexUses struct {
+	Since time.Time // the index was made
+	ops   atomic.Int64
+}
+
+// Note counts one more.
+func (u *IndexUses) Note() { u.ops.Add(1) }
+
+// Ops returns how often.
+func (u *IndexUses) Ops() int64 { return u.ops.Load() }
+
+// Uses returns the counter of the index.
+func (ix *Index) Uses() *IndexUses { return ix.uses }
 
 // Multikey reports whether some document had an array in an indexed field. A
 // scan may yield a record more than once then; the caller drops repetitions.

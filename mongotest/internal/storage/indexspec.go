@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -18,10 +19,15 @@ const (
 	noExpiry = math.MaxInt32
 )
 
+// newIndex returns an index without a specification or data.
+func newIndex() *Index {
+	return &Index{data: &indexData{}, uses: &IndexUses{Since: time.Now()}}
+}
+
 // parseIndex reads an element of createIndexes' indexes into an index without
 // data.
 func parseIndex(spec bson.Raw) (*Index, error) {
-	ix := &Index{data: &indexData{}}
+	ix := newIndex()
 	p := specParser{ix: ix, spec: spec}
 	if err := eachElement(spec, p.option); err != nil {
 		return nil, err
@@ -257,18 +263,17 @@ func (ix *Index) withOption(key string, v *bson.RawValue) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.data = ix.data
+	n.data, n.uses = ix.data, ix.uses
 	return n, nil
 }
 
 // idIndex returns the index every collection has, in the form a clustered
 // collection shows if clustered.
 func idIndex(clusteredSpec bson.Raw) *Index {
-	ix := &Index{
-		Name: idIndexName, Unique: true, data: &indexData{},
-		Key:    value.D(idField, int32(1)),
-		fields: []indexField{{path: []string{idField}, name: idField}},
-	}
+	ix := newIndex()
+	ix.Name, ix.Unique = idIndexName, true
+	ix.Key = value.D(idField, int32(1))
+	ix.fields = []indexField{{path: []string{idField}, name: idField}}
 	if clusteredSpec == nil {
 		ix.Spec = idIndexSpec()
 		return ix

@@ -89,7 +89,11 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 		err = o.setClustered(v)
 		return value.Doc(o.clusteredIndex), err
 	case "expireAfterSeconds":
-		return v, o.setExpire(v)
+		err = o.setExpire(v)
+		if o.expireAfter != nil {
+			v = value.Int64(*o.expireAfter)
+		}
+		return v, err
 	case "validator", "validationLevel", "validationAction":
 		o.hasValidationOpt = true
 		return v, o.setValidation(key, v)

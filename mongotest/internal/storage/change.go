@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // A plan is what changing one record does to the indexes. Making it can fail,
@@ -17,13 +19,33 @@ type indexChange struct {
 	multi    bool
 }
 
-// An undoRecord takes back one change: a record's, or whatever fn does.
+// An undoRecord takes back one change: of a record, of the catalog, or whatever
+// fn does.
 type undoRecord struct {
-	c   *Collection
-	rid int64
-	old rec // no document: the record did not exist
-	fn  func()
+	c       *Collection
+	rid     int64
+	old     rec            // no document: the record did not exist
+	catalog *catalogChange // not nil: the catalog's
+	fn      func()
+	op      int // which of the staged entries tells of it
 }
+
+// A catalogChange takes back a change of the catalog, of the data's as of a
+// past's.
+type catalogChange struct {
+	kind changeKind
+	ns   string // the collection's name after the change
+	uuid value.UUID
+	old  entry // what was altered, as it was
+}
+
+type changeKind int
+
+const (
+	made changeKind = iota
+	removed
+	altered // renamed, too
+)
 
 // plan compares the index keys of two versions of a record; nil is none. It
 // appends to p.
@@ -140,7 +162,7 @@ func (tx *Tx) change(c *Collection, rid int64, doc bson.Raw) error {
 	if err := tx.claim(c, rid, p); err != nil {
 		return err
 	}
-	tx.undo = append(tx.undo, undoRecord{c: c, rid: rid, old: old})
+	tx.undo = append(tx.undo, undoRecord{c: c, rid: rid, old: old, op: len(tx.staged)})
 	c.carryOut(rid, old, rec{doc: doc, ver: tx.e.seq}, p)
 	return nil
 }
@@ -149,21 +171,45 @@ func (tx *Tx) change(c *Collection, rid int64, doc bson.Raw) error {
 func (tx *Tx) rollback() {
 	for i := len(tx.undo) - 1; i >= 0; i-- {
 		u := &tx.undo[i]
-		if u.fn != nil {
+		switch {
+		case u.fn != nil:
 			u.fn()
-			continue
+		case u.catalog != nil:
+			u.catalog.takeBack(tx.cat, u.c)
+		default:
+			u.c.force(u.rid, u.old)
 		}
-		u.c.force(u.rid, u.old)
 	}
 	tx.undo, tx.staged = nil, nil
+}
+
+// takeBack takes the change of c back.
+func (ch *catalogChange) takeBack(k *catalog, c *Collection) {
+	switch ch.kind {
+	case made:
+		k.remove(c)
+	case removed:
+		k.add(c)
+	case altered:
+		k.remove(c)
+		c.entry = ch.old
+		k.add(c)
+	}
 }
 
 // onUndo arranges for fn to run if the Tx is undone.
 func (tx *Tx) onUndo(fn func()) { tx.undo = append(tx.undo, undoRecord{fn: fn}) }
 
-// saveEntry arranges for the collection's catalog entry to come back.
+// noteChange arranges for a change of the catalog to be taken back.
+func (tx *Tx) noteChange(kind changeKind, c *Collection, old entry) {
+	tx.undo = append(tx.undo, undoRecord{
+		c: c, catalog: &catalogChange{kind: kind, ns: c.NS, uuid: c.UUID, old: old}, op: len(tx.staged),
+	})
+}
+
+// saveEntry arranges for the collection's catalog entry to come back. Its name
+// stays.
 func (tx *Tx) saveEntry(c *Collection) {
-	old := c.entry
-	tx.onUndo(func() { c.entry = old })
+	tx.noteChange(altered, c, c.entry)
 	c.schema = tx.e.seq
 }

@@ -70,13 +70,13 @@ func createOp(c *Collection) bson.Raw {
 // put adds c to the catalog.
 func (tx *Tx) put(c *Collection) {
 	tx.cat.add(c)
-	tx.onUndo(func() { tx.cat.remove(c) })
+	tx.noteChange(made, c, entry{})
 }
 
 // take removes c from the catalog.
 func (tx *Tx) take(c *Collection) {
 	tx.cat.remove(c)
-	tx.onUndo(func() { tx.cat.add(c) })
+	tx.noteChange(removed, c, entry{})
 }
 
 // SetShardKey tells a collection its shard key (nil: not sharded any more),

@@ -104,12 +104,12 @@ func (tx *Tx) renameWithin(c *Collection, to string, target *Collection, m Meta)
 		o2 = numRecords(target)
 		tx.take(target)
 	}
+	old := c.entry
+	tx.cat.remove(c)
+	c.NS, c.Options, c.schema = to, without(c.Options, "temp"), tx.e.seq
+	tx.cat.add(c)
+	tx.noteChange(altered, c, old)
 	tx.stageCommand(c, finishDoc(o), o2, m)
-	tx.take(c)
-	tx.saveEntry(c)
-	c.NS = to
-	c.Options = without(c.Options, "temp")
-	tx.put(c)
 }
 
 // renameAcross copies c to a temporary collection in the other database,

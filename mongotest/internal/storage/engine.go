@@ -20,11 +20,12 @@ type Engine struct {
 	seq      uint64 // number of the latest Update or Commit; the version of the records it wrote
 	validate ValidateFunc
 	changed  chan struct{} // closed when a transaction ends; nil while nobody waits
+	past     history
 }
 
 // NewEngine returns an engine without data that logs its changes to log.
 func NewEngine(log *oplog.Log, clock *oplog.Clock) *Engine {
-	return &Engine{log: log, clock: clock, cat: newCatalog()}
+	return &Engine{log: log, clock: clock, cat: newCatalog(), past: newHistory()}
 }
 
 // SetValidator sets the function that decides whether a document fulfils a
@@ -63,7 +64,7 @@ func (e *Engine) update(fn func(*Tx) error) error {
 		tx.rollback()
 		return err
 	}
-	e.log.Append(tx.staged...)
+	e.past.add(tx.undo, len(tx.staged), e.log.Append(tx.staged...))
 	return nil
 }
 
@@ -118,5 +119,6 @@ func (e *Engine) Restore(t *Transaction) {
 	defer e.mu.Unlock()
 	e.seq++
 	e.cat = t.cat.snapshot()
+	e.past.rollBack(t.read)
 	e.transactionEnded()
 }

@@ -18,9 +18,12 @@ import (
 
 // dump renders everything an engine holds: collections with options, records in
 // natural order, and the entries of every index.
-func (w *world) dump() []string {
+func (w *world) dump() []string { return w.dumpOf(w.e.View) }
+
+// dumpOf renders what a view of the data holds.
+func (w *world) dumpOf(view func(func(*Tx) error) error) []string {
 	out := []string{}
-	require.NoError(w.t, w.e.View(func(tx *Tx) error {
+	require.NoError(w.t, view(func(tx *Tx) error {
 		for _, db := range tx.Databases() {
 			for _, c := range tx.Collections(db) {
 				out = append(out, fmt.Sprintf("%s %s %s %d %d", c.NS, c.UUID, render(c.Options), c.Count(), c.Size()))

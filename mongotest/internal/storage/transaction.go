@@ -34,9 +34,13 @@ type Transaction struct {
 // Begin opens a transaction for the session m.Txn on a snapshot of the current
 // data. The caller ends it with Commit or Abort. Of m only Txn counts.
 func (e *Engine) Begin(m Meta) *Transaction {
-	m.Txn.Multi = true
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.begin(m)
+}
+
+func (e *Engine) begin(m Meta) *Transaction {
+	m.Txn.Multi = true
 	return &Transaction{
 		e: e, meta: m, read: e.log.Last(), cat: e.cat.snapshot(),
 		writes:  make(map[value.UUID]map[int64]bool),
@@ -107,23 +111,27 @@ func (t *Transaction) Commit() (bson.Timestamp, error) {
 		return bson.Timestamp{}, nil
 	}
 	e.seq++
+	var undo []undoRecord
 	for id := range t.created {
 		c := t.cat.byUUID[id]
 		c.schema = e.seq
 		e.cat.add(c)
+		undo = append(undo, undoRecord{c: c, catalog: &catalogChange{kind: made, ns: c.NS, uuid: id}})
 	}
 	for id, rids := range t.writes {
-		t.apply(id, rids)
+		undo = t.apply(id, rids, undo)
 	}
-	return e.log.Append(applyOps(t.ops, t.meta)...), nil
+	at := e.log.Append(applyOps(t.ops, t.meta)...)
+	e.past.add(undo, 0, at)
+	return at, nil
 }
 
-// apply brings the records a transaction changed into the engine's data. The
-// locks have seen to it that nobody else changed them.
-func (t *Transaction) apply(id value.UUID, rids map[int64]bool) {
+// apply brings the records a transaction changed into the engine's data, and
+// adds what undoes it. The locks have seen to it that nobody else changed them.
+func (t *Transaction) apply(id value.UUID, rids map[int64]bool, undo []undoRecord) []undoRecord {
 	from, to := t.cat.byUUID[id], t.e.cat.byUUID[id]
 	if from == nil || from == to {
-		return
+		return undo
 	}
 	order := make([]int64, 0, len(rids))
 	for rid := range rids {
@@ -132,8 +140,11 @@ func (t *Transaction) apply(id value.UUID, rids map[int64]bool) {
 	slices.Sort(order)
 	for _, rid := range order {
 		r, _ := from.records.Get(rid)
+		old, _ := to.records.Get(rid)
 		to.force(rid, rec{doc: r.doc, ver: t.e.seq})
+		undo = append(undo, undoRecord{c: to, rid: rid, old: old})
 	}
+	return undo
 }
 
 // Reopen undoes a Commit after Restore has undone what it did: the transaction

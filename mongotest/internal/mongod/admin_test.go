@@ -67,7 +67,8 @@ func TestAReadWaitsForTheTimeItNames(t *testing.T) {
 	f := newFixture(t)
 	f.insert(doc(1, 1))
 	later := bson.Timestamp{T: uint32(time.Now().Unix()) + 100, I: 7}
-	r, err := f.try(t.Context(), "db", "find", "c", "readConcern", value.D("level", "majority", "afterClusterTime", later))
+	r, err := f.try(t.Context(), "db", "find", "c", "readConcern", value.D("level", "majority", "afterClusterTime", later),
+		"$clusterTime", value.D("clusterTime", later))
 	require.NoError(t, err)
 	assert.False(t, r.OperationTime.Before(later))
 	assert.False(t, r.ClusterTime.Before(later))
@@ -84,23 +85,6 @@ func TestTheClockFollowsTheClusterTimeOfRequests(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, r.OperationTime.After(ahead))
 	f.fail(205, "db", "ping", 1, "$clusterTime", value.D("clusterTime", bson.Timestamp{T: ^uint32(0)}))
-}
-
-func TestASnapshotIsReadAgainAtItsTime(t *testing.T) {
-	f := newFixture(t)
-	f.insert(doc(1, 1), doc(2, 2))
-	reply := f.run("db", "find", "c", "batchSize", 1, "readConcern", value.D("level", "snapshot"))
-	at := reply.Lookup("cursor", "atClusterTime")
-	require.Equal(t, bson.TypeTimestamp, at.Type)
-	f.insert(doc(3, 3))
-	assert.Equal(t, []int64{2}, ids(t, f.run("db", "getMore", cursorID(reply), "collection", "c")))
-	assert.Equal(t, []int64{1, 2}, f.find("readConcern", value.D("level", "snapshot", "atClusterTime", at)))
-	assert.Equal(t, []int64{1, 2, 3}, f.find("readConcern", value.D("level", "snapshot")))
-	f.fail(mongoerr.SnapshotTooOld, "db", "find", "c", "readConcern", value.D("level", "snapshot", "atClusterTime", f.Log().First()))
-	f.fail(mongoerr.InvalidOptions, "db", "count", "c", "readConcern", value.D("level", "snapshot"))
-	last := f.Log().Last()
-	f.run("admin", "appendOplogNote", 1, "data", value.D("msg", "changes no data"))
-	assert.Equal(t, []int64{1, 2, 3}, f.find("readConcern", value.D("level", "snapshot", "atClusterTime", last)))
 }
 
 func TestPrivilegesShowTheBypass(t *testing.T) {

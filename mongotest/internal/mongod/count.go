@@ -142,7 +142,7 @@ func (op *operation) distinctReply(vals []bson.RawValue) (bson.Raw, error) {
 		return nil, mongoerr.New(17217, "distinct too big, 16mb cap")
 	}
 	pairs := []any{"values", value.ArrayOf(vals...)}
-	if op.snapshot != nil {
+	if op.snapshot != nil && !op.concern.at.IsZero() {
 		pairs = append(pairs, "atClusterTime", op.concern.at)
 	}
 	return value.D(pairs...), nil

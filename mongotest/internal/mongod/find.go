@@ -214,7 +214,7 @@ func (op *operation) cursorView() viewer {
 	case op.txn != nil:
 		return op.txn.inner.View
 	case op.snapshot != nil:
-		return snapshotView(op.snapshot)
+		return op.snapshotView()
 	default:
 		return op.node.cfg.Engine.View
 	}

@@ -160,7 +160,7 @@ func (op *operation) view(fn func(*storage.Tx) error) error {
 	case op.txn != nil:
 		return op.txn.inner.View(fn)
 	case op.snapshot != nil:
-		return snapshotView(op.snapshot)(fn)
+		return op.snapshotView()(fn)
 	default:
 		return op.node.cfg.Engine.View(fn)
 	}

@@ -173,6 +173,9 @@ func runSetParameter(_ context.Context, op *operation) (bson.Raw, error) {
 		if err != nil {
 			return nil, err
 		}
+		if name == paramHistorySecs {
+			op.node.cfg.Engine.SetHistoryWindow(op.node.params.seconds(name))
+		}
 		if n == 0 {
 			was = old
 		}

@@ -103,7 +103,7 @@ func (n *Node) sweep(ctx context.Context) {
 		if !n.topo.isPrimary() {
 			return // what is the set's is the primary's to look after
 		}
-		n.set.snapshots.expire(now.Add(-n.params.seconds(paramHistorySecs)))
+		n.set.snapshots.expire(n)
 		for _, s := range n.set.sessions.list() {
 			n.sweepSession(s, now)
 		}

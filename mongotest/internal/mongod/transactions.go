@@ -96,19 +96,28 @@ func (op *operation) joinTxn(ctx context.Context) error {
 	return nil
 }
 
-// openTxn starts the transaction on the data of this moment.
+// openTxn starts the transaction on the data of its atClusterTime, or of this
+// moment.
 func (op *operation) openTxn() error {
 	s := op.session
 	if len(s.results) > 0 {
 		return mongoerr.New(mongoerr.InvalidOptions, "Cannot start a transaction at txnNumber %d, which retryable writes have used", op.number)
 	}
-	inner := op.node.cfg.Engine.Begin(storage.Meta{
-		Now: time.Now(),
-		Txn: oplog.TxnInfo{LSID: s.lsid, Number: op.number, Multi: true},
-	})
+	m := storage.Meta{Now: time.Now(), Txn: oplog.TxnInfo{LSID: s.lsid, Number: op.number, Multi: true}}
+	inner, err := op.openData(m)
+	if err != nil {
+		return err
+	}
 	s.txn = &transaction{number: op.number, inner: inner, started: time.Now()}
 	op.txn = s.txn
 	return nil
+}
+
+func (op *operation) openData(m storage.Meta) (*storage.Transaction, error) {
+	if at := op.concern.at; !at.IsZero() {
+		return op.node.dataAt(m, at)
+	}
+	return op.node.cfg.Engine.Begin(m), nil
 }
 
 func noSuchTransaction(format string, params ...any) error {

@@ -149,6 +149,11 @@ func (m *message) parseSequence(p []byte) ([]byte, error) {
 // check validates every document and finds the command's name and database.
 // Its errors are answers.
 func (m *message) check() error {
+	if len(m.body) > maxInternalSize {
+		err := tooLarge(m.body)
+		m.body = nil
+		return err
+	}
 	if err := value.Validate(m.body); err != nil {
 		m.body = nil
 		if mongoerr.Is(err, mongoerr.Overflow) {
@@ -158,6 +163,9 @@ func (m *message) check() error {
 	}
 	for _, s := range m.sequences {
 		for i, doc := range s.Docs {
+			if len(doc) > maxInternalSize {
+				return tooLarge(doc)
+			}
 			if err := value.Validate(doc); err != nil {
 				return mongoerr.New(mongoerr.InvalidBSON, "%s.%d: %v", s.ID, i, err)
 			}
@@ -177,6 +185,15 @@ func (m *message) check() error {
 	}
 	m.db = db
 	return nil
+}
+
+// maxInternalSize bounds every document that a server handles, commands too
+// (server: BSONObjMaxInternalSize): the largest document to store and 16 KiB.
+const maxInternalSize = 16<<20 + 16<<10
+
+func tooLarge(doc bson.Raw) error {
+	return mongoerr.New(mongoerr.BSONObjectTooLarge, "BSONObj size: %d (0x%X) is invalid. Size must be between 0 and %d(16MB)",
+		len(doc), len(doc), maxInternalSize)
 }
 
 // locationNoDB is the server's code for a command without $db.

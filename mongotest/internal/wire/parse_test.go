@@ -206,3 +206,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestNoDocumentIsLargerThanAServerHandles(t *testing.T) {
+	of := func(n int) bson.D {
+		return bson.D{{"insert", "c"}, {"$db", "d"}, {"x", make([]byte, n-len(body(bson.D{{"insert", "c"}, {"$db", "d"}, {"x", []byte{}}}))+1)}}
+	}
+	for n, fits := range map[int]bool{maxInternalSize: true, maxInternalSize + 1: false} {
+		for _, msg := range [][]byte{build(0, body(of(n))), build(0, body(bson.D{{"insert", "c"}, {"$db", "d"}}), sequence("documents", of(n)))} {
+			_, err := parse(parseFrame(msg))
+			assert.Equal(t, !fits, mongoerr.Is(err, mongoerr.BSONObjectTooLarge), "%d bytes: %v", n, err)
+		}
+	}
+}

@@ -81,8 +81,11 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 			// Its shard key on the destination may have been another one before.
 			return []repair{{coll: coll, key: key}}
 		}
+		if oversized(key, j.ev.body) {
+			return []repair{{coll: coll, key: key}}
+		}
 		a.images.forget(coll, id)
-		writes.add(coll, statement{kind: puts, key: key, doc: j.ev.body, size: len(j.ev.body)})
+		writes.add(coll, statement{kind: puts, key: key, doc: j.ev.body, size: len(key) + len(j.ev.body)})
 		return nil
 	default:
 		return a.planUpdate(j, key, writes)
@@ -114,10 +117,10 @@ func (a *applier) moved(j *job, key bson.Raw) []repair {
 func (a *applier) planUpdate(j *job, key bson.Raw, writes *writeSet) []repair {
 	spec := parseUpdate(j.ev.body)
 	u, ok := spec.statement()
-	if !ok || j.reread || a.ledger.mayBeNewer(j.coll.UUID, j.ev.time) || a.images.maybeNewer(j.coll, a.keys.identity(key), j.ev.time) {
+	if !ok || len(key)+len(u.Value) > statementBytes || j.reread || a.ledger.mayBeNewer(j.coll.UUID, j.ev.time) || a.images.maybeNewer(j.coll, a.keys.identity(key), j.ev.time) {
 		return []repair{{coll: j.coll, key: key}}
 	}
-	writes.add(j.coll, statement{kind: deltas, key: key, update: u, size: len(u.Value)})
+	writes.add(j.coll, statement{kind: deltas, key: key, update: u, size: len(key) + len(u.Value)})
 	return nil
 }
 

@@ -17,6 +17,8 @@ const (
 	repairDocs = 32
 	// repairReads bounds the reads of one lane that run at a time.
 	repairReads = 8
+	// repairKeys bounds the bytes of the keys that one read asks for.
+	repairKeys = 1 << 20
 )
 
 // A repair makes the document of one key on the destination what it is on the
@@ -93,7 +95,8 @@ func (a *applier) repairSome(ctx context.Context, repairs []repair) error {
 	return nil
 }
 
-// addPut adds the statement that makes f true on the destination.
+// addPut adds the statements that make f true on the destination. Those in
+// strays are to be sent before those in writes.
 func (a *applier) addPut(f found, strays, writes *writeSet) {
 	if f.doc == nil {
 		writes.add(f.coll, statement{kind: deletes, key: f.key, size: len(f.key)})
@@ -104,7 +107,12 @@ func (a *applier) addPut(f found, strays, writes *writeSet) {
 		// The source tells documents apart by _id alone, the destination does not.
 		strays.add(f.coll, statement{kind: deletes, key: key, strayOf: key, size: 2 * len(key)})
 	}
-	writes.add(f.coll, statement{kind: puts, key: key, doc: f.doc, size: len(f.doc)})
+	put := statement{kind: puts, key: key, doc: f.doc, size: len(key) + len(f.doc)}
+	if oversized(key, f.doc) {
+		strays.add(f.coll, statement{kind: deletes, key: key, size: len(key)})
+		put.kind, put.size = inserts, len(f.doc)
+	}
+	writes.add(f.coll, put)
 }
 
 // readAll reads the documents of repairs from the source, several at a time.
@@ -132,6 +140,7 @@ func grouped(repairs []repair, keys keyer) [][]repair {
 	var out [][]repair
 	together := map[shardferry.UUID]int{}
 	used := map[imageKey]bool{}
+	size := map[shardferry.UUID]int{} // of the keys of the group that is open
 	for _, r := range repairs {
 		id := keys.identity(r.key)
 		hash := imageKey{r.coll.UUID, fmt.Sprint(keyhash.Key(id))}
@@ -141,9 +150,9 @@ func grouped(repairs []repair, keys keyer) [][]repair {
 		}
 		used[hash] = true
 		at, ok := together[r.coll.UUID]
-		if !ok {
+		if size[r.coll.UUID] += len(id); !ok || size[r.coll.UUID] > repairKeys {
 			at = len(out)
-			together[r.coll.UUID] = at
+			together[r.coll.UUID], size[r.coll.UUID] = at, len(id)
 			out = append(out, nil)
 		}
 		out[at] = append(out[at], r)

@@ -2,6 +2,8 @@ package shardworker
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,4 +84,18 @@ func TestNothingIsWrittenWithoutALease(t *testing.T) {
 	_, err := w.write(ctx, "d", cmd, start)
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Empty(t, dest.got)
+}
+
+// One read asks for as many documents as their keys leave room for.
+func TestReadsOfRepairsAreBounded(t *testing.T) {
+	coll := testCollection()
+	var repairs []repair
+	for i := range 10 {
+		repairs = append(repairs, repair{coll: &coll, key: raw(t, bson.D{{"_id", strings.Repeat(strconv.Itoa(i), repairKeys/4)}})})
+	}
+	var sizes []int
+	for _, g := range grouped(append(repairs, repair{coll: &coll, key: raw(t, bson.D{{"_id", 1}})}), keyer{}) {
+		sizes = append(sizes, len(g))
+	}
+	assert.Equal(t, []int{3, 3, 3, 2}, sizes)
 }

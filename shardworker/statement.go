@@ -15,24 +15,34 @@ import (
 // statement of any size is let through.
 const commandBytes = 8 << 20
 
+// statementBytes is the most that a command can hold beside its own fields: a
+// server takes documents of 16 MB and 16 KiB, and commands are documents
+// (server: BSONObjMaxInternalSize).
+const statementBytes = 16<<20 + 8<<10
+
 type statementKind uint8
 
 const (
 	deletes statementKind = iota // the document of a key is gone
 	puts                         // the document of a key is this one
 	deltas                       // the document of a key changed; it must exist
+	inserts                      // there is none of the key, and then this one
 )
 
 // A statement is one entry of a write command.
 type statement struct {
 	kind   statementKind
 	key    bson.Raw
-	doc    bson.Raw      // puts
+	doc    bson.Raw      // puts and inserts
 	update bson.RawValue // deltas
 	// strayOf, of a delete: only a document of this _id whose key is not strayOf.
 	strayOf bson.Raw
 	size    int
 }
+
+// oversized reports whether the statement that puts doc, which holds the key and
+// the document, is too large for a command. An insert holds the document alone.
+func oversized(key, doc bson.Raw) bool { return len(key)+len(doc) > statementBytes }
 
 // A command holds statements of one kind on one namespace, of different keys, so
 // that their order does not matter.
@@ -84,21 +94,29 @@ func (w *writeSet) commands() []command {
 // build returns the command as an open document and its start.
 func (c command) build() (cmd []byte, start int32) {
 	verb, list := "update", "updates"
-	if c.kind == deletes {
+	switch c.kind {
+	case deletes:
 		verb, list = "delete", "deletes"
+	case inserts:
+		verb, list = "insert", "documents"
+	case puts, deltas:
 	}
 	start, cmd = bsoncore.AppendDocumentStart(nil)
 	cmd = bsoncore.AppendStringElement(cmd, verb, c.coll.Destination.Coll)
 	cmd = bsoncore.AppendBooleanElement(cmd, "ordered", false)
 	empty := false
 	for _, s := range c.statements {
-		empty = empty || (c.kind == puts && inspect(s.doc).emptyTimestamp)
+		empty = empty || (s.doc != nil && inspect(s.doc).emptyTimestamp)
 	}
 	if c.kind != deletes {
 		cmd = appendDocumentOptions(cmd, empty)
 	}
 	i, cmd := bsoncore.AppendArrayElementStart(cmd, list)
 	for n, s := range c.statements {
+		if c.kind == inserts {
+			cmd = bsoncore.AppendDocumentElement(cmd, strconv.Itoa(n), s.doc)
+			continue
+		}
 		at, open := bsoncore.AppendDocumentElementStart(cmd, strconv.Itoa(n))
 		cmd = closeDocument(s.append(open, c.coll), at)
 	}
@@ -118,6 +136,7 @@ func (s statement) append(dst []byte, coll *shardferry.Collection) []byte {
 		dst = append(appendPut(dst, s.doc), bsoncore.AppendBooleanElement(nil, "upsert", true)...)
 	case deltas:
 		dst = keyhash.AppendElement(dst, "u", s.update)
+	case inserts: // no statement of an update
 	}
 	if coll.Collated {
 		dst = appendSimpleCollation(dst)

@@ -46,7 +46,8 @@ type reader struct {
 	last  shardferry.ClusterTime // of the last event passed on
 	count int                    // events passed on with that time
 
-	opened bool
+	opened  bool
+	noSplit bool // the server does not know $changeStreamSplitLargeEvent
 }
 
 // errStreamClosed reports that the server ended the cursor without an error.
@@ -81,7 +82,7 @@ func (r *reader) run(ctx context.Context, out chan<- chunk) error {
 // resumable reports whether opening the stream again at a time can help. A
 // token that is not found says nothing about the time.
 func resumable(err error) bool {
-	return errors.Is(err, errStreamClosed) || mongoconn.Classify(err) == mongoconn.Transient ||
+	return errors.Is(err, errStreamClosed) || errors.Is(err, errFragments) || mongoconn.Classify(err) == mongoconn.Transient ||
 		mongoconn.IsCode(err, mongoconn.CodeChangeStreamFatal, mongoconn.CodeCursorNotFound, mongoconn.CodeQueryPlanKilled)
 }
 
@@ -102,7 +103,7 @@ func (r *reader) tail(ctx context.Context, out chan<- chunk) error {
 	defer session.EndSession(context.WithoutCancel(ctx))
 
 	from := r.start()
-	stream, err := r.client.Watch(mongo.NewSessionContext(ctx, session), mongo.Pipeline{}, r.options(from))
+	stream, err := r.watch(mongo.NewSessionContext(ctx, session), from)
 	if err != nil {
 		return err
 	}
@@ -113,12 +114,12 @@ func (r *reader) tail(ctx context.Context, out chan<- chunk) error {
 		r.ledger.setHorizon(sessionClock(session))
 		r.opened = true
 	}
-	skip := 0
+	at := resumed{}
 	if from.Equal(r.last) {
-		skip = r.count
+		at.skip = r.count
 	}
 	for {
-		c, err := r.next(ctx, stream, &skip)
+		c, err := r.next(ctx, stream, &at)
 		if err != nil {
 			return err
 		}
@@ -128,6 +129,21 @@ func (r *reader) tail(ctx context.Context, out chan<- chunk) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// watch opens the stream so that an event of any size comes through: larger ones
+// than a reply can hold come in fragments. Servers before 6.0.9 cannot do that.
+func (r *reader) watch(ctx context.Context, from shardferry.ClusterTime) (*mongo.ChangeStream, error) {
+	if r.noSplit {
+		return r.client.Watch(ctx, mongo.Pipeline{}, r.options(from))
+	}
+	split := mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}}
+	stream, err := r.client.Watch(ctx, split, r.options(from))
+	if mongoconn.IsCode(err, mongoconn.CodeUnknownStage) {
+		r.noSplit = true
+		return r.watch(ctx, from)
+	}
+	return stream, err
 }
 
 func (r *reader) options(from shardferry.ClusterTime) *options.ChangeStreamOptionsBuilder {
@@ -145,20 +161,32 @@ func closeStream(ctx context.Context, stream *mongo.ChangeStream) {
 	_ = stream.Close(ctx)
 }
 
-// next waits for one reply. The first skip events of it were passed on before
-// the stream was opened again.
-func (r *reader) next(ctx context.Context, stream *mongo.ChangeStream, skip *int) (chunk, error) {
+// resumed is where a stream that was opened again stands.
+type resumed struct {
+	skip  int // its first events that were passed on before
+	parts assembler
+}
+
+// next waits for one reply.
+func (r *reader) next(ctx context.Context, stream *mongo.ChangeStream, at *resumed) (chunk, error) {
 	var c chunk
 	for ok := stream.TryNext(ctx); ok; ok = stream.RemainingBatchLength() > 0 && stream.TryNext(ctx) {
-		ev, err := parseEvent(append(bson.Raw(nil), stream.Current...))
+		whole, err := at.parts.add(stream.Current)
 		if err != nil {
 			return chunk{}, err
 		}
-		if *skip > 0 && ev.time.Equal(r.last) {
-			*skip--
+		if whole == nil {
 			continue
 		}
-		*skip = 0
+		ev, err := parseEvent(whole)
+		if err != nil {
+			return chunk{}, err
+		}
+		if at.skip > 0 && ev.time.Equal(r.last) {
+			at.skip--
+			continue
+		}
+		at.skip = 0
 		if !ev.time.Equal(r.last) {
 			r.last, r.count = ev.time, 0
 		}
@@ -172,12 +200,13 @@ func (r *reader) next(ctx context.Context, stream *mongo.ChangeStream, skip *int
 	if len(c.events) == 0 && stream.ID() == 0 {
 		return chunk{}, errStreamClosed
 	}
-	at, err := tokenTime(stream.ResumeToken())
+	token, err := tokenTime(stream.ResumeToken())
 	if err != nil {
 		return chunk{}, err
 	}
-	// Whatever stands in the token, further events of its own time may follow.
-	r.seen = shardferry.LaterOf(r.seen, shardferry.Pred(at))
+	// Whatever stands in the token, further events of its own time may follow, and
+	// further fragments of one.
+	r.seen = shardferry.LaterOf(r.seen, shardferry.Pred(token))
 	c.seen = r.seen
 	return c, nil
 }

@@ -35,6 +35,7 @@ const (
 	CodeUserWritesBlocked          = 371
 	CodeBSONObjectTooLarge         = 10334
 	CodeDuplicateKey               = 11000
+	CodeUnknownStage               = 40324
 )
 
 // transient lists the codes after which the same operation may be sent again:

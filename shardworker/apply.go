@@ -18,6 +18,7 @@ type applier struct {
 	dest   finder // looks at the documents that stand in the way of a put
 	ledger *ledger
 	images images
+	memory *rereadMemory
 
 	last    shardferry.ClusterTime // of the latest event of this lane
 	repairs int                    // documents read again so far
@@ -57,8 +58,11 @@ func (a *applier) round(ctx context.Context, jobs []*job) error {
 func (a *applier) plan(j *job, writes *writeSet) []repair {
 	coll := j.coll
 	var doc bson.Raw
-	if j.ev.kind == kindPut && !a.keys.sourceSharded {
-		doc = j.ev.body
+	if j.ev.kind == kindPut {
+		a.memory.saw(coll.UUID, len(j.ev.body))
+		if !a.keys.sourceSharded {
+			doc = j.ev.body
+		}
 	}
 	key := a.keys.fromEvent(coll, j.ev.key, doc)
 	if j.done != nil {

@@ -6,9 +6,12 @@ import (
 	"github.com/shardferry/shardferry"
 )
 
-// maxImages bounds the memory of one lane; what is forgotten costs repairs, never
-// correctness.
-const maxImages = 1 << 16
+// maxImages and maxImageBytes bound the memory of one lane; what is forgotten
+// costs repairs, never correctness.
+const (
+	maxImages     = 1 << 16
+	maxImageBytes = 8 << 20 // of keys
+)
 
 // images remembers what a lane's repairs have put. The document of a key is then
 // newer than the events that are still to come: those it includes are skipped,
@@ -16,6 +19,7 @@ const maxImages = 1 << 16
 // newer document can change the order of its fields.
 type images struct {
 	byKey map[imageKey]image
+	bytes int // of all keys put into byKey
 	// newest is not before any image; forgotten not before any that was let go.
 	newest    shardferry.ClusterTime
 	forgotten shardferry.ClusterTime
@@ -33,10 +37,11 @@ type image struct {
 
 // put notes that the document of key was read between two cluster times.
 func (m *images) put(coll *shardferry.Collection, key bson.Raw, im image) {
-	if m.byKey == nil || len(m.byKey) >= maxImages {
-		m.byKey = map[imageKey]image{}
+	if m.byKey == nil || len(m.byKey) >= maxImages || m.bytes+len(key) > maxImageBytes {
+		m.byKey, m.bytes = map[imageKey]image{}, 0
 		m.forgotten = m.newest
 	}
+	m.bytes += len(key)
 	m.byKey[imageKey{coll.UUID, string(key)}] = im
 	m.newest = shardferry.LaterOf(m.newest, im.upTo)
 }

@@ -19,3 +19,17 @@ func TestImagesOutliveALaterEventOfAnotherKey(t *testing.T) {
 	assert.True(t, m.maybeNewer(&coll, one, at(50)), "second round")
 	assert.False(t, m.maybeNewer(&coll, one, at(91)))
 }
+
+// Large keys make a lane forget early, and whoever is forgotten may be newer.
+func TestImagesAreBoundedByTheirKeys(t *testing.T) {
+	coll := testCollection()
+	var m images
+	key := func(i int) bson.Raw { return raw(t, bson.D{{"_id", i}, {"x", make([]byte, maxImageBytes/3)}}) }
+	for i := range 3 {
+		m.put(&coll, key(i), image{includes: at(10), upTo: at(20)})
+	}
+	assert.Len(t, m.byKey, 1)
+	assert.True(t, m.maybeNewer(&coll, key(0), at(15)))
+	assert.True(t, m.contain(&coll, key(2), at(10)))
+	assert.False(t, m.contain(&coll, key(0), at(10)))
+}

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// repairDocs bounds the documents held in memory by one step of repairs.
+	// repairDocs bounds the documents of one step of repairs.
 	repairDocs = 32
 	// repairReads bounds the reads of one lane that run at a time.
 	repairReads = 8
@@ -41,8 +41,13 @@ type found struct {
 func (a *applier) repairAll(ctx context.Context, repairs []repair) error {
 	repairs = distinct(repairs)
 	for len(repairs) > 0 {
-		n := min(len(repairs), repairDocs)
-		if err := a.repairSome(ctx, repairs[:n]); err != nil {
+		n, bytes := a.memory.step(repairs)
+		if err := a.memory.acquire(ctx, bytes); err != nil {
+			return err
+		}
+		err := a.repairSome(ctx, repairs[:n])
+		a.memory.release(bytes)
+		if err != nil {
 			return err
 		}
 		repairs = repairs[n:]
@@ -74,6 +79,7 @@ func (a *applier) repairSome(ctx context.Context, repairs []repair) error {
 	}
 	var strays, writes writeSet
 	for _, f := range read {
+		a.memory.saw(f.coll.UUID, len(f.doc))
 		a.addPut(f, &strays, &writes)
 	}
 	failed, err := a.send(ctx, append(strays.commands(), writes.commands()...))

@@ -93,7 +93,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 	lease := newLease(c.Lease)
 	keys := keyer{sourceSharded: c.Sharded}
 	source, dest := clientFinder{client: c.Source}, clientFinder{client: c.Destination}
-	budget := semaphore.NewWeighted(inFlightBytes)
+	budget, memory := semaphore.NewWeighted(inFlightBytes), newRereadMemory()
 	newWriter := func(s *sessionRunner) *writer {
 		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, log: c.Logger, number: firstNumber}
 	}
@@ -102,7 +102,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 			queue: make(chan *job, laneQueue), ledger: p.ledger, budget: budget,
 			apply: &applier{
 				keys: keys, writer: newWriter(s), dest: dest, ledger: p.ledger,
-				reread: reread{from: source, log: c.Logger}, last: a.From,
+				reread: reread{from: source, log: c.Logger}, last: a.From, memory: memory,
 			},
 		})
 	}

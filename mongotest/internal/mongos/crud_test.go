@@ -1,6 +1,7 @@
 package mongos
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -188,4 +189,18 @@ func TestAPipelineMayBeEmpty(t *testing.T) {
 func TestAFilterIsReadWhereThereIsNothing(t *testing.T) {
 	c := newCluster(t)
 	c.fails(mongoerr.BadValue, "nowhere", bson.D{{"find", "c"}, {"filter", bson.D{{"$what", 1}}}})
+}
+
+// What a stage has opened and not read to its end ends with the cursor, which
+// else would keep moved ranges for ever.
+func TestAStagesReadsEndWithItsCursor(t *testing.T) {
+	c := newCluster(t)
+	c.sharded("c")
+	for i := range 2 * firstBatchSize {
+		c.insert("c", bson.D{{"_id", i}, {"k", 1}, {"pad", strings.Repeat("x", maxReplyBytes/firstBatchSize)}})
+	}
+	union := bson.A{bson.D{{"$limit", 1}}, bson.D{{"$unionWith", "c"}}, bson.D{{"$limit", 2}}}
+	body := c.must("db", bson.D{{"aggregate", "c"}, {"pipeline", union}, {"cursor", bson.D{{"batchSize", 2}}}})
+	c.must("db", bson.D{{"killCursors", "c"}, {"cursors", bson.A{getInt(getDoc(body, "cursor"), "id", 0)}}})
+	require.Empty(t, c.catalog.cursors.open)
 }

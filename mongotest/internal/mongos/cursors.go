@@ -112,9 +112,9 @@ func (t *cursorTable) remove(match func(*cursor) bool) (idle []*cursor, ids []in
 // may follow.
 func (o *op) start(ctx context.Context, ns string, f feed, size int64, single bool, use *rangeHold) (bson.Raw, error) {
 	c := &cursor{ns: ns, feed: f, use: use}
-	if v, ok := value.Get(o.req.Body, "lsid"); ok {
-		c.lsid = v
-		c.session = sessionID(v.Document())
+	if lsid := getDoc(o.req.Body, "lsid"); lsid != nil {
+		c.lsid = value.Doc(lsid)
+		c.session = sessionID(lsid)
 	}
 	b, err := f.batch(ctx, o, demand{size: size, waitMS: -1})
 	if err != nil {

@@ -95,4 +95,9 @@ func (f *sourceFeed) close(ctx context.Context, o *op) {
 	for _, m := range f.remotes {
 		m.close(ctx, o)
 	}
+	if f.bound != nil {
+		for s := range f.bound.reads {
+			s.close(ctx)
+		}
+	}
 }

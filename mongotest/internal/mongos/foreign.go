@@ -94,16 +94,19 @@ func (r reader) Open(ctx context.Context, db, coll string) (aggregate.Source, er
 	if err != nil || f == nil {
 		return &docsSource{}, err
 	}
-	return &feedSource{o: o, feed: f, use: use}, nil
+	s := &feedSource{o: o, feed: f, use: use, bound: r.bound}
+	r.bound.keep(s)
+	return s, nil
 }
 
-// A feedSource reads a feed to its end.
+// A feedSource reads a feed to its end, or until what it is bound to ends.
 type feedSource struct {
-	o    *op
-	feed feed
-	use  *rangeHold
-	docs []bson.Raw
-	done bool
+	o     *op
+	feed  feed
+	use   *rangeHold
+	bound *binding // whose end ends it, too; may be nil
+	docs  []bson.Raw
+	done  bool
 }
 
 // Next implements aggregate.Source.
@@ -115,7 +118,7 @@ func (s *feedSource) Next(ctx context.Context) (bson.Raw, error) {
 		b, err := s.feed.batch(ctx, s.o, demand{size: -1, waitMS: -1})
 		s.docs, s.done = b.docs, b.done
 		if err != nil || s.done {
-			s.o.closeCursor(ctx, &cursor{feed: s.feed, use: s.use})
+			s.close(ctx)
 		}
 		if err != nil {
 			return nil, err
@@ -124,6 +127,13 @@ func (s *feedSource) Next(ctx context.Context) (bson.Raw, error) {
 	d := s.docs[0]
 	s.docs = s.docs[1:]
 	return d, nil
+}
+
+func (s *feedSource) close(ctx context.Context) {
+	if s.bound != nil {
+		delete(s.bound.reads, s)
+	}
+	s.o.closeCursor(ctx, &cursor{feed: s.feed, use: s.use})
 }
 
 // A writer stores what $out and $merge make on the router.

@@ -10,7 +10,17 @@ import (
 
 // A binding is the command on whose behalf the sources of a cursor read now.
 // Each getMore sets it anew; a cursor serves one command at a time.
-type binding struct{ op *op }
+type binding struct {
+	op    *op
+	reads map[*feedSource]bool // what stages have opened and not read to its end
+}
+
+func (b *binding) keep(s *feedSource) {
+	if b.reads == nil {
+		b.reads = map[*feedSource]bool{}
+	}
+	b.reads[s] = true
+}
 
 // A shardSource reads one cursor on a shard.
 type shardSource struct {

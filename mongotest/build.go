@@ -41,7 +41,7 @@ func (c *Cluster) build() error {
 
 // buildRouters makes the catalog and the routers that share it.
 func (c *Cluster) buildRouters() error {
-	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.any().Clock(), Transport: c.transport, Spares: c.opts.Spares, OrphanDelay: c.opts.OrphanDelay}
+	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.any().Clock(), Transport: c.transportOf(c.configAddr), Spares: c.opts.Spares, OrphanDelay: c.opts.OrphanDelay}
 	for _, s := range c.shards {
 		cfg.Shards = append(cfg.Shards, mongos.Shard{ID: s.id, Host: s.id + "/" + s.hosts()})
 	}
@@ -61,7 +61,7 @@ func (c *Cluster) buildRouters() error {
 			Version:   c.opts.Version,
 			Catalog:   catalog,
 			Clock:     r.clock,
-			Transport: c.transport,
+			Transport: c.transportOf(func() string { return r.addr }),
 			Logger:    c.opts.Logger.With("router", r.addr),
 		})
 		if err != nil {
@@ -69,6 +69,14 @@ func (c *Cluster) buildRouters() error {
 		}
 	}
 	return nil
+}
+
+// configAddr is where what the config server does by itself comes from.
+func (c *Cluster) configAddr() string {
+	if m := c.config.primary(); m != nil {
+		return m.addr
+	}
+	return c.config.members[0].addr
 }
 
 // addUsers stores the options' users in every replica set: a mongos asks the
@@ -123,7 +131,12 @@ func (c *Cluster) serveAll() error {
 }
 
 func (c *Cluster) serveOn(addr string, h command.Handler, users wire.Users, points *failpoint.Set) error {
+	beside := map[string]command.Handler{}
+	if c.opts.FaultCommands {
+		beside[simulateName] = command.HandlerFunc(c.simulate)
+	}
 	srv, err := wire.New(wire.Config{
+		Beside:      beside,
 		Handler:     h,
 		Users:       users,
 		RequireAuth: c.opts.RequireAuth,

@@ -32,6 +32,8 @@ type Cluster struct {
 	users   []access.User // the options'
 	net     *network
 
+	disturbed disturbances
+
 	accepted chan connection // from dialers and listeners to Run
 	ready    chan struct{}   // closed when Run serves
 	stopped  chan struct{}   // closed when Run returns
@@ -61,12 +63,14 @@ func New(o Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{
-		opts:     o,
-		servers:  map[string]*wire.Server{},
-		net:      newNetwork(),
-		accepted: make(chan connection),
-		ready:    make(chan struct{}),
-		stopped:  make(chan struct{}),
+		opts:    o,
+		servers: map[string]*wire.Server{},
+		net:     newNetwork(),
+
+		disturbed: disturbances{changed: make(chan struct{})},
+		accepted:  make(chan connection),
+		ready:     make(chan struct{}),
+		stopped:   make(chan struct{}),
 	}
 	if err := c.build(); err != nil {
 		return nil, err
@@ -98,6 +102,10 @@ func (c *Cluster) Run(ctx context.Context) error {
 	for _, r := range c.routers {
 		g.Go(func() error { return ended(ctx, r.mongo.Run(ctx)) })
 	}
+	g.Go(func() error {
+		c.endDisturbances(ctx)
+		return nil
+	})
 	g.Go(func() error {
 		if c.catalog != nil {
 			if err := c.catalog.Init(ctx); err != nil {
@@ -152,7 +160,7 @@ func (c *Cluster) accept(ctx context.Context) {
 func (c *Cluster) serve(ctx context.Context, in connection) {
 	c.net.add(in)
 	defer c.net.remove(in)
-	if _, _, cut := c.net.state(in.addr); cut {
+	if c.net.refuses(in.addr) {
 		_ = in.conn.Close() // came while the address was cut off
 		return
 	}
@@ -189,15 +197,44 @@ func (c *Cluster) set(id string) (*replicaSet, error) {
 	return nil, fmt.Errorf("mongotest: no shard %q", id)
 }
 
-// transport carries a router's command to the primary of a shard.
-func (c *Cluster) transport(ctx context.Context, shardID string, req *command.Request) (*command.Response, error) {
-	s, err := c.set(shardID)
-	if err != nil {
-		return nil, err
+// transportOf carries the commands of the process at an address to the primaries
+// of shards: those that it can reach, and no earlier ones than it knows of.
+func (c *Cluster) transportOf(from func() string) mongos.Transport {
+	known := &knownTerms{terms: map[string]int64{}}
+	return func(ctx context.Context, shardID string, req *command.Request) (*command.Response, error) {
+		s, err := c.set(shardID)
+		if err != nil {
+			return nil, err
+		}
+		from := from()
+		m := known.primary(s, func(m *member) bool { return c.net.linked(from, m.addr) })
+		if m == nil {
+			return nil, mongoerr.New(mongoerr.NotWritablePrimary, "no primary in replica set %s", s.id)
+		}
+		return c.net.route(ctx, from, m, req)
 	}
-	m := s.primary()
-	if m == nil {
-		return nil, mongoerr.New(mongoerr.NotWritablePrimary, "no primary in replica set %s", s.id)
+}
+
+// knownTerms are the latest terms of shards that a router has heard of.
+type knownTerms struct {
+	mu    sync.Mutex
+	terms map[string]int64
+}
+
+// primary returns the primary to ask, nil if there is none: of those that can be
+// reached the latest, else one that cannot.
+func (k *knownTerms) primary(s *replicaSet, reachable func(*member) bool) *member {
+	all := s.primaries()
+	if len(all) == 0 {
+		return nil
 	}
-	return c.net.route(ctx, m, req)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, m := range all {
+		if term := m.node.Term(); term >= k.terms[s.id] && reachable(m) {
+			k.terms[s.id] = term
+			return m
+		}
+	}
+	return all[0]
 }

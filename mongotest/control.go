@@ -61,11 +61,23 @@ func (c *Cluster) SetFaults(f Faults) { c.net.set(f) }
 func (c *Cluster) KillConnections(addrs ...string) int { return c.net.kill(addrs...) }
 
 // Pause freezes a process, as SIGSTOP would: it accepts connections and
-// commands but answers none until Resume. Commands in progress go on.
-func (c *Cluster) Pause(addr string) { c.net.pause(addr) }
+// commands but answers none until Resume. Commands in progress go on. The other
+// members of a replica set miss it, and elect another primary if it was that.
+func (c *Cluster) Pause(addr string) {
+	c.net.pause(addr)
+	if m, err := c.memberAt(addr); err == nil {
+		m.node.Pause()
+	}
+}
 
-// Resume ends Pause. What was sent meanwhile is answered now.
-func (c *Cluster) Resume(addr string) { c.net.resume(addr) }
+// Resume ends Pause. What was sent meanwhile is answered now, by a process that
+// does not know yet what has happened.
+func (c *Cluster) Resume(addr string) {
+	c.net.resume(addr)
+	if m, err := c.memberAt(addr); err == nil {
+		m.node.Continue()
+	}
+}
 
 // Cut makes a process unreachable for clients and routers: its connections are
 // closed and new ones refused until Heal. It keeps its state.
@@ -114,10 +126,13 @@ func (c *Cluster) TruncateOplog(shard string, before bson.Timestamp) error {
 	if err != nil {
 		return err
 	}
-	if before.IsZero() {
-		before = s.any().Log().Last()
+	for _, m := range s.members {
+		log, to := m.node.Log(), before
+		if to.IsZero() {
+			to = log.Last()
+		}
+		log.Truncate(to)
 	}
-	s.any().TruncateOplog(before)
 	return nil
 }
 
@@ -145,5 +160,5 @@ func (c *Cluster) OplogWindow(shard string) (first, last bson.Timestamp, err err
 	if err != nil {
 		return first, last, err
 	}
-	return s.any().Log().First(), s.any().Log().Last(), nil
+	return s.log().First(), s.log().Last(), nil
 }

@@ -59,7 +59,7 @@ func (c *Cluster) listen(ctx context.Context, ln net.Listener, addr string) erro
 		if err != nil {
 			return ended(ctx, fmt.Errorf("mongotest: %s: %w", addr, err))
 		}
-		if _, _, cut := c.net.state(addr); cut {
+		if c.net.refuses(addr) {
 			_ = conn.Close() // as good as a refusal
 			continue
 		}

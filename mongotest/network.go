@@ -21,10 +21,13 @@ type network struct {
 	paused map[string]chan struct{} // closed when the process goes on
 	cut    map[string]bool
 	open   map[net.Conn]string // server side, as accepted, to its address
+
+	rules    []*linkRule   // mostly none
+	relinked chan struct{} // closed when one of them goes
 }
 
 func newNetwork() *network {
-	return &network{paused: map[string]chan struct{}{}, cut: map[string]bool{}, open: map[net.Conn]string{}}
+	return &network{paused: map[string]chan struct{}{}, cut: map[string]bool{}, open: map[net.Conn]string{}, relinked: make(chan struct{})}
 }
 
 // state returns what holds for addr now.
@@ -60,10 +63,16 @@ func (n *network) wrap(in connection) net.Conn {
 	return in.conn
 }
 
+// refuses reports whether clients cannot connect to addr.
+func (n *network) refuses(addr string) bool {
+	_, _, cut := n.state(addr)
+	return cut || n.link(Clients, addr).cut
+}
+
 // dial asks whether a client may connect to addr.
 func (n *network) dial(ctx context.Context, addr string) error {
-	f, _, cut := n.state(addr)
-	if cut {
+	f, _, _ := n.state(addr)
+	if n.refuses(addr) {
 		return fmt.Errorf("mongotest: dial %s: unreachable", addr)
 	}
 	if f.Dial != nil {
@@ -79,6 +88,20 @@ func (n *network) fault(addr string, req *command.Request) *wire.Fault {
 	if f.Command != nil {
 		w = f.Command(commandOf(addr, req)).asWire()
 	}
+	if l := n.link(Clients, addr); l != (link{}) {
+		if w == nil {
+			w = &wire.Fault{}
+		}
+		w.Delay += l.delay
+		w.DropRequest = w.DropRequest || l.cut || l.lost
+		w.DropReply = w.DropReply || l.reply
+		if l.wait != nil {
+			w.Arrive = func(ctx context.Context) error {
+				_, err := n.travel(ctx, Clients, addr)
+				return err
+			}
+		}
+	}
 	if paused == nil {
 		return w
 	}
@@ -89,8 +112,12 @@ func (n *network) fault(addr string, req *command.Request) *wire.Fault {
 	return w
 }
 
-// route carries a router's command to a shard's member.
-func (n *network) route(ctx context.Context, m *member, req *command.Request) (*command.Response, error) {
+// route carries a command of the process at from to a shard's member.
+func (n *network) route(ctx context.Context, from string, m *member, req *command.Request) (*command.Response, error) {
+	loseReply, err := n.travel(ctx, from, m.addr)
+	if err != nil {
+		return nil, err
+	}
 	faults, paused, cut := n.state(m.addr)
 	if cut {
 		return nil, unreachable(m.addr)
@@ -102,10 +129,11 @@ func (n *network) route(ctx context.Context, m *member, req *command.Request) (*
 			return nil, context.Cause(ctx)
 		}
 	}
-	if faults.Route == nil {
-		return handle(ctx, m, req)
+	f := Fault{DropReply: loseReply}
+	if faults.Route != nil {
+		f = faults.Route(commandOf(m.addr, req))
+		f.DropReply = f.DropReply || loseReply
 	}
-	f := faults.Route(commandOf(m.addr, req))
 	if err := wait(ctx, f.Delay); err != nil {
 		return nil, err
 	}

@@ -61,6 +61,10 @@ type Options struct {
 	// 15 min if zero, not at all if negative.
 	OrphanDelay time.Duration
 
+	// FaultCommands lets clients disturb the cluster with the command simulate;
+	// otherwise no process knows it.
+	FaultCommands bool
+
 	// Listen makes the cluster known under TCP addresses: the first router, or
 	// the replica set's member, at this host:port, everything else at the
 	// ports that follow. ListenAndServe then serves them. Empty means names

@@ -58,19 +58,32 @@ func (c *Cluster) newSet(id string, addrs *addresses, sharded bool) *replicaSet 
 // any returns a member's node, for what all members have in common.
 func (s *replicaSet) any() *mongod.Node { return s.members[0].node }
 
-// primary returns the member that takes writes, nil while there is none. The
-// only member of a set is asked whatever it is.
+// log returns the oplog of the latest term.
+func (s *replicaSet) log() *oplog.Log { return s.any().Set().Log() }
+
+// primary returns the member that takes writes, nil while there is none.
 func (s *replicaSet) primary() *member {
-	if len(s.members) == 1 {
-		return s.members[0]
-	}
-	node := s.any().Set().Primary()
-	for _, m := range s.members {
-		if m.node == node {
-			return m
-		}
+	if all := s.primaries(); len(all) > 0 {
+		return all[0]
 	}
 	return nil
+}
+
+// primaries returns the members that take themselves for the primary, the latest
+// first. The only member of a set is asked whatever it is.
+func (s *replicaSet) primaries() []*member {
+	if len(s.members) == 1 {
+		return s.members
+	}
+	var out []*member
+	for _, node := range s.any().Set().Primaries() {
+		for _, m := range s.members {
+			if m.node == node {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
 }
 
 // hosts returns the members' addresses with commas.
@@ -84,7 +97,7 @@ func (s *replicaSet) hosts() string {
 
 // initiate writes what the oplog of every replica set begins with.
 func (s *replicaSet) initiate() {
-	log := s.any().Log()
+	log := s.log()
 	log.Noop(value.D("msg", "initiating set"))
 	log.Noop(value.D("msg", "new primary"))
 }

@@ -54,7 +54,7 @@ func sandboxCommand() *cli.Command {
 func sandboxOptions(c *cli.Context) (mongotest.Options, error) {
 	o := mongotest.Options{
 		Name: c.String("name"), Shards: c.Int("shards"), Mongos: c.Int("mongos"), Members: c.Int("members"), Version: c.String("server-version"),
-		OplogEntries: c.Int("oplog-entries"), Users: rehearse.Users(), RequireAuth: c.Bool("auth"),
+		OplogEntries: c.Int("oplog-entries"), Users: rehearse.Users(), RequireAuth: c.Bool("auth"), FaultCommands: true,
 		Listen: net.JoinHostPort(c.String("host"), strconv.Itoa(c.Int("port"))),
 	}
 	var err error

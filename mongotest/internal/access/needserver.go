@@ -32,7 +32,7 @@ var serverRules = map[string]rule{
 	"getDefaultRWConcern": onServer("getDefaultRWConcern"), "setDefaultRWConcern": onServer("setDefaultRWConcern"),
 	"setFeatureCompatibilityVersion": onServer("setFeatureCompatibilityVersion"),
 	"setUserWriteBlockMode":          onServer("setUserWriteBlockMode"), "appendOplogNote": onServer("appendOplogNote"),
-	"configureFailPoint": nothing, "shutdown": onServer("shutdown"),
+	"configureFailPoint": nothing, "waitForFailPoint": nothing, "simulate": onServer("shutdown"), "shutdown": onServer("shutdown"),
 	"rotateCertificates": onServer("rotateCertificates"), "setAuditConfig": onServer("auditConfigure"), "getAuditConfig": onServer("auditConfigure"),
 	"auditConfigure": onServer("auditConfigure"), "logApplicationMessage": onServer("applicationMessage"),
 	"logMessage": onServer("applicationMessage"), "setIndexCommitQuorum": onColl("createIndex"),

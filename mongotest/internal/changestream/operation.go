@@ -30,7 +30,7 @@ type operation struct {
 // unwind appends to dst the operations that the entry makes visible: itself, the
 // operations of its applyOps and of those it is chained to, or none for the
 // parts of a transaction that is not committed yet.
-func unwind(dst []operation, log *oplog.Log, e *oplog.Entry) ([]operation, error) {
+func unwind(dst []operation, log Log, e *oplog.Entry) ([]operation, error) {
 	switch e.CommandName() {
 	case "":
 	case "applyOps":
@@ -54,7 +54,7 @@ func unwind(dst []operation, log *oplog.Log, e *oplog.Entry) ([]operation, error
 }
 
 // unwindChain appends the operations of the applyOps entries that end with last.
-func unwindChain(dst []operation, log *oplog.Log, visible, last *oplog.Entry) ([]operation, error) {
+func unwindChain(dst []operation, log Log, visible, last *oplog.Entry) ([]operation, error) {
 	chain := []*oplog.Entry{last}
 	for last.Txn.Multi {
 		prev, err := previous(log, last)
@@ -92,7 +92,7 @@ func unwindChain(dst []operation, log *oplog.Log, visible, last *oplog.Entry) ([
 }
 
 // previous returns the entry that Txn.Prev points to, nil if it points nowhere.
-func previous(log *oplog.Log, e *oplog.Entry) (*oplog.Entry, error) {
+func previous(log Log, e *oplog.Entry) (*oplog.Entry, error) {
 	if e.Txn.Prev.IsZero() {
 		return nil, nil
 	}

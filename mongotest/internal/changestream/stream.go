@@ -30,7 +30,7 @@ type Catalog interface {
 // A Stream is a change stream over one replica set's oplog: a cursor, used by
 // one goroutine at a time.
 type Stream struct {
-	log   *oplog.Log
+	log   Log
 	maker *maker
 	tail  *tail // nil with Spec.NeedsMerge
 
@@ -67,10 +67,23 @@ func (p position) after() bson.Timestamp {
 	return bson.Timestamp{}
 }
 
+// A Log is the oplog that a stream reads; an *oplog.Log is one.
+type Log interface {
+	First() bson.Timestamp
+	Last() bson.Timestamp
+	Dropped() bson.Timestamp
+	At(ts bson.Timestamp) (*oplog.Entry, bool)
+	// ReadMajority returns entries that cannot be rolled back: see oplog.Log.
+	ReadMajority(after bson.Timestamp, inclusive bool, limit int) ([]*oplog.Entry, error)
+	// WaitMajority returns once there are some later than after, or with the
+	// cause of ctx's end.
+	WaitMajority(ctx context.Context, after bson.Timestamp) error
+}
+
 // Open validates the user's stages and returns a stream. It reads nothing yet:
 // a resume point that is gone is reported by the first Next. version is the
 // simulated server's, such as "8.0.4".
-func Open(log *oplog.Log, cat Catalog, spec Spec, userStages []bson.Raw, version string) (*Stream, error) {
+func Open(log Log, cat Catalog, spec Spec, userStages []bson.Raw, version string) (*Stream, error) {
 	f, err := featuresOf(version)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,12 @@ type Handler interface {
 	Handle(ctx context.Context, req *Request) (*Response, error)
 }
 
+// HandlerFunc is a function as a Handler.
+type HandlerFunc func(ctx context.Context, req *Request) (*Response, error)
+
+// Handle implements Handler.
+func (f HandlerFunc) Handle(ctx context.Context, req *Request) (*Response, error) { return f(ctx, req) }
+
 // ErrHangUp is returned by a Handler that wants the connection closed instead
 // of an answer.
 var ErrHangUp = errors.New("the server closes the connection")

@@ -20,9 +20,12 @@ const (
 // Accounts are the users and roles of a replica set, as its collections have
 // them. They are safe for concurrent use.
 type Accounts struct {
-	engine  *storage.Engine
+	set     *ReplicaSet
 	version atomic.Uint64
 }
+
+// view runs fn on the data of the newest line.
+func (a *Accounts) view(fn func(*storage.Tx) error) error { return a.set.line().engine.View(fn) }
 
 // User returns the user of that name in that authentication database.
 func (a *Accounts) User(db, name string) (access.User, bool) {
@@ -42,7 +45,7 @@ func (a *Accounts) Version() uint64 { return a.version.Load() }
 // Add stores a user, as the cluster that is built with it.
 func (a *Accounts) Add(u access.User) error {
 	defer a.version.Add(1)
-	return a.engine.Update(func(tx *storage.Tx) error {
+	return a.set.line().engine.Update(func(tx *storage.Tx) error {
 		c, err := accountsIn(tx, usersNS, storage.Meta{})
 		if err != nil {
 			return err
@@ -60,7 +63,7 @@ func (a *Accounts) role(name command.Role) (access.Role, bool) {
 
 // find returns a document of one of the collections, nil if there is none.
 func (a *Accounts) find(ns, id string) (doc bson.Raw) {
-	_ = a.engine.View(func(tx *storage.Tx) error { // never fails: the function does not
+	_ = a.view(func(tx *storage.Tx) error { // never fails: the function does not
 		if rec, ok := accountIn(tx, ns, id); ok {
 			doc = rec.Doc
 		}

@@ -19,6 +19,8 @@ func adminCommands() map[string]*handler {
 		"setParameter":                   {runSetParameter, 0},
 		"setFeatureCompatibilityVersion": {runSetFCV, isWrite},
 		"replSetStepDown":                {runStepDown, 0},
+		"replSetFreeze":                  {runFreeze, always},
+		"replSetResizeOplog":             {runResizeOplog, always},
 		"replSetGetStatus":               {runReplSetGetStatus, 0},
 		"replSetGetConfig":               {runReplSetGetConfig, 0},
 		"killOp":                         {runKillOp, 0},

@@ -113,7 +113,7 @@ func TestAStreamWhoseHistoryIsGoneIsNotResumable(t *testing.T) {
 	f.insert(doc(1, 1))
 	first := f.Log().First()
 	f.insert(doc(2, 1))
-	f.TruncateOplog(f.Log().Last())
+	f.Log().Truncate(f.Log().Last())
 	stream := []bson.Raw{value.D("$changeStream", value.D("startAtOperationTime", first))}
 	e := f.failure(mongoerr.ChangeStreamHistoryLost, "db", "aggregate", "c", "pipeline", stream, "cursor", value.D())
 	assert.Contains(t, e.Labels, "NonResumableChangeStreamError")

@@ -122,7 +122,7 @@ func (w *bulk) reply(pairs ...any) bson.Raw {
 		pairs = append(pairs, "writeErrors", w.errors)
 	}
 	s := w.op.node.topo.state()
-	pairs = append(pairs, "electionId", s.electionID(), "opTime", value.D("ts", w.op.node.cfg.Log.Last(), "t", s.term))
+	pairs = append(pairs, "electionId", s.electionID(), "opTime", value.D("ts", w.op.line.log.Last(), "t", s.term))
 	if len(w.retried) > 0 {
 		ids := make([]bson.RawValue, len(w.retried))
 		for i, id := range w.retried {

@@ -132,7 +132,7 @@ func TestTheOplogIsReadLikeACollection(t *testing.T) {
 	f.insert(doc(3, 3))
 	more := f.run("local", "getMore", cursorID(tail), "collection", "oplog.rs")
 	assert.EqualValues(t, 3, num(more, "cursor", "nextBatch", "0", "o", "_id"))
-	f.TruncateOplog(f.Log().Last())
+	f.Log().Truncate(f.Log().Last())
 	f.insert(doc(4, 4))
 	assert.Empty(t, batch(t, f.run("config", "find", "transactions")))
 }

@@ -1,8 +1,6 @@
 package mongod
 
 import (
-	"time"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
@@ -24,7 +22,7 @@ func (op *operation) collStatsStage(tx *storage.Tx, coll string, spec bson.Raw) 
 	if err := checkStatsTarget(ns, c, wants); err != nil {
 		return nil, err
 	}
-	pairs := []any{"ns", ns, "host", op.node.cfg.Name, "localTime", time.Now()}
+	pairs := []any{"ns", ns, "host", op.node.cfg.Name, "localTime", op.node.now()}
 	if op.node.cfg.ShardID != "" {
 		pairs = append(pairs, "shard", op.node.cfg.ShardID)
 	}
@@ -47,7 +45,7 @@ func (op *operation) collStatsStage(tx *storage.Tx, coll string, spec bson.Raw) 
 func (op *operation) countOf(ns string, c *storage.Collection) int64 {
 	if c == nil {
 		if ns == oplogNS {
-			return int64(op.node.cfg.Log.Len())
+			return int64(op.line.log.Len())
 		}
 		return 0
 	}
@@ -120,9 +118,12 @@ func (op *operation) storageStats(ns string, c *storage.Collection, scale int64)
 
 // oplogStats are the figures of the oplog, which the storage does not hold.
 func (op *operation) oplogStats(scale int64) bson.Raw {
-	log := op.node.cfg.Log
-	size, count := log.Bytes(), int64(log.Len())
+	log := op.line.log
+	size, count, limit := log.Bytes(), int64(log.Len()), oplogSize
+	if given := log.Limits().MaxBytes; given > 0 {
+		limit = given
+	}
 	return value.D("size", value.Integer(size/scale), "count", value.Integer(count), "avgObjSize", value.Integer(size/max(count, 1)), "numOrphanDocs", 0,
-		"storageSize", value.Integer(size/scale), "freeStorageSize", 0, "capped", true, "max", 0, "maxSize", value.Integer(oplogSize/scale),
+		"storageSize", value.Integer(size/scale), "freeStorageSize", 0, "capped", true, "max", 0, "maxSize", value.Integer(limit/scale),
 		"nindexes", 0, "indexBuilds", value.A(), "totalIndexSize", 0, "totalSize", value.Integer(size/scale), "indexSizes", emptyDoc(), "scaleFactor", int32(scale))
 }

@@ -80,7 +80,7 @@ func (op *operation) countDocs(ctx context.Context, coll string, filter bson.Raw
 func (op *operation) fastCount(coll string) (n int64, ok bool, err error) {
 	ns := op.req.DB + "." + coll
 	if ns == oplogNS {
-		return int64(op.node.cfg.Log.Len()), true, nil
+		return int64(op.line.log.Len()), true, nil
 	}
 	err = op.view(func(tx *storage.Tx) error {
 		if err := op.checkUUID(tx, coll); err != nil {

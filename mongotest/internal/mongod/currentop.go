@@ -135,7 +135,7 @@ func (op *operation) idleCursors() []bson.Raw {
 // runs in.
 func (op *operation) idleSessions() []bson.Raw {
 	var docs []bson.Raw
-	for _, s := range op.node.set.sessions.list() {
+	for _, s := range op.line.sessions.list() {
 		if !s.tryCheckOut() {
 			continue
 		}
@@ -167,7 +167,7 @@ func (op *operation) sessionsStage(name string, spec bson.Raw) ([]bson.Raw, erro
 		return nil, mongoerr.New(mongoerr.UnsupportedFormat, "%s may not specify {allUsers:true} and {users:[...]}", name)
 	}
 	var docs []bson.Raw
-	for _, s := range op.node.set.sessions.list() {
+	for _, s := range op.line.sessions.list() {
 		if !given || slices.Contains(users, s.user) {
 			docs = append(docs, value.D("_id", s.lsid, "lastUse", s.idleSince(), "user", s.user))
 		}

@@ -3,7 +3,6 @@ package mongod
 import (
 	"context"
 	"strings"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -43,7 +42,7 @@ func runMapReduce(context.Context, *operation) (bson.Raw, error) {
 
 // ddlMeta is meta for catalog changes: they are no retryable statements.
 func (op *operation) ddlMeta() storage.Meta {
-	return storage.Meta{Now: time.Now(), FromMigrate: op.req.Routed != nil && op.req.Routed.FromMigrate}
+	return storage.Meta{Now: op.node.now(), FromMigrate: op.req.Routed != nil && op.req.Routed.FromMigrate}
 }
 
 // commandOptions returns the command without its name, generic arguments and
@@ -204,7 +203,7 @@ func runShardCollection(ctx context.Context, op *operation) (bson.Raw, error) {
 		if op.req.Routed.FromMigrate {
 			return nil
 		}
-		op.node.cfg.Log.Append(&oplog.Entry{
+		op.line.log.Append(&oplog.Entry{
 			Op: oplog.Noop, NS: ns, UUID: id,
 			O:  value.D("msg", value.D("shardCollection", ns)),
 			O2: op.shardCollectionEvent(ns, key),

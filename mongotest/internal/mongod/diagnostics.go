@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -54,23 +53,24 @@ func runServerStatus(_ context.Context, op *operation) (bson.Raw, error) {
 	n := op.node
 	s := n.topo.state()
 	blockMode := 1 // disabled; 2 is enabled
-	if n.set.block.isOn() {
+	if op.line.block.isOn() {
 		blockMode = 2
 	}
 	pairs := []any{
-		"host", n.cfg.Name, "version", n.cfg.Version, "process", "mongod", "pid", int64(1), "localTime", time.Now(),
+		"host", n.cfg.Name, "version", n.cfg.Version, "process", "mongod", "pid", int64(1), "localTime", n.now(),
 		"connections", value.D("current", 1, "available", 100_000, "totalCreated", 1, "active", len(n.ops.list())),
 		"metrics", value.D("cursor", value.D("open", value.D("total", int64(n.cursors.len()), "pinned", int64(0), "noTimeout", int64(0)), "timedOut", int64(0))),
-		"logicalSessionRecordCache", value.D("activeSessionsCount", len(n.set.sessions.list())),
+		"logicalSessionRecordCache", value.D("activeSessionsCount", len(op.line.sessions.list())),
 		"storageEngine", value.D("name", "wiredTiger", "supportsCommittedReads", true, "persistent", true),
 		"repl", value.D("setName", n.cfg.SetName, "setVersion", replSetVersion, "isWritablePrimary", s.primary, "secondary", !s.primary,
 			"hosts", n.set.hosts(), "me", n.cfg.Name, "electionId", s.electionID(), "lastWrite", n.lastWrite(s.term),
 			"rbid", 1, "userWriteBlockMode", blockMode),
 	}
 	if op.args().bool("oplog", false) {
-		term := n.cfg.Log.Term()
+		log := op.line.log
+		term := log.Term()
 		pairs = append(pairs, "oplog", value.D(
-			"earliestOptime", value.D("ts", n.cfg.Log.First(), "t", term), "latestOptime", value.D("ts", n.cfg.Log.Last(), "t", term)))
+			"earliestOptime", value.D("ts", log.First(), "t", term), "latestOptime", value.D("ts", n.applied(), "t", term)))
 	}
 	return value.D(pairs...), nil
 }
@@ -187,7 +187,7 @@ func runWhatsMyURI(_ context.Context, op *operation) (bson.Raw, error) {
 
 func runHostInfo(_ context.Context, op *operation) (bson.Raw, error) {
 	return value.D(
-		"system", value.D("currentTime", time.Now(), "hostname", op.node.cfg.Name, "cpuAddrSize", 64, "memSizeMB", int64(1024), "numCores", 1, "cpuArch", "x86_64", "numaEnabled", false),
+		"system", value.D("currentTime", op.node.now(), "hostname", op.node.cfg.Name, "cpuAddrSize", 64, "memSizeMB", int64(1024), "numCores", 1, "cpuArch", "x86_64", "numaEnabled", false),
 		"os", value.D("type", "Linux", "name", "simulated", "version", "1"), "extra", emptyDoc(),
 	), nil
 }

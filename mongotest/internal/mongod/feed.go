@@ -107,7 +107,7 @@ type tailFeed struct {
 func (f *tailFeed) fill(ctx context.Context, b *batch) (bool, error) {
 	deadline := time.Now().Add(b.wait)
 	for {
-		last := f.node.cfg.Log.Last()
+		last := f.node.applied()
 		f.more()
 		_, err := f.docs.fill(ctx, b)
 		if err != nil || len(b.docs) > 0 || !time.Now().Before(deadline) {
@@ -123,7 +123,7 @@ func (f *tailFeed) fill(ctx context.Context, b *batch) (bool, error) {
 func (f *tailFeed) waitAfter(ctx context.Context, last bson.Timestamp, deadline time.Time) error {
 	waiting, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	if err := f.node.cfg.Log.Wait(waiting, last); err != nil && ctx.Err() != nil {
+	if err := (nodeLog{f.node}).Wait(waiting, last); err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return nil

@@ -216,7 +216,7 @@ func (op *operation) cursorView() viewer {
 	case op.snapshot != nil:
 		return op.snapshotView()
 	default:
-		return op.node.cfg.Engine.View
+		return op.node.view
 	}
 }
 

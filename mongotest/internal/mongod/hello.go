@@ -92,7 +92,7 @@ func (n *Node) hello(op *operation) bson.Raw {
 	add("maxBsonObjectSize", maxBSONObjectSize)
 	add("maxMessageSizeBytes", maxMessageSize)
 	add("maxWriteBatchSize", maxWriteBatchSize)
-	add("localTime", time.Now())
+	add("localTime", n.now())
 	add("logicalSessionTimeoutMinutes", sessionTimeoutMins)
 	add("minWireVersion", 0)
 	add("maxWireVersion", n.version.wire())
@@ -101,7 +101,7 @@ func (n *Node) hello(op *operation) bson.Raw {
 }
 
 func (n *Node) lastWrite(term int64) bson.Raw {
-	last, majority := n.applied(), n.cfg.Log.Majority()
+	last, majority := n.applied(), n.line().log.Majority()
 	return value.D(
 		"opTime", value.D("ts", last, "t", term),
 		"lastWriteDate", time.Unix(int64(last.T), 0),

@@ -1,8 +1,6 @@
 package mongod
 
 import (
-	"time"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
@@ -20,7 +18,7 @@ type language struct {
 
 // language returns the language of op's command, with its let variables.
 func (op *operation) language(let bson.Raw) (*language, error) {
-	now, ts := time.Now(), op.node.cfg.Clock.Now()
+	now, ts := op.node.now(), op.node.cfg.Clock.Now()
 	l := &language{vars: aggregate.NewVars(nil, now, ts), exprs: map[string]*aggregate.Expr{}}
 	if isEmpty(let) {
 		return l, nil
@@ -39,7 +37,7 @@ func (l *language) with(constants bson.Raw, op *operation) *language {
 	for name, v := range value.Elements(constants) {
 		let = appendFields(let, name, v)
 	}
-	return &language{let: let, vars: aggregate.NewVars(let, time.Now(), op.node.cfg.Clock.Now()), exprs: map[string]*aggregate.Expr{}}
+	return &language{let: let, vars: aggregate.NewVars(let, op.node.now(), op.node.cfg.Clock.Now()), exprs: map[string]*aggregate.Expr{}}
 }
 
 func (l *language) options() query.Options {

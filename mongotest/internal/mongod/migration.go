@@ -46,11 +46,11 @@ func runTransferMods(_ context.Context, op *operation) (bson.Raw, error) {
 	if a.err != nil || !ok && !after.IsZero() {
 		return nil, errors.Join(a.err, mongoerr.New(mongoerr.BadValue, "_transferMods needs the uuid of a collection"))
 	}
-	mods := &modifications{log: op.node.cfg.Log, uuid: id, seen: map[string]bool{}}
+	mods := &modifications{log: op.line.log, uuid: id, seen: map[string]bool{}}
 	// Writers log under the engine's lock: within a view nothing is written that
 	// has not been logged.
 	var last bson.Timestamp
-	err := op.node.cfg.Engine.View(func(*storage.Tx) error {
+	err := op.line.engine.View(func(*storage.Tx) error {
 		last = mods.log.Last()
 		if after.IsZero() {
 			return nil
@@ -162,7 +162,7 @@ func runNoteSharding(ctx context.Context, op *operation) (bson.Raw, error) {
 			}
 		}
 		if o2 != nil {
-			op.node.cfg.Log.Append(&oplog.Entry{Op: oplog.Noop, NS: ns, UUID: id, O: value.D("msg", msg), O2: o2})
+			op.line.log.Append(&oplog.Entry{Op: oplog.Noop, NS: ns, UUID: id, O: value.D("msg", msg), O2: o2})
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -26,12 +27,15 @@ type Node struct {
 	standing standing // guarded by the set's lock
 	table    map[string]*handler
 
-	params   *parameters
-	topo     *topology
-	ops      *opTable
-	cursors  *cursorTable
-	accounts *Accounts
-	records  *records
+	place atomic.Pointer[place] // changed under the set's lock
+	skew  atomic.Int64          // of its clock, in nanoseconds
+	full  atomic.Bool           // its disk
+
+	params  *parameters
+	topo    *topology
+	ops     *opTable
+	cursors *cursorTable
+	records *records
 
 	mu     sync.RWMutex
 	faults Faults
@@ -67,15 +71,15 @@ func (s *ReplicaSet) join(c Config, primary bool) *Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := &Node{
-		cfg:      c,
-		version:  parseVersion(c.Version),
-		set:      s,
-		topo:     newTopology(s.cfg.Name, s.term, primary),
-		ops:      newOpTable(),
-		cursors:  newCursorTable(),
-		accounts: &Accounts{engine: c.Engine},
-		records:  &records{},
+		cfg:     c,
+		version: parseVersion(c.Version),
+		set:     s,
+		topo:    newTopology(s.cfg.Name, s.term, primary),
+		ops:     newOpTable(),
+		cursors: newCursorTable(),
+		records: &records{},
 	}
+	n.place.Store(&place{line: s.line()})
 	n.params = newParameters(c, n.version)
 	n.table = commandTable(n.version)
 	c.FailPoints.Watch(n.failPointsChanged)
@@ -86,17 +90,17 @@ func (s *ReplicaSet) join(c Config, primary bool) *Node {
 // Set returns the node's replica set.
 func (n *Node) Set() *ReplicaSet { return n.set }
 
-// Engine returns the replica set's storage.
-func (n *Node) Engine() *storage.Engine { return n.cfg.Engine }
+// Engine returns the storage that the node is on.
+func (n *Node) Engine() *storage.Engine { return n.line().engine }
 
-// Log returns the replica set's oplog.
-func (n *Node) Log() *oplog.Log { return n.cfg.Log }
+// Log returns the oplog that the node is on.
+func (n *Node) Log() *oplog.Log { return n.line().log }
 
 // Clock returns the replica set's logical clock.
 func (n *Node) Clock() *oplog.Clock { return n.cfg.Clock }
 
 // Accounts returns the users and roles of the replica set.
-func (n *Node) Accounts() *Accounts { return n.accounts }
+func (n *Node) Accounts() *Accounts { return n.set.accounts }
 
 // Config returns the node's configuration with defaults filled in.
 func (n *Node) Config() Config { return n.cfg }
@@ -125,13 +129,10 @@ func (n *Node) ownership() storage.Owned {
 // CursorCount returns the number of open cursors.
 func (n *Node) CursorCount() int { return n.cursors.len() }
 
-// TruncateOplog drops the oplog entries older than before, as a rollover does.
-func (n *Node) TruncateOplog(before bson.Timestamp) { n.cfg.Log.Truncate(before) }
-
 // SetShardKey tells the node the shard key of ns from now on, nil for none:
 // documentKeys are made of it. It fails if ns does not exist.
 func (n *Node) SetShardKey(ns string, key bson.Raw) error {
-	return n.cfg.Engine.Update(func(tx *storage.Tx) error {
+	return n.line().engine.Update(func(tx *storage.Tx) error {
 		c := tx.Collection(ns)
 		if c == nil {
 			return mongoerr.New(mongoerr.NamespaceNotFound, "ns does not exist: %s", ns)

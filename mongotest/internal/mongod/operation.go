@@ -17,6 +17,7 @@ import (
 // An operation is one command while it runs.
 type operation struct {
 	node     *Node
+	line     *line // that the node is on; it stays op's, whatever becomes of the node
 	handler  *handler
 	req      *command.Request
 	running  *running
@@ -32,6 +33,7 @@ type operation struct {
 // newOperation reads the generic arguments of the command.
 func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error) {
 	op := &operation{node: n, handler: h, req: req, number: noNumber}
+	op.enterLine()
 	a := op.args()
 	lsid := a.doc("lsid")
 	if a.has("txnNumber") {
@@ -68,7 +70,7 @@ func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error
 		return nil, err
 	}
 	if lsid != nil {
-		s, err := n.set.sessions.use(lsid, req.Client)
+		s, err := op.line.sessions.use(lsid, req.Client)
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +118,11 @@ func (n *Node) begin(ctx context.Context, op *operation) (context.Context, func(
 		end()
 		return nil, nil, err
 	}
-	if err := op.checkRole(); err != nil {
+	err := op.checkRole()
+	if err == nil {
+		err = op.checkLine()
+	}
+	if err != nil {
 		end()
 		return nil, nil, err
 	}
@@ -162,7 +168,7 @@ func (op *operation) view(fn func(*storage.Tx) error) error {
 	case op.snapshot != nil:
 		return op.snapshotView()(fn)
 	default:
-		return op.node.cfg.Engine.View(fn)
+		return op.line.engine.View(fn)
 	}
 }
 
@@ -177,12 +183,17 @@ func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) 
 	if err := op.checkWritable(ns); err != nil {
 		return err
 	}
-	if err := op.node.set.block.enter(op.exemptFromBlock(ns)); err != nil {
+	if op.node.full.Load() {
+		return mongoerr.New(mongoerr.OutOfDiskSpace, "No space left on device: cannot write to %s", ns)
+	}
+	if err := op.line.block.enter(op.exemptFromBlock(ns)); err != nil {
 		return err
 	}
-	defer op.node.set.block.leave(op.exemptFromBlock(ns))
+	defer op.line.block.leave(op.exemptFromBlock(ns))
 	if op.txn != nil {
-		op.txn.wrote = true
+		if !op.txn.wrote {
+			op.session.change(func() { op.txn.wrote = true })
+		}
 		if op.node.cfg.FailPoints.Fires(failpoint.Conflict) {
 			return mongoerr.New(mongoerr.WriteConflict, "WriteConflict: this operation conflicted with another operation. Please retry your operation or multi-document transaction.").
 				WithLabel(errlabel.TransientTransaction)
@@ -192,8 +203,8 @@ func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) 
 	if op.isRetryable() {
 		fn = op.disturbed(fn)
 	}
-	err := op.node.cfg.Engine.UpdateWait(ctx, fn)
-	op.node.accounts.note(ns)
+	err := op.line.engine.UpdateWait(ctx, fn)
+	op.node.set.accounts.note(ns)
 	return interrupted(ctx, err)
 }
 
@@ -235,7 +246,7 @@ func isInternalDB(db string) bool { return db == "admin" || db == "config" || db
 // meta is what the storage layer notes about a write: the migration mark and,
 // for a retryable write, its session and statement.
 func (op *operation) meta(stmtID int32) storage.Meta {
-	m := storage.Meta{Now: time.Now()}
+	m := storage.Meta{Now: op.node.now()}
 	m.FromMigrate = op.req.Routed != nil && op.req.Routed.FromMigrate
 	if op.session != nil && op.number != noNumber && op.txn == nil {
 		m.Txn = oplog.TxnInfo{LSID: op.session.lsid, Number: op.number, StmtID: stmtID}
@@ -249,22 +260,4 @@ func (op *operation) owned() func(bson.Raw) bool {
 		return nil
 	}
 	return op.req.Routed.Owned
-}
-
-// gossip moves the node's clock to the $clusterTime of the request.
-func (n *Node) gossip(req *command.Request) error {
-	ct, ok := req.Body.Lookup("$clusterTime").DocumentOK()
-	if !ok {
-		return nil
-	}
-	t, i, ok := ct.Lookup("clusterTime").TimestampOK()
-	if !ok {
-		return nil
-	}
-	const maxDrift = 365 * 24 * time.Hour // maxAcceptableLogicalClockDriftSecs
-	if int64(t) > time.Now().Add(maxDrift).Unix() {
-		return mongoerr.New(205, "New cluster time, %d, is too far from this node's wall clock time, %d.", t, time.Now().Unix())
-	}
-	n.cfg.Clock.Advance(bson.Timestamp{T: t, I: i})
-	return nil
 }

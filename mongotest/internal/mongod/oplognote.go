@@ -22,9 +22,9 @@ func runAppendOplogNote(_ context.Context, op *operation) (bson.Raw, error) {
 	if data == nil {
 		return nil, missingField(op.req.Name, "data")
 	}
-	log := op.node.cfg.Log
+	log := op.line.log
 	// Holding the engine's lock keeps other entries from coming in between.
-	err := op.node.cfg.Engine.Update(func(*storage.Tx) error {
+	err := op.line.engine.Update(func(*storage.Tx) error {
 		if last := log.Last(); !limit.IsZero() && !last.Before(limit) {
 			return mongoerr.New(mongoerr.StaleClusterTime,
 				"Requested maxClusterTime %v is less or equal to the last primary OpTime: %v", limit, last)

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -35,7 +36,16 @@ type parameters struct {
 }
 
 func newParameters(c Config, v version) *parameters {
-	p := &parameters{changes: newBroadcast(), values: map[string]bson.RawValue{
+	p := &parameters{changes: newBroadcast()}
+	p.reset(c, v)
+	return p
+}
+
+// reset gives all parameters the values with which a process starts.
+func (p *parameters) reset(c Config, v version) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.values = map[string]bson.RawValue{
 		paramNoopSecs:                            value.Int32(int32(max(c.NoopInterval, time.Second) / time.Second)),
 		paramWriteNoops:                          value.Bool(c.NoopInterval > 0),
 		paramTTLSecs:                             value.Int32(int32(max(c.TTLInterval, time.Second) / time.Second)),
@@ -57,9 +67,10 @@ func newParameters(c Config, v version) *parameters {
 		"internalQueryMaxBlockingSortMemoryUsageBytes": value.Int32(100 << 20),
 		"waitForSecondaryBeforeNoopWriteMS":            value.Int32(10),
 		"disableLogicalSessionCacheRefresh":            value.Bool(false),
+		"maxAcceptableLogicalClockDriftSecs":           value.Int64(int64(oplog.MaxDrift / time.Second)),
 		"requireApiVersion":                            value.Bool(false),
-	}}
-	return p
+	}
+	p.changes.fire()
 }
 
 // get returns a parameter's value, of type 0 if there is none of that name.
@@ -85,7 +96,7 @@ func (p *parameters) set(name string, v bson.RawValue) (bson.RawValue, error) {
 	}
 	i, isNumber := value.AsInt64(v)
 	switch {
-	case name == paramFCV || old.Type == bson.TypeArray:
+	case name == paramFCV || name == "maxAcceptableLogicalClockDriftSecs" || old.Type == bson.TypeArray:
 		return old, mongoerr.New(mongoerr.IllegalOperation, "not allowed to change [%s] at runtime", name)
 	case old.Type == bson.TypeBoolean:
 		v = value.Bool(value.Truthy(v))
@@ -174,7 +185,7 @@ func runSetParameter(_ context.Context, op *operation) (bson.Raw, error) {
 			return nil, err
 		}
 		if name == paramHistorySecs {
-			op.node.cfg.Engine.SetHistoryWindow(op.node.params.seconds(name))
+			op.line.engine.SetHistoryWindow(op.node.params.seconds(name))
 		}
 		if n == 0 {
 			was = old

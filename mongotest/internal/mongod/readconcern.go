@@ -75,11 +75,12 @@ func (op *operation) awaitReadConcern(ctx context.Context) error {
 // reach brings the log to ts: an idle primary that is behind writes a no-op,
 // as one that is asked to wait for a time of another shard does.
 func (n *Node) reach(ts bson.Timestamp) {
-	if !n.cfg.Log.Last().Before(ts) {
+	log := n.line().log
+	if !log.Last().Before(ts) || n.topo.state().leader == "" {
 		return
 	}
 	n.cfg.Clock.Advance(bson.Timestamp{T: ts.T, I: ts.I - min(ts.I, 1)})
-	n.cfg.Log.Noop(value.D("msg", "waiting for a cluster time"))
+	log.Noop(value.D("msg", "waiting for a cluster time"))
 }
 
 // timestampText is a timestamp as the server's messages show it.

@@ -1,61 +1,82 @@
 package mongod
 
 import (
-	"context"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/planning"
-	"github.com/shardferry/shardferry/mongotest/internal/storage"
-	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// A ReplicaSet is what its members share. All of them have the same storage: a
+// A ReplicaSet is what its members share. As long as they are of one line, a
 // member that does not keep up has a snapshot of the moment at which it stopped,
-// which is what it answers from, and what an election may roll everybody back
-// to.
+// which is what it answers from.
 type ReplicaSet struct {
-	cfg       Config // of the first member
-	id        bson.ObjectID
-	sessions  *sessionTable
-	snapshots *snapshotTable
-	block     *writeBlock
-	settings  *planning.Settings
-	reelect   chan electionOrder // to the Run of any member
-	progress  *broadcast         // fires when a member or the commit point may have moved
+	cfg      Config // of the first member
+	id       bson.ObjectID
+	accounts *Accounts
+	settings *planning.Settings
+	progress *broadcast           // fires when a member or a commit point may have moved
+	newest   atomic.Pointer[line] // of the latest term
 
 	mu      sync.Mutex
 	members []*Node
 	term    int64
+	lineIDs int64 // the last one given out
+	links   Links
+	frozen  bool       // the majority commit points stand still
+	changed *broadcast // fires when a member may have to do something at another time
 }
 
-// standing is what a replica set knows of one of its members; its lock guards it.
+// Links say how the members of a set can talk to each other.
+type Links struct {
+	// Up reports whether requests of one member reach another, and the answers
+	// come back; nil is always.
+	Up func(from, to string) bool
+	// Delay is how long what one member fetches from another takes; nil is not
+	// at all.
+	Delay func(from, to string) time.Duration
+}
+
+// A standing is what a replica set knows of one of its members; its lock guards
+// it.
 type standing struct {
-	stopped *storage.Transaction // what it has applied, nil if it keeps up
-	lagging bool                 // it was told not to apply any more
-	down    bool                 // nobody can reach it
-}
+	lagging bool          // it was told not to apply any more
+	late    time.Duration // how far behind it is to stay
+	trail   []trailed     // what it will have applied, oldest first, while it is to stay behind
+	down    bool          // it does not run, or nobody can reach it
+	paused  bool          // it runs no more until it is continued
+	ending  bool          // its operations are ending: it may still write
 
-// An electionOrder asks Run for an election.
-type electionOrder struct{ after time.Duration }
+	lost    time.Time // since when it knows of no primary, zero if it does
+	alone   time.Time // since when it is a primary without a majority, zero if it is not
+	deposed time.Time // since when it could have heard of a later primary, zero if it could not
+	barred  time.Time // until when it seeks no election
+}
 
 func newReplicaSet(c Config) *ReplicaSet {
-	return &ReplicaSet{
-		cfg: c, id: bson.NewObjectID(), term: max(c.Log.Term(), 1),
-		sessions: newSessionTable(), snapshots: newSnapshotTable(), block: newWriteBlock(),
-		settings: &planning.Settings{},
-		reelect:  make(chan electionOrder, 1), progress: newBroadcast(),
-	}
+	s := &ReplicaSet{cfg: c, id: bson.NewObjectID(), term: max(c.Log.Term(), 1), settings: &planning.Settings{}, progress: newBroadcast(), changed: newBroadcast()}
+	s.accounts = &Accounts{set: s}
+	s.newest.Store(newLine(c.Engine, c.Log))
+	return s
 }
 
-// hosts returns the members' addresses.
+// line returns the history of the latest term: that of the primary, or of what
+// was one last.
+func (s *ReplicaSet) line() *line { return s.newest.Load() }
+
+// Log returns the oplog of the latest term.
+func (s *ReplicaSet) Log() *oplog.Log { return s.line().log }
+
+// Accounts returns the users and roles of the set.
+func (s *ReplicaSet) Accounts() *Accounts { return s.accounts }
+
+// hosts returns the members' addresses. They are fixed before anybody runs, so
+// that it needs no lock: it is called with others held.
 func (s *ReplicaSet) hosts() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	out := make([]string, len(s.members))
 	for i, m := range s.members {
 		out[i] = m.cfg.Name
@@ -63,240 +84,77 @@ func (s *ReplicaSet) hosts() []string {
 	return out
 }
 
-func (s *ReplicaSet) size() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.members)
-}
-
-// Primary returns the member that takes writes, nil while there is none.
-func (s *ReplicaSet) Primary() *Node {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.primary()
-}
-
-func (s *ReplicaSet) primary() *Node {
-	for _, m := range s.members {
-		if m.topo.isPrimary() {
-			return m
-		}
-	}
-	return nil
-}
-
-// leader returns the primary's address, empty if there is none. The caller
-// holds mu.
-func (s *ReplicaSet) leader() string {
-	if m := s.primary(); m != nil {
-		return m.cfg.Name
-	}
-	return ""
-}
+func (s *ReplicaSet) size() int { return len(s.members) }
 
 // majority is how many members must have a write before it cannot be lost.
 func (s *ReplicaSet) majority() int { return len(s.members)/2 + 1 }
 
-// position returns the time up to which a member has applied. The caller holds
-// mu.
-func (s *ReplicaSet) position(m *Node) bson.Timestamp {
-	if m.standing.stopped != nil {
-		return m.standing.stopped.ReadTime()
-	}
-	return s.cfg.Log.Last()
-}
-
-// settle brings the members' snapshots and the commit point in line with their
-// standings. The caller holds mu.
-func (s *ReplicaSet) settle() {
-	for _, m := range s.members {
-		st := &m.standing
-		behind := st.lagging || st.down || m.stalled()
-		switch {
-		case behind && st.stopped == nil:
-			st.stopped = s.cfg.Engine.Begin(storage.Meta{Now: time.Now()})
-		case !behind:
-			st.stopped = nil // cursors may go on reading it
-		}
-	}
-	if c := s.committed(); c != nil {
-		s.cfg.Log.Hold(c.ReadTime())
-	} else {
-		s.cfg.Log.Release()
-	}
-	s.progress.fire()
-}
-
-// committed returns the data at the majority commit point, nil if that is the
-// latest. The caller holds mu.
-func (s *ReplicaSet) committed() *storage.Transaction {
-	var behind []*storage.Transaction
-	for _, m := range s.members {
-		if m.standing.stopped != nil {
-			behind = append(behind, m.standing.stopped)
-		}
-	}
-	keepUp := len(s.members) - len(behind)
-	if keepUp >= s.majority() {
+// Primary returns the member that takes writes, that of the latest term if there
+// are two, nil while there is none.
+func (s *ReplicaSet) Primary() *Node {
+	primaries := s.Primaries()
+	if len(primaries) == 0 {
 		return nil
 	}
-	slices.SortFunc(behind, func(a, b *storage.Transaction) int { return b.ReadTime().Compare(a.ReadTime()) })
-	return behind[s.majority()-keepUp-1]
+	return primaries[0]
 }
 
-// reads returns the snapshot that a member answers from, nil for the latest
-// data; with committed set, only what cannot be rolled back.
-func (s *ReplicaSet) reads(m *Node, committed bool) *storage.Transaction {
+// Primaries returns all members that take themselves for the primary, those of
+// later terms first.
+func (s *ReplicaSet) Primaries() []*Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	own := m.standing.stopped
-	if !committed {
-		return own
-	}
-	c := s.committed()
-	if c == nil || own != nil && own.ReadTime().Before(c.ReadTime()) {
-		return own
-	}
-	return c
+	return s.primaries()
 }
 
-// stalled reports whether a fail point stops the replication of a secondary.
-func (n *Node) stalled() bool {
-	points := n.cfg.FailPoints
-	return !n.topo.isPrimary() && (points.On(failpoint.StopApply) || points.On(failpoint.StopFetch))
-}
-
-// failPointsChanged looks again at those that stop replication.
-func (n *Node) failPointsChanged() {
-	n.set.mu.Lock()
-	defer n.set.mu.Unlock()
-	n.set.settle()
-}
-
-// Lag makes a secondary stop applying, or go on and catch up at once.
-func (n *Node) Lag(lagging bool) {
-	s := n.set
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n.standing.lagging = lagging && !n.topo.isPrimary()
-	s.settle()
-}
-
-// Down makes the member unreachable for the others. If it was the primary,
-// another one is elected when the election timeout is over, and what only the
-// lost one had is rolled back. A set of one member does not notice.
-func (n *Node) Down(ctx context.Context) error {
-	s := n.set
-	if s.size() == 1 {
-		return nil
-	}
-	led := n.topo.demote()
-	var err error
-	if led { // it keeps what it acknowledges until now
-		err = n.endAll(ctx, nil)
-		s.order(electionOrder{after: s.cfg.ElectionTimeout})
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n.standing.down = true
-	s.settle()
-	if led {
-		s.leaderless()
-	}
-	return err
-}
-
-// leaderless tells the members that there is no primary. The caller holds mu.
-func (s *ReplicaSet) leaderless() {
+func (s *ReplicaSet) primaries() []*Node {
+	var out []*Node
 	for _, m := range s.members {
-		m.topo.follow("", s.term)
-	}
-}
-
-// Up ends Down. The member comes back as a secondary and catches up.
-func (n *Node) Up() {
-	s := n.set
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !n.standing.down {
-		return
-	}
-	n.standing.down = false
-	n.topo.follow(s.leader(), s.term)
-	if s.primary() == nil {
-		s.order(electionOrder{after: s.cfg.ElectionTimeout})
-	}
-	s.settle()
-}
-
-// order asks for an election. One that is on its way already is as good.
-func (s *ReplicaSet) order(o electionOrder) {
-	select {
-	case s.reelect <- o:
-	default:
-	}
-}
-
-// elect makes the reachable member that has applied most, but not the spared
-// one, the primary of a new term, unless there is a primary or no majority. It
-// reports whether it did.
-func (s *ReplicaSet) elect(spare *Node) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var winner, newest *Node
-	up := 0
-	for _, m := range s.members {
-		if m.standing.down {
+		if !m.topo.isPrimary() {
 			continue
 		}
-		up++
-		if newest == nil || s.ahead(m, newest) {
-			newest = m
+		i := len(out)
+		for i > 0 && out[i-1].topo.state().term < m.topo.state().term {
+			i--
 		}
-		if m != spare && (winner == nil || s.ahead(m, winner)) {
-			winner = m
-		}
+		out = append(out[:i], append([]*Node{m}, out[i:]...)...)
 	}
-	if up < s.majority() || winner == nil || s.primary() != nil {
+	return out
+}
+
+// Term returns the term in which the node is, or was last.
+func (n *Node) Term() int64 { return n.topo.state().term }
+
+// IsPrimary reports whether the node takes itself for the primary.
+func (n *Node) IsPrimary() bool { return n.topo.isPrimary() }
+
+// up reports whether requests of a reach b. The caller holds mu.
+func (s *ReplicaSet) up(a, b *Node) bool {
+	if !a.runs() || !b.runs() {
 		return false
 	}
-	// The new primary catches up with whoever can be reached before it takes writes.
-	if last := newest.standing.stopped; last != nil {
-		s.rollBack(last)
-	}
-	winner.standing.lagging = false
-	s.term++
-	for _, m := range s.members {
-		if m == winner {
-			m.topo.lead(m.cfg.Name, s.term)
-		} else {
-			m.topo.follow(winner.cfg.Name, s.term)
-		}
-	}
-	s.cfg.Log.SetTerm(s.term)
-	s.cfg.Log.Noop(value.D("msg", "new primary"))
-	s.settle()
-	return true
+	return a == b || s.links.Up == nil || s.links.Up(a.cfg.Name, b.cfg.Name)
 }
 
-func (s *ReplicaSet) ahead(a, b *Node) bool {
-	return s.position(a).After(s.position(b))
-}
+func (n *Node) runs() bool { return !n.standing.down && !n.standing.paused }
 
-// rollBack undoes what is not in to. The primary that had it is gone, and with
-// it every operation; what the others had beyond it they drop as they catch up.
-// The caller holds mu.
-func (s *ReplicaSet) rollBack(to *storage.Transaction) {
-	at := to.ReadTime()
-	for _, sess := range s.sessions.list() {
-		sess.rollBack(s.members[0], at)
-	}
-	s.snapshots.rollBack(at)
-	s.cfg.Engine.Restore(to)
-	s.cfg.Log.Rollback(at)
-	for _, m := range s.members {
-		if t := m.standing.stopped; t != nil && t != to && t.ReadTime().After(at) {
-			m.standing.stopped = nil
+// follows reports whether m can fetch what p has, from p or from a member that
+// can. The caller holds mu.
+func (s *ReplicaSet) follows(m, p *Node) bool {
+	seen := map[*Node]bool{m: true}
+	for todo := []*Node{m}; len(todo) > 0; todo = todo[1:] {
+		if todo[0] == p {
+			return true
+		}
+		for _, next := range s.members {
+			if !seen[next] && s.up(todo[0], next) {
+				seen[next] = true
+				todo = append(todo, next)
+			}
 		}
 	}
+	return false
 }
+
+// sees reports whether p hears of m: it reaches it, or fetches of m reach it.
+func (s *ReplicaSet) sees(p, m *Node) bool { return s.up(p, m) || s.follows(m, p) }

@@ -24,8 +24,7 @@ func (s *session) startNumber(op *operation) error {
 		return tooOld(op.number, s.number)
 	case op.number > s.number:
 		s.abort(op.node)
-		s.number, s.txn = op.number, nil
-		s.results = map[int32]stmtResult{}
+		s.change(func() { s.number, s.txn, s.results = op.number, nil, map[int32]stmtResult{} })
 	case s.txn != nil && !op.inTxn && !op.handler.has(endsTxn):
 		return mongoerr.New(mongoerr.IncompleteTransactionHistory,
 			"Cannot run a retryable write with txnNumber %d, which a transaction has used", op.number)
@@ -54,8 +53,8 @@ func (op *operation) recall(stmtID int32) (stmtResult, bool) {
 // remember keeps the outcome of a statement that has been carried out.
 func (op *operation) remember(stmtID int32, r stmtResult) {
 	if op.isRetryable() {
-		r.at = op.node.cfg.Log.Last()
-		op.session.results[stmtID] = r
+		r.at = op.line.log.Last()
+		op.session.change(func() { op.session.results[stmtID] = r })
 	}
 }
 

@@ -20,10 +20,10 @@ const ttlBatch = 1000
 
 // Run does the background work of the node until ctx ends: the no-op writer,
 // the TTL monitor, the expiry of idle cursors, sessions and transactions, and
-// the elections that replSetStepDown leaves behind. Call it once.
+// elections. Call it once.
 func (n *Node) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){n.writeNoops, n.expireDocuments, n.sweep, n.holdElections} {
+	for _, f := range []func(context.Context){n.writeNoops, n.expireDocuments, n.sweep, n.watch} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()
@@ -56,9 +56,10 @@ func (n *Node) every(ctx context.Context, interval func() time.Duration, f func(
 func (n *Node) writeNoops(ctx context.Context) {
 	var before bson.Timestamp
 	n.every(ctx, func() time.Duration { return max(n.params.seconds(paramNoopSecs), time.Second) }, func() {
-		last := n.cfg.Log.Last()
+		log := n.line().log
+		last := log.Last()
 		if last.Equal(before) && n.params.enabled(paramWriteNoops) && n.topo.isPrimary() {
-			last = n.cfg.Log.Noop(value.D("msg", "periodic noop"))
+			last = log.Noop(value.D("msg", "periodic noop"))
 		}
 		before = last
 	})
@@ -83,12 +84,13 @@ func (n *Node) expireDocuments(ctx context.Context) {
 }
 
 func (n *Node) expireSome() (deleted int, err error) {
-	if err := n.set.block.enter(false); err != nil {
+	l := n.line()
+	if err := l.block.enter(false); err != nil {
 		return 0, nil
 	}
-	defer n.set.block.leave(false)
-	err = n.cfg.Engine.Update(func(tx *storage.Tx) error {
-		deleted, err = tx.DeleteExpired(time.Now(), ttlBatch, n.ownership())
+	defer l.block.leave(false)
+	err = l.engine.Update(func(tx *storage.Tx) error {
+		deleted, err = tx.DeleteExpired(n.now(), ttlBatch, n.ownership())
 		return err
 	})
 	return deleted, err
@@ -103,16 +105,17 @@ func (n *Node) sweep(ctx context.Context) {
 		if !n.topo.isPrimary() {
 			return // what is the set's is the primary's to look after
 		}
-		n.set.snapshots.expire(n)
-		for _, s := range n.set.sessions.list() {
-			n.sweepSession(s, now)
+		l := n.line()
+		l.snapshots.expire(n, l)
+		for _, s := range l.sessions.list() {
+			n.sweepSession(l, s, now)
 		}
 	})
 }
 
 // sweepSession aborts a transaction that has lived too long and removes an
 // idle session. A session in use is left for the next time.
-func (n *Node) sweepSession(s *session, now time.Time) {
+func (n *Node) sweepSession(l *line, s *session, now time.Time) {
 	if !s.tryCheckOut() {
 		return
 	}
@@ -122,19 +125,6 @@ func (n *Node) sweepSession(s *session, now time.Time) {
 	}
 	if now.Sub(s.idleSince()) >= sessionTimeoutMins*time.Minute && s.interrupt(n) {
 		n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key })
-		n.set.sessions.remove(s)
-	}
-}
-
-// holdElections holds the elections that a stepdown or the loss of a primary
-// makes necessary. One member of a set does it for all.
-func (n *Node) holdElections(ctx context.Context) {
-	for {
-		select {
-		case order := <-n.set.reelect:
-			n.set.electAfter(ctx, order.after)
-		case <-ctx.Done():
-			return
-		}
+		l.sessions.remove(s)
 	}
 }

@@ -60,7 +60,7 @@ func (op *operation) chooseData() {
 func (n *Node) awaitApplied(ctx context.Context, ts bson.Timestamp, committed bool) error {
 	for {
 		changed := n.set.progress.next()
-		if !n.applied().Before(ts) && (!committed || !n.cfg.Log.Majority().Before(ts)) {
+		if !n.applied().Before(ts) && (!committed || !n.line().log.Majority().Before(ts)) {
 			return nil
 		}
 		select {
@@ -72,11 +72,7 @@ func (n *Node) awaitApplied(ctx context.Context, ts bson.Timestamp, committed bo
 }
 
 // applied returns the time up to which the member has applied.
-func (n *Node) applied() bson.Timestamp {
-	n.set.mu.Lock()
-	defer n.set.mu.Unlock()
-	return n.set.position(n)
-}
+func (n *Node) applied() bson.Timestamp { return n.place.Load().applied() }
 
 // replSetStatus describes all members as this one sees them.
 func (n *Node) replSetStatus() bson.Raw {
@@ -90,7 +86,7 @@ func (n *Node) replSetStatus() bson.Raw {
 	for i, m := range s.members {
 		code, name := 2, "SECONDARY"
 		switch {
-		case m.standing.down && m != n:
+		case m != n && !s.sees(n, m):
 			code, name = 8, "(not reachable/healthy)"
 		case m.topo.isPrimary():
 			code, name = 1, "PRIMARY"
@@ -101,7 +97,7 @@ func (n *Node) replSetStatus() bson.Raw {
 		}
 		pairs := []any{
 			"_id", i, "name", m.cfg.Name, "health", health, "state", code, "stateStr", name,
-			"optime", optime(s.position(m)), "configVersion", replSetVersion, "configTerm", self.term,
+			"optime", optime(m.place.Load().applied()), "configVersion", replSetVersion, "configTerm", self.term,
 		}
 		if m == n {
 			myState = code
@@ -109,8 +105,8 @@ func (n *Node) replSetStatus() bson.Raw {
 		}
 		members = append(members, value.D(pairs...))
 	}
-	commit := optime(s.cfg.Log.Majority())
-	own := optime(s.position(n))
+	commit := optime(n.line().log.Majority())
+	own := optime(n.applied())
 	most := s.majority()
 	return value.D(
 		"set", n.cfg.SetName, "myState", myState, "term", self.term, "heartbeatIntervalMillis", int64(2000),

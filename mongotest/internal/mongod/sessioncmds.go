@@ -26,7 +26,7 @@ func sessionCommands() map[string]*handler {
 func runStartSession(_ context.Context, op *operation) (bson.Raw, error) {
 	id := value.NewUUID()
 	lsid := value.D("id", id.Binary())
-	if _, err := op.node.set.sessions.use(lsid, op.req.Client); err != nil {
+	if _, err := op.line.sessions.use(lsid, op.req.Client); err != nil {
 		return nil, err
 	}
 	return value.D("id", lsid, "timeoutMinutes", sessionTimeoutMins), nil
@@ -49,7 +49,7 @@ func (op *operation) sessionKeys() (map[string]bool, error) {
 func runRefreshSessions(_ context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	for _, lsid := range a.docs(op.req.Name) {
-		if _, err := op.node.set.sessions.use(lsid, op.req.Client); err != nil {
+		if _, err := op.line.sessions.use(lsid, op.req.Client); err != nil {
 			return nil, err
 		}
 	}
@@ -91,7 +91,7 @@ func (op *operation) killWhere(ctx context.Context, forget bool, choose func(*se
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range n.set.sessions.list() {
+	for _, s := range op.line.sessions.list() {
 		if !choose(s) {
 			continue
 		}
@@ -99,7 +99,7 @@ func (op *operation) killWhere(ctx context.Context, forget bool, choose func(*se
 			return nil, err
 		}
 		if forget {
-			n.set.sessions.remove(s)
+			op.line.sessions.remove(s)
 		}
 	}
 	return value.D(), nil

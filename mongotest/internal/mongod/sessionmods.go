@@ -12,7 +12,7 @@ import (
 // the shard that takes over their documents can answer a retry.
 func runGetSessionMods(ctx context.Context, op *operation) (bson.Raw, error) {
 	sessions := []any{}
-	for _, s := range op.node.set.sessions.list() {
+	for _, s := range op.line.sessions.list() {
 		if err := s.checkOut(ctx); err != nil {
 			return nil, err
 		}
@@ -51,7 +51,7 @@ func runReceiveSessionMods(ctx context.Context, op *operation) (bson.Raw, error)
 	a := op.args()
 	for _, history := range a.docs("sessions") {
 		lsid, _ := history.Lookup("lsid").DocumentOK()
-		s, err := op.node.set.sessions.use(lsid, op.req.Client)
+		s, err := op.line.sessions.use(lsid, op.req.Client)
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +73,7 @@ func (s *session) learn(n *Node, history bson.Raw) {
 	}
 	if number > s.number {
 		s.abort(n)
-		s.number, s.txn, s.results = number, nil, map[int32]stmtResult{}
+		s.change(func() { s.number, s.txn, s.results = number, nil, map[int32]stmtResult{} })
 	}
 	statements, _ := history.Lookup("statements").ArrayOK()
 	for _, v := range value.Elements(bson.Raw(statements)) {
@@ -84,6 +84,6 @@ func (s *session) learn(n *Node, history bson.Raw) {
 		}
 		r := stmtResult{n: d.Lookup("n").AsInt64(), modified: d.Lookup("nModified").AsInt64(), upserted: d.Lookup("upserted")}
 		r.reply, _ = d.Lookup("reply").DocumentOK()
-		s.results[id] = r
+		s.change(func() { s.results[id] = r })
 	}
 }

@@ -23,7 +23,8 @@ type sessionTable struct {
 }
 
 // A session is one logical session. Key, lsid and user never change; what is
-// below checkedOut belongs to whoever holds the checkout.
+// below checkedOut belongs to whoever holds the checkout, who changes it under the
+// lock, so that an election can copy it.
 type session struct {
 	key  string   // the bytes of lsid without uid
 	lsid bson.Raw // as logged: with the uid of its user
@@ -36,6 +37,13 @@ type session struct {
 	number     int64         // latest transaction number seen
 	results    map[int32]stmtResult
 	txn        *transaction // the latest one, in any state
+}
+
+// change runs f, which changes what belongs to the checkout.
+func (s *session) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
 }
 
 func newSessionTable() *sessionTable { return &sessionTable{all: map[string]*session{}} }
@@ -112,35 +120,6 @@ func (s *session) tryCheckOut() bool {
 }
 
 func (s *session) checkIn() { <-s.checkedOut }
-
-// rollBack forgets what was done after at: a retry must do it again. Operations
-// of the session have ended; one that has not is that of a secondary, which
-// writes nothing. A transaction that was prepared stays so: its router may have
-// committed it elsewhere.
-func (s *session) rollBack(n *Node, at bson.Timestamp) {
-	if !s.tryCheckOut() {
-		return
-	}
-	defer s.checkIn()
-	for id, r := range s.results {
-		if r.at.After(at) {
-			delete(s.results, id)
-		}
-	}
-	switch t := s.txn; {
-	case t == nil:
-	case t.state == txnOpen && t.inner.ReadTime().After(at):
-		s.abort(n)
-	case t.state == txnCommitted && t.committed.After(at) && t.promised:
-		t.inner.Reopen()
-		t.state, t.prepared, t.committed = txnOpen, true, bson.Timestamp{}
-		if t.wrote {
-			n.set.block.reenter(t.exempt)
-		}
-	case t.state == txnCommitted && t.committed.After(at):
-		s.txn = nil
-	}
-}
 
 // sessionKey returns what identifies a session: its lsid without uid, for a
 // client and a mongos give it with different uids.

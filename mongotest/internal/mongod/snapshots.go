@@ -13,7 +13,7 @@ import (
 
 // takeSnapshot gives op the snapshot of its atClusterTime, or of now.
 func (op *operation) takeSnapshot() error {
-	data, at, err := op.node.set.snapshots.take(op.node, op.concern.at)
+	data, at, err := op.line.snapshots.take(op, op.concern.at)
 	if err != nil {
 		return err
 	}
@@ -35,28 +35,28 @@ func newSnapshotTable() *snapshotTable { return &snapshotTable{} }
 
 // take returns a snapshot of the data at a time, zero meaning the newest that a
 // majority has, with that time.
-func (t *snapshotTable) take(n *Node, at bson.Timestamp) (*storage.Transaction, bson.Timestamp, error) {
-	if held := n.set.reads(n, true); held != nil && (at.IsZero() || at.Equal(held.ReadTime())) {
+func (t *snapshotTable) take(op *operation, at bson.Timestamp) (*storage.Transaction, bson.Timestamp, error) {
+	if held := op.node.set.reads(op.node, true); held != nil && (at.IsZero() || at.Equal(held.ReadTime())) {
 		return held, held.ReadTime(), nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	latest := at.IsZero()
 	if latest {
-		at = n.cfg.Log.Last() // what was taken then is the latest still
+		at = op.line.log.Last() // what was taken then is the latest still
 	}
 	if i := slices.IndexFunc(t.all, func(d *storage.Transaction) bool { return d.ReadTime().Equal(at) }); i >= 0 {
 		data := t.all[i]
 		t.all = slices.Delete(t.all, i, i+1)
 		t.keep(data)
-		return data, at, n.checkHistory(at)
+		return data, at, op.line.checkHistory(op.node, at)
 	}
 	if latest {
-		data := n.cfg.Engine.Begin(storage.Meta{Now: time.Now()})
+		data := op.line.engine.Begin(storage.Meta{Now: time.Now()})
 		t.keep(data)
 		return data, data.ReadTime(), nil
 	}
-	data, err := n.dataAt(storage.Meta{Now: time.Now()}, at)
+	data, err := op.dataAt(storage.Meta{Now: time.Now()}, at)
 	if err != nil {
 		return nil, at, err
 	}
@@ -72,20 +72,20 @@ func (t *snapshotTable) keep(data *storage.Transaction) {
 }
 
 // dataAt opens a transaction on the data of a past time.
-func (n *Node) dataAt(m storage.Meta, at bson.Timestamp) (*storage.Transaction, error) {
-	if err := n.checkHistory(at); err != nil {
+func (op *operation) dataAt(m storage.Meta, at bson.Timestamp) (*storage.Transaction, error) {
+	if err := op.line.checkHistory(op.node, at); err != nil {
 		return nil, err
 	}
-	if data, ok := n.cfg.Engine.BeginAt(m, at); ok {
+	if data, ok := op.line.engine.BeginAt(m, at); ok {
 		return data, nil
 	}
-	return nil, snapshotTooOld(at, n.cfg.Engine.Forgotten())
+	return nil, snapshotTooOld(at, op.line.engine.Forgotten())
 }
 
 // checkHistory refuses what is older than minSnapshotHistoryWindowInSeconds
 // before the majority commit point.
-func (n *Node) checkHistory(at bson.Timestamp) error {
-	oldest := n.cfg.Log.Majority()
+func (l *line) checkHistory(n *Node, at bson.Timestamp) error {
+	oldest := l.log.Majority()
 	oldest.T -= min(oldest.T, uint32(n.params.number(paramHistorySecs)))
 	if at.Before(oldest) {
 		return snapshotTooOld(at, oldest)
@@ -101,10 +101,10 @@ func snapshotTooOld(at, oldest bson.Timestamp) error {
 // snapshotView reads op's snapshot; one of read concern snapshot for as long as
 // its history is kept.
 func (op *operation) snapshotView() viewer {
-	n, data, at := op.node, op.snapshot, op.concern.at
+	n, l, data, at := op.node, op.line, op.snapshot, op.concern.at
 	return func(fn func(*storage.Tx) error) error {
 		if !at.IsZero() {
-			if err := n.checkHistory(at); err != nil {
+			if err := l.checkHistory(n, at); err != nil {
 				return err
 			}
 		}
@@ -112,23 +112,9 @@ func (op *operation) snapshotView() viewer {
 	}
 }
 
-// rollBack drops the snapshots of what has been rolled back, and ends what reads
-// them.
-func (t *snapshotTable) rollBack(at bson.Timestamp) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.all = slices.DeleteFunc(t.all, func(d *storage.Transaction) bool {
-		if !d.ReadTime().After(at) {
-			return false
-		}
-		d.Abort()
-		return true
-	})
-}
-
 // expire drops the snapshots that nobody may read any more.
-func (t *snapshotTable) expire(n *Node) {
+func (t *snapshotTable) expire(n *Node, l *line) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.all = slices.DeleteFunc(t.all, func(d *storage.Transaction) bool { return n.checkHistory(d.ReadTime()) != nil })
+	t.all = slices.DeleteFunc(t.all, func(d *storage.Transaction) bool { return l.checkHistory(n, d.ReadTime()) != nil })
 }

@@ -15,25 +15,25 @@ import (
 // Running operations are interrupted, cursors and open transactions are gone.
 // It fails if the node is no primary.
 func (n *Node) StepDown(ctx context.Context, d time.Duration) error {
-	if !n.topo.demote() {
+	if !n.demote(d) {
 		return notPrimary()
 	}
-	err := n.endAll(ctx, nil)
+	err := n.endAll(ctx, nil, stateChange())
+	n.ended()
 	if !n.set.elect(n) {
-		n.set.electAfter(ctx, d)
+		n.electAfter(ctx, d)
 	}
 	return err
 }
 
 // endAll ends everything that a stepdown ends, but the operation that asks for
 // it. It fails if ctx ends before the operations have.
-func (n *Node) endAll(ctx context.Context, asking *running) error {
-	cause := mongoerr.New(mongoerr.InterruptedDueToReplStateChange, "operation was interrupted because the node stepped down")
+func (n *Node) endAll(ctx context.Context, asking *running, cause *mongoerr.Error) error {
 	err := n.ops.interrupt(ctx, cause, func(r *running) bool {
 		return r != asking && !r.op.handler.has(always)
 	})
 	n.cursors.killWhere(func(*cursor) bool { return true })
-	for _, s := range n.set.sessions.list() {
+	for _, s := range n.line().sessions.list() {
 		if s.tryCheckOut() { // all their operations have ended, unless ctx has
 			s.interrupt(n)
 			s.checkIn()
@@ -43,14 +43,15 @@ func (n *Node) endAll(ctx context.Context, asking *running) error {
 }
 
 // electAfter holds an election once d has passed or ctx ended.
-func (s *ReplicaSet) electAfter(ctx context.Context, d time.Duration) {
+func (n *Node) electAfter(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	s.elect(nil)
+	n.change(func(st *standing) { st.barred = time.Time{} })
+	n.set.elect(n)
 }
 
 // runStepDown answers as soon as the node is no primary any more and another
@@ -67,13 +68,12 @@ func runStepDown(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, mongoerr.New(mongoerr.ExceededTimeLimit, "No electable secondaries caught up as of %v. Please use the replSetStepDown command with the argument {force: true} to force node to step down.",
 			time.Now().UTC().Format(time.RFC3339))
 	}
-	if !op.node.topo.demote() {
+	if !op.node.demote(time.Duration(seconds) * time.Second) {
 		return nil, notPrimary()
 	}
-	err := op.node.endAll(ctx, op.running)
-	if !set.elect(op.node) {
-		set.order(electionOrder{after: time.Duration(seconds) * time.Second})
-	}
+	err := op.node.endAll(ctx, op.running, stateChange())
+	op.node.ended()
+	set.elect(op.node)
 	return value.D(), err
 }
 
@@ -83,7 +83,7 @@ func (s *ReplicaSet) succession(from *Node) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.members {
-		if m != from && m.standing.stopped == nil {
+		if m != from && m.place.Load().stopped == nil {
 			return true
 		}
 	}

@@ -30,7 +30,7 @@ func (op *operation) openStream(a aggregateCommand) (*cursor, error) {
 	if err := op.checkStreamTarget(coll); err != nil {
 		return nil, err
 	}
-	s, err := changestream.Open(op.node.cfg.Log, catalogView{node: op.node}, spec, a.stages[1:], op.node.cfg.Version)
+	s, err := changestream.Open(nodeLog{op.node}, catalogView{node: op.node}, spec, a.stages[1:], op.node.cfg.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ type catalogView struct{ node *Node }
 
 // ShardKey implements changestream.Catalog.
 func (v catalogView) ShardKey(id value.UUID) (key bson.Raw) {
-	err := v.node.cfg.Engine.View(func(tx *storage.Tx) error {
+	err := v.node.view(func(tx *storage.Tx) error {
 		if c := tx.CollectionByUUID(id); c != nil {
 			key = c.ShardKey
 		}
@@ -73,7 +73,7 @@ func (v catalogView) ShardKey(id value.UUID) (key bson.Raw) {
 
 // LookupDoc implements changestream.Catalog.
 func (v catalogView) LookupDoc(id value.UUID, documentKey bson.Raw) (doc bson.Raw, found bool) {
-	err := v.node.cfg.Engine.View(func(tx *storage.Tx) error {
+	err := v.node.view(func(tx *storage.Tx) error {
 		c := tx.CollectionByUUID(id)
 		if c == nil {
 			return nil

@@ -11,14 +11,14 @@ import (
 
 // topology is what the node believes of its replica set.
 type topology struct {
-	processID bson.ObjectID // new with every start of the process
-	changes   *broadcast
+	changes *broadcast
 
-	mu      sync.Mutex
-	primary bool
-	leader  string // the primary's address, empty while there is none
-	term    int64
-	counter int64
+	mu        sync.Mutex
+	processID bson.ObjectID // new with every start of the process
+	primary   bool
+	leader    string // the primary's address, empty while there is none
+	term      int64
+	counter   int64
 }
 
 // topologyState is a topology at one moment.
@@ -54,6 +54,14 @@ func (t *topology) demote() bool {
 		t.changes.fire()
 	}
 	return was
+}
+
+// restart makes the process a new one.
+func (t *topology) restart() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.processID, t.counter = bson.NewObjectID(), 0
+	t.changes.fire()
 }
 
 // lead makes the node the primary of a new term.

@@ -19,6 +19,7 @@ type transaction struct {
 	number  int64
 	state   txnState
 	inner   *storage.Transaction
+	block   *writeBlock // of its line
 	started time.Time
 	wrote   bool
 
@@ -103,21 +104,21 @@ func (op *operation) openTxn() error {
 	if len(s.results) > 0 {
 		return mongoerr.New(mongoerr.InvalidOptions, "Cannot start a transaction at txnNumber %d, which retryable writes have used", op.number)
 	}
-	m := storage.Meta{Now: time.Now(), Txn: oplog.TxnInfo{LSID: s.lsid, Number: op.number, Multi: true}}
+	m := storage.Meta{Now: op.node.now(), Txn: oplog.TxnInfo{LSID: s.lsid, Number: op.number, Multi: true}}
 	inner, err := op.openData(m)
 	if err != nil {
 		return err
 	}
-	s.txn = &transaction{number: op.number, inner: inner, started: time.Now()}
-	op.txn = s.txn
+	op.txn = &transaction{number: op.number, inner: inner, started: time.Now(), block: op.line.block}
+	s.change(func() { s.txn = op.txn })
 	return nil
 }
 
 func (op *operation) openData(m storage.Meta) (*storage.Transaction, error) {
 	if at := op.concern.at; !at.IsZero() {
-		return op.node.dataAt(m, at)
+		return op.dataAt(m, at)
 	}
-	return op.node.cfg.Engine.Begin(m), nil
+	return op.line.engine.Begin(m), nil
 }
 
 func noSuchTransaction(format string, params ...any) error {
@@ -154,17 +155,17 @@ func (s *session) abort(n *Node) {
 		return
 	}
 	s.txn.inner.Abort()
-	s.txn.state = txnAborted
-	s.txn.settle(n)
+	s.change(func() { s.txn.end(txnAborted, bson.Timestamp{}) })
 	n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key && c.number == s.txn.number })
 }
 
-// settle ends the part of a prepared transaction as a write in flight.
-func (t *transaction) settle(n *Node) {
+// end makes the transaction an ended one. One that was prepared is no write in
+// flight any more.
+func (t *transaction) end(as txnState, committed bson.Timestamp) {
 	if t.prepared && t.wrote {
-		n.set.block.leave(t.exempt)
+		t.block.leave(t.exempt)
 	}
-	t.prepared = false
+	t.state, t.committed, t.prepared = as, committed, false
 }
 
 // runPrepareTransaction promises that the transaction can be committed, whatever
@@ -181,14 +182,14 @@ func runPrepareTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 	case t.state == txnCommitted || t.prepared:
 		return value.D(), nil
 	}
-	t.exempt = op.req.Client.BypassWriteBlock
+	exempt := op.req.Client.BypassWriteBlock
 	if t.wrote {
-		if err := op.node.set.block.enter(t.exempt); err != nil {
+		if err := op.line.block.enter(exempt); err != nil {
 			op.session.abort(op.node)
 			return nil, err
 		}
 	}
-	t.prepared, t.promised = true, true
+	op.session.change(func() { t.prepared, t.promised, t.exempt = true, true, exempt })
 	return value.D(), nil
 }
 
@@ -205,19 +206,18 @@ func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 	case txnOpen:
 	}
 	if t.wrote && !t.prepared {
-		if err := op.node.set.block.enter(op.req.Client.BypassWriteBlock); err != nil {
+		if err := op.line.block.enter(op.req.Client.BypassWriteBlock); err != nil {
 			op.session.abort(op.node)
 			return nil, err
 		}
-		defer op.node.set.block.leave(op.req.Client.BypassWriteBlock)
+		defer op.line.block.leave(op.req.Client.BypassWriteBlock)
 	}
-	var err error
-	if t.committed, err = t.inner.Commit(); err != nil {
+	committed, err := t.inner.Commit()
+	if err != nil {
 		op.session.abort(op.node)
 		return nil, err
 	}
-	t.state = txnCommitted
-	t.settle(op.node)
+	op.session.change(func() { t.end(txnCommitted, committed) })
 	return value.D(), nil
 }
 

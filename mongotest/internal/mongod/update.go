@@ -3,7 +3,6 @@ package mongod
 import (
 	"context"
 	"slices"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -142,7 +141,7 @@ func (st *updateStatement) compile(op *operation, l *language, u bson.RawValue, 
 		return err
 	}
 	st.change, err = update.Compile(u, update.Options{
-		ArrayFilters: filters, Upsert: st.upsert, Query: st.wanted.filter, Let: l.let, Now: time.Now,
+		ArrayFilters: filters, Upsert: st.upsert, Query: st.wanted.filter, Let: l.let, Now: op.node.now,
 		Timestamp: func() bson.Timestamp { return op.node.cfg.Clock.Tick(1) }, KeepEmptyTimestamps: keepTimestamps,
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package mongod
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -66,9 +67,9 @@ func (op *operation) oplogSource(w wanted) (aggregate.Source, error) {
 		direction = d
 	}
 	if direction < 0 {
-		return &filterSource{src: &backwardSource{log: op.node.cfg.Log}, matcher: w.matcher}, nil
+		return &filterSource{src: &backwardSource{log: nodeLog{op.node}}, matcher: w.matcher}, nil
 	}
-	src := &oplogSource{log: op.node.cfg.Log, from: op.node.cfg.Log.First(), inclusive: true}
+	src := &oplogSource{log: nodeLog{op.node}, from: op.line.log.First(), inclusive: true}
 	if w.matcher != nil {
 		if b, ok := w.matcher.Bounds("ts"); ok {
 			src.startAt(b)
@@ -80,7 +81,7 @@ func (op *operation) oplogSource(w wanted) (aggregate.Source, error) {
 // oplogSource yields the entries of the oplog in order. At the end it yields
 // nil, and goes on from there when it is asked again.
 type oplogSource struct {
-	log       *oplog.Log
+	log       nodeLog
 	from      bson.Timestamp
 	inclusive bool
 	ahead     []*oplog.Entry
@@ -123,7 +124,7 @@ func (s *oplogSource) Next(context.Context) (bson.Raw, error) {
 
 // backwardSource yields the entries of the oplog from the last to the first.
 type backwardSource struct {
-	log     *oplog.Log
+	log     nodeLog
 	started bool
 	entries []*oplog.Entry
 }
@@ -133,7 +134,7 @@ func (s *backwardSource) Next(context.Context) (bson.Raw, error) {
 	if !s.started {
 		s.started = true
 		var err error
-		if s.entries, err = s.log.Read(s.log.First(), true, s.log.Len()); err != nil {
+		if s.entries, err = s.log.Read(s.log.First(), true, math.MaxInt); err != nil {
 			return nil, cappedPositionLost()
 		}
 	}

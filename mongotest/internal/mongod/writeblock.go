@@ -17,7 +17,9 @@ type writeBlock struct {
 	on      bool
 	reason  string // why, while it is on
 	writing int
-	drained chan struct{} // closed when writing falls to zero; nil while nobody waits
+	changed bson.Timestamp // when the block last changed
+	before  bool           // whether it was on before
+	drained chan struct{}  // closed when writing falls to zero; nil while nobody waits
 }
 
 func newWriteBlock() *writeBlock { return &writeBlock{} }
@@ -61,11 +63,23 @@ func (b *writeBlock) leave(exempt bool) {
 	}
 }
 
+// branch returns the block as it is on a line that has branched off after at.
+// Nothing is in flight there.
+func (b *writeBlock) branch(at bson.Timestamp) *writeBlock {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := &writeBlock{on: b.on, reason: b.reason, changed: b.changed, before: b.before}
+	if b.changed.After(at) {
+		c.on = b.before
+	}
+	return c
+}
+
 // set turns the block on or off, for a reason that has to stay the same while it
 // is on. Turning it on waits for the writes in flight; if ctx ends first, the
 // block stands all the same.
-func (b *writeBlock) set(ctx context.Context, on bool, reason string) error {
-	drained, err := b.switchTo(on, reason)
+func (b *writeBlock) set(ctx context.Context, on bool, reason string, at bson.Timestamp) error {
+	drained, err := b.switchTo(on, reason, at)
 	if drained == nil {
 		return err
 	}
@@ -78,11 +92,14 @@ func (b *writeBlock) set(ctx context.Context, on bool, reason string) error {
 }
 
 // switchTo sets the block and returns what to wait for, nil for nothing.
-func (b *writeBlock) switchTo(on bool, reason string) (<-chan struct{}, error) {
+func (b *writeBlock) switchTo(on bool, reason string, at bson.Timestamp) (<-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.on && b.reason != reason {
 		return nil, mongoerr.New(mongoerr.IllegalOperation, "Cannot change the user write block: it stands for the reason %s, not %s", b.reason, reason)
+	}
+	if b.on != on {
+		b.before, b.changed = b.on, at
 	}
 	b.on, b.reason = on, reason
 	if !on || b.writing == 0 {
@@ -113,7 +130,7 @@ func runSetUserWriteBlockMode(ctx context.Context, op *operation) (bson.Raw, err
 	if a.err != nil {
 		return nil, a.err
 	}
-	if err := op.node.set.block.set(ctx, on, reason); err != nil {
+	if err := op.line.block.set(ctx, on, reason, op.node.cfg.Clock.Tick(1)); err != nil {
 		return nil, err
 	}
 	return value.D(), nil

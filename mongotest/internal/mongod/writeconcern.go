@@ -23,8 +23,8 @@ func (op *operation) waitForWriteConcern(ctx context.Context) (bson.Raw, error) 
 	if a.err != nil {
 		return nil, a.err
 	}
-	need, concernError := op.members(wc)
-	if concernError != nil || need <= 1 {
+	need, committed, concernError := op.members(wc)
+	if concernError != nil || need <= 1 && !committed {
 		return concernError, nil
 	}
 	if ms, _ := value.AsInt64(wc.Lookup("wtimeout")); ms > 0 {
@@ -32,13 +32,16 @@ func (op *operation) waitForWriteConcern(ctx context.Context) (bson.Raw, error) 
 		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(ms)*time.Millisecond, errWaitedEnough)
 		defer cancel()
 	}
-	err := op.node.set.await(ctx, op.node.cfg.Log.Last(), need)
+	err := op.node.set.await(ctx, op.line, op.line.log.Last(), need, committed)
 	if errors.Is(err, errWaitedEnough) {
 		return appendFields(concernErrorDoc(mongoerr.WriteConcernTimeout, "waiting for replication timed out"),
 			"errInfo", value.D("wtimeout", true, "writeConcern", wc)), nil
 	}
 	if err != nil { // the write has been done, whatever became of the wait
 		e := mongoerr.From(interrupted(ctx, err))
+		if e.Code == mongoerr.InterruptedDueToReplStateChange { // waiters are told so by the server
+			return concernErrorDoc(mongoerr.PrimarySteppedDown, "Primary stepped down while waiting for replication"), nil
+		}
 		return concernErrorDoc(e.Code, e.Message), nil
 	}
 	return nil, nil
@@ -49,29 +52,30 @@ var errWaitedEnough = mongoerr.New(mongoerr.WriteConcernTimeout, "waiting for re
 // writesNothing reports whether op is an aggregate without $out and $merge.
 func (op *operation) writesNothing() bool { return op.req.Name == "aggregate" && !op.writesResult() }
 
-// members returns how many members a write concern asks for; by default a
-// majority.
-func (op *operation) members(wc bson.Raw) (int, bson.Raw) {
+// members returns how many members a write concern asks for, and whether they are
+// a majority, which they are by default.
+func (op *operation) members(wc bson.Raw) (need int, majority bool, concernError bson.Raw) {
 	all := op.node.set.size()
 	w := wc.Lookup("w")
 	name, isString := w.StringValueOK()
 	n, isNumber := value.AsInt64(w)
 	switch {
 	case isString && name != "majority":
-		return 0, concernErrorDoc(mongoerr.UnknownReplWriteConcern, "No write concern mode named '"+name+"' found in replica set configuration")
+		return 0, false, concernErrorDoc(mongoerr.UnknownReplWriteConcern, "No write concern mode named '"+name+"' found in replica set configuration")
 	case isString, w.Type == 0, w.Type == bson.TypeNull:
-		return all/2 + 1, nil
+		return all/2 + 1, true, nil
 	case !isNumber || n > int64(all): // members have no tags
-		return 0, concernErrorDoc(mongoerr.UnsatisfiableWriteConcern, "Not enough data-bearing nodes")
+		return 0, false, concernErrorDoc(mongoerr.UnsatisfiableWriteConcern, "Not enough data-bearing nodes")
 	}
-	return int(n), nil
+	return int(n), false, nil
 }
 
-// await returns when at least need members have everything up to ts.
-func (s *ReplicaSet) await(ctx context.Context, ts bson.Timestamp, need int) error {
+// await returns when at least need members have everything of a line up to ts,
+// and with committed set the majority commit point has come to it too.
+func (s *ReplicaSet) await(ctx context.Context, l *line, ts bson.Timestamp, need int, committed bool) error {
 	for {
 		changed := s.progress.next()
-		if s.have(ts) >= need {
+		if s.have(l, ts) >= need && (!committed || !l.log.Majority().Before(ts)) {
 			return nil
 		}
 		select {
@@ -80,19 +84,6 @@ func (s *ReplicaSet) await(ctx context.Context, ts bson.Timestamp, need int) err
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// have returns how many members have everything up to ts.
-func (s *ReplicaSet) have(ts bson.Timestamp) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, m := range s.members {
-		if !s.position(m).Before(ts) {
-			n++
-		}
-	}
-	return n
 }
 
 func concernErrorDoc(code mongoerr.Code, msg string) bson.Raw {

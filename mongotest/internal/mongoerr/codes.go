@@ -56,6 +56,7 @@ const (
 	NetworkTimeout                            Code = 89
 	CallbackCanceled                          Code = 90
 	ShutdownInProgress                        Code = 91
+	NotSecondary                              Code = 95
 	OperationFailed                           Code = 96
 	UnsatisfiableWriteConcern                 Code = 100
 	LockFailed                                Code = 107
@@ -98,6 +99,7 @@ const (
 	TransactionTooOld                         Code = 225
 	RetryChangeStream                         Code = 234
 	CursorKilled                              Code = 237
+	ClusterTimeFailsRateLimiter               Code = 205
 	SnapshotTooOld                            Code = 239
 	InvalidPipelineOperatorInView             Code = 240
 	SnapshotUnavailable                       Code = 246
@@ -208,6 +210,7 @@ var names = map[Code]string{
 	NetworkTimeout:                            "NetworkTimeout",
 	CallbackCanceled:                          "CallbackCanceled",
 	ShutdownInProgress:                        "ShutdownInProgress",
+	NotSecondary:                              "NotSecondary",
 	OperationFailed:                           "OperationFailed",
 	UnsatisfiableWriteConcern:                 "UnsatisfiableWriteConcern",
 	LockFailed:                                "LockFailed",
@@ -250,6 +253,7 @@ var names = map[Code]string{
 	TransactionTooOld:                         "TransactionTooOld",
 	RetryChangeStream:                         "RetryChangeStream",
 	CursorKilled:                              "CursorKilled",
+	ClusterTimeFailsRateLimiter:               "ClusterTimeFailsRateLimiter",
 	SnapshotTooOld:                            "SnapshotTooOld",
 	InvalidPipelineOperatorInView:             "InvalidPipelineOperatorInView",
 	SnapshotUnavailable:                       "SnapshotUnavailable",

@@ -172,7 +172,7 @@ func (b *bulk) carryOut(ctx context.Context, ops []bulkOp) error {
 		Sequences: []command.Sequence{{ID: sequenceOf[first.name], Docs: docs}},
 	}}
 	body, err := runWrite(ctx, in)
-	b.note(&command.Response{OperationTime: in.time})
+	b.keep(in.time)
 	if err != nil {
 		return err
 	}

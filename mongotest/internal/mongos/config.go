@@ -47,17 +47,24 @@ func NewRouter(cfg Config) (*Router, error) {
 	if cfg.CursorIdle == 0 {
 		cfg.CursorIdle = 10 * time.Minute
 	}
-	return &Router{
-		cfg:       cfg,
-		catalog:   cfg.Catalog,
-		processID: bson.NewObjectID(),
-		started:   time.Now(),
-		cursors:   newCursorTable(),
-		sessions:  newSessionTable(),
-		commits:   &commitQueue{},
-		commands:  commandTable(),
-		points:    failpoint.NewSet(),
-	}, nil
+	r := &Router{
+		cfg:      cfg,
+		catalog:  cfg.Catalog,
+		started:  time.Now(),
+		cursors:  newCursorTable(),
+		sessions: newSessionTable(),
+		commits:  &commitQueue{},
+		commands: commandTable(),
+		points:   failpoint.NewSet(),
+	}
+	r.newProcess()
+	return r, nil
+}
+
+// newProcess gives the router an identity that it has not had.
+func (r *Router) newProcess() {
+	id := bson.NewObjectID()
+	r.processID.Store(&id)
 }
 
 const defaultVersion = "8.0.4"

@@ -17,6 +17,22 @@ func internalClient() *command.Client {
 	return &command.Client{AppName: "mongos", User: "local.__system", BypassWriteBlock: true}
 }
 
+type senderKey struct{}
+
+// asSender makes the router the one on whose way to the config server it depends
+// whether a change of the catalog can be written.
+func (r *Router) asSender(ctx context.Context) context.Context {
+	return context.WithValue(ctx, senderKey{}, r.cfg.Transport)
+}
+
+// transport is the way to the config server of whoever changes the catalog.
+func (c *Catalog) transport(ctx context.Context) Transport {
+	if t, ok := ctx.Value(senderKey{}).(Transport); ok {
+		return t
+	}
+	return c.cfg.Transport
+}
+
 // A configWrite is one write to a collection of the config database.
 type configWrite struct {
 	name string // insert, update or delete
@@ -63,7 +79,7 @@ func (w *configWrites) send(ctx context.Context) error {
 			}
 			docs = append(docs, d)
 		}
-		resp, err := w.catalog.cfg.Transport(ctx, ConfigShard, &command.Request{
+		resp, err := w.catalog.transport(ctx)(ctx, ConfigShard, &command.Request{
 			Name: first.name, DB: "config", Client: internalClient(),
 			Body:      rawDoc(bson.D{{first.name, first.coll}, {"ordered", true}}),
 			Sequences: []command.Sequence{{ID: sequenceOf[first.name], Docs: docs}},

@@ -31,11 +31,11 @@ func hello(ctx context.Context, o *op) (bson.Raw, error) {
 	return rawDoc(bson.D{
 		{primary, true},
 		{"msg", "isdbgrid"},
-		{"topologyVersion", bson.D{{"processId", o.r.processID}, {"counter", int64(0)}}},
+		{"topologyVersion", bson.D{{"processId", *o.r.processID.Load()}, {"counter", int64(0)}}},
 		{"maxBsonObjectSize", int32(16777216)},
 		{"maxMessageSizeBytes", int32(48000000)},
 		{"maxWriteBatchSize", int32(100000)},
-		{"localTime", bson.NewDateTimeFromTime(time.Now())},
+		{"localTime", bson.NewDateTimeFromTime(o.r.now())},
 		{"logicalSessionTimeoutMinutes", int32(30)},
 		{"minWireVersion", int32(0)},
 		{"maxWireVersion", o.r.wireVersion()},
@@ -98,7 +98,7 @@ func serverStatus(_ context.Context, o *op) (bson.Raw, error) {
 		{"pid", int64(1)},
 		{"uptime", up.Seconds()},
 		{"uptimeMillis", up.Milliseconds()},
-		{"localTime", bson.NewDateTimeFromTime(time.Now())},
+		{"localTime", bson.NewDateTimeFromTime(o.r.now())},
 		{"metrics", bson.D{{"cursor", bson.D{{"open", bson.D{{"total", int64(open)}}}}}}},
 		{"sharding", bson.D{{"lastSeenConfigServerOpTime", bson.D{{"ts", o.r.cfg.Clock.Now()}, {"t", int64(1)}}}}},
 	}), nil
@@ -132,7 +132,7 @@ func whatsmyuri(_ context.Context, o *op) (bson.Raw, error) {
 
 func hostInfo(_ context.Context, o *op) (bson.Raw, error) {
 	return rawDoc(bson.D{
-		{"system", bson.D{{"currentTime", bson.NewDateTimeFromTime(time.Now())}, {"hostname", o.r.cfg.Name}, {"cpuAddrSize", int32(64)}, {"numCores", int32(2)}}},
+		{"system", bson.D{{"currentTime", bson.NewDateTimeFromTime(o.r.now())}, {"hostname", o.r.cfg.Name}, {"cpuAddrSize", int32(64)}, {"numCores", int32(2)}}},
 		{"os", bson.D{{"type", "Linux"}, {"name", "simulated"}, {"version", ""}}},
 		{"extra", bson.D{}},
 	}), nil

@@ -173,7 +173,7 @@ func (o *op) moveDocument(ctx context.Context, rt route, doc, post bson.Raw, fro
 	} else {
 		err = firstOf(err, in.abort(context.WithoutCancel(ctx)))
 	}
-	o.note(&command.Response{OperationTime: in.time})
+	o.keep(in.time)
 	return err
 }
 

@@ -48,7 +48,7 @@ func (o *op) migrate(ctx context.Context, t *table, part chunk, to string) error
 	}
 	m.log(ctx, "moveChunk.start")
 	task, err := m.run(ctx)
-	o.note(&command.Response{OperationTime: m.time})
+	o.keep(m.time)
 	if err != nil {
 		m.undo(context.WithoutCancel(ctx), err)
 		return err

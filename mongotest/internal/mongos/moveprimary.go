@@ -5,7 +5,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -47,7 +46,7 @@ func movePrimary(ctx context.Context, o *op) (bson.Raw, error) {
 	defer o.r.catalog.moves.freeze(p.db)()
 	p.changelog(ctx, "movePrimary.start", p.db, bson.D{{"from", p.from}, {"to", p.to}})
 	err = p.run(ctx)
-	o.note(&command.Response{OperationTime: p.time})
+	o.keep(p.time)
 	if err != nil {
 		p.changelog(ctx, "movePrimary.error", p.db, bson.D{{"from", p.from}, {"to", p.to}, {"errmsg", err.Error()}})
 		p.discard(context.WithoutCancel(ctx), p.to)

@@ -34,20 +34,6 @@ type op struct {
 	time bson.Timestamp // the highest operationTime of the shards contacted
 }
 
-// note keeps the times of a shard's reply.
-func (o *op) note(resp *command.Response) {
-	if resp == nil {
-		return
-	}
-	o.r.cfg.Clock.Advance(resp.ClusterTime)
-	o.r.cfg.Clock.Advance(resp.OperationTime)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if resp.OperationTime.Compare(o.time) > 0 {
-		o.time = resp.OperationTime
-	}
-}
-
 func (o *op) response(body bson.Raw) *command.Response {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -122,7 +108,9 @@ func (o *op) send(ctx context.Context, shard string, c call) (*command.Response,
 		resp, err := o.r.cfg.Transport(ctx, shard, &command.Request{
 			Name: c.name, DB: c.db, Body: body, Sequences: c.seqs, Client: o.req.Client, Routed: routed(c.routed),
 		})
-		o.note(resp)
+		if noteErr := o.note(resp); noteErr != nil {
+			return nil, noteErr
+		}
 		if err == nil {
 			return resp, nil
 		}

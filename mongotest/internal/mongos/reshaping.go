@@ -72,7 +72,7 @@ func (r *reshaping) run(ctx context.Context, next *table) error {
 		return err
 	}
 	err = r.commit(ctx, next)
-	r.client.note(&command.Response{OperationTime: r.time})
+	r.client.keep(r.time)
 	return err
 }
 

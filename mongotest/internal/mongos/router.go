@@ -3,6 +3,7 @@ package mongos
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -19,13 +20,14 @@ import (
 type Router struct {
 	cfg       Config
 	catalog   *Catalog
-	processID bson.ObjectID
+	processID atomic.Pointer[bson.ObjectID]
 	started   time.Time
 	cursors   *cursorTable
 	sessions  *sessionTable
 	commits   *commitQueue
 	commands  map[string]commandFunc
 	points    *failpoint.Set
+	skew      atomic.Int64 // of its clock, in nanoseconds
 }
 
 // FailPoints returns the fail points of this mongos.
@@ -37,7 +39,7 @@ type commandFunc func(ctx context.Context, o *op) (bson.Raw, error)
 // Handle implements command.Handler. With an error it may return a response
 // too, whose times belong on the error reply.
 func (r *Router) Handle(ctx context.Context, req *command.Request) (*command.Response, error) {
-	resp, err := r.handle(ctx, req)
+	resp, err := r.handle(r.asSender(ctx), req)
 	if err != nil && !errors.Is(err, command.ErrHangUp) {
 		err = r.label(req, err)
 	}
@@ -55,7 +57,9 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	if err := command.CheckReadConcern(req); err != nil {
 		return nil, err
 	}
-	r.gossip(req.Body)
+	if err := r.gossip(req.Body); err != nil {
+		return nil, err
+	}
 	o := &op{r: r, req: req}
 	if ms := getInt(req.Body, "maxTimeMS", 0); ms > 0 && req.Name != "getMore" && req.Name != "hello" && !r.points.On(failpoint.NoTimeOut) {
 		var cancel context.CancelFunc
@@ -90,14 +94,6 @@ func isServerError(err error) bool {
 	return errors.As(err, &e)
 }
 
-// gossip advances the router's clock to the client's cluster time.
-func (r *Router) gossip(body bson.Raw) {
-	v, _ := value.Get(getDoc(body, "$clusterTime"), "clusterTime")
-	if t, i, ok := v.TimestampOK(); ok && int64(t) < time.Now().Add(365*24*time.Hour).Unix() {
-		r.cfg.Clock.Advance(bson.Timestamp{T: t, I: i})
-	}
-}
-
 // settle finishes a statement of a transaction: any failure aborts it on all
 // shards, and every reply says where its outcome can be asked for.
 func (o *op) settle(ctx context.Context, body bson.Raw, err error) (bson.Raw, error) {
@@ -119,7 +115,7 @@ func (o *op) settle(ctx context.Context, body bson.Raw, err error) (bson.Raw, er
 // Run closes idle cursors, forgets idle sessions and tells config.mongos that
 // this mongos lives, until ctx ends. It returns nil then.
 func (r *Router) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(r.asSender(ctx))
 	g.Go(func() error {
 		tick := time.NewTicker(time.Minute)
 		defer tick.Stop()
@@ -219,6 +215,6 @@ func (o *op) inherited() bson.D {
 func (o *op) run(ctx context.Context, db string, cmd bson.D) (bson.Raw, error) {
 	c := o.child(db, cmd)
 	body, err := o.r.commands[c.req.Name](ctx, c)
-	o.note(&command.Response{OperationTime: c.time})
+	o.keep(c.time)
 	return body, err
 }

@@ -26,13 +26,15 @@ type Log struct {
 	clock *Clock
 	opts  Options
 
-	mu      sync.RWMutex
-	ring    segments
-	bytes   int64
-	term    int64
-	last    bson.Timestamp
-	dropped bson.Timestamp // timestamp of the newest entry that is gone, zero if none is
-	changed chan struct{}  // closed at the next Append; nil while nobody waits
+	mu    sync.RWMutex
+	ring  segments
+	bytes int64
+	term  int64
+	last  bson.Timestamp
+	// lastTerm is the term of the entry at last.
+	lastTerm int64
+	dropped  bson.Timestamp // timestamp of the newest entry that is gone, zero if none is
+	changed  chan struct{}  // closed at the next Append; nil while nobody waits
 
 	held   bool           // the majority commit point does not follow last
 	commit bson.Timestamp // it then
@@ -62,7 +64,7 @@ func (l *Log) Append(es ...*Entry) bson.Timestamp {
 		}
 		if e.Wall.IsZero() {
 			if wall.IsZero() {
-				wall = time.Now()
+				wall = l.clock.wall()
 			}
 			e.Wall = wall
 		}
@@ -72,7 +74,7 @@ func (l *Log) Append(es ...*Entry) bson.Timestamp {
 		l.ring.push(e)
 		l.bytes += e.size()
 	}
-	l.last = es[len(es)-1].TS
+	l.last, l.lastTerm = es[len(es)-1].TS, es[len(es)-1].Term
 	l.rollover()
 	l.wake()
 	return l.last
@@ -109,6 +111,13 @@ func (l *Log) Last() bson.Timestamp {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.last
+}
+
+// LastTerm returns the term of the newest entry, with its timestamp.
+func (l *Log) LastTerm() (bson.Timestamp, int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.last, l.lastTerm
 }
 
 // Dropped returns the timestamp of the newest entry that has been rolled over
@@ -189,6 +198,25 @@ func (l *Log) wait(ctx context.Context, reached func() bool) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// Changed returns a channel that closes when entries come or the majority commit
+// point may have moved. Take it before looking, so that nothing is missed.
+func (l *Log) Changed() <-chan struct{} { return l.watch(func() bool { return false }) }
+
+// Resize changes the bounds of the log. What is beyond them rolls over at once.
+func (l *Log) Resize(o Options) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.opts = o
+	l.rollover()
+}
+
+// Limits returns the bounds of the log.
+func (l *Log) Limits() Options {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.opts
 }
 
 // watch returns the channel that the next change closes, or nil if what is

@@ -30,6 +30,15 @@ func (l *Log) Hold(ts bson.Timestamp) {
 	l.wake()
 }
 
+// HoldHere stops the majority commit point where it is, unless it stands already.
+func (l *Log) HoldHere() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.held {
+		l.held, l.commit = true, l.last
+	}
+}
+
 // Release lets the majority commit point follow the last entry again.
 func (l *Log) Release() {
 	l.mu.Lock()
@@ -57,15 +66,20 @@ func (l *Log) WaitMajority(ctx context.Context, after bson.Timestamp) error {
 	return l.wait(ctx, func() bool { return l.majority().After(after) })
 }
 
-// Rollback removes the entries later than ts, which no majority has. Nobody may
-// append at the same time. Times that were given out are not given out again.
-func (l *Log) Rollback(ts bson.Timestamp) {
+// Branch returns a log of its own that has the entries up to ts, which l has, and
+// in which the majority commit point stands where it is in l.
+func (l *Log) Branch(ts bson.Timestamp) *Log {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.ring.len() > 0 && l.ring.at(l.ring.len()-1).TS.After(ts) {
-		l.bytes -= l.ring.unpush().size()
+	b := &Log{clock: l.clock, opts: l.opts, term: l.term, dropped: l.dropped, last: ts, held: true, commit: l.majority()}
+	for i := range l.ring.search(ts, false) {
+		e := l.ring.at(i)
+		b.ring.push(e)
+		b.bytes += e.size()
+		b.lastTerm = e.Term
 	}
-	if l.last.After(ts) {
-		l.last = ts
+	if b.commit.After(ts) {
+		b.commit = ts
 	}
+	return b
 }

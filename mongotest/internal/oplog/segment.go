@@ -42,23 +42,6 @@ func (s *segments) pop() *Entry {
 	return e
 }
 
-// unpush takes the newest entry away again.
-func (s *segments) unpush() *Entry {
-	k := len(s.list) - 1
-	seg := s.list[k]
-	e := seg[len(seg)-1]
-	seg[len(seg)-1] = nil
-	s.list[k] = seg[:len(seg)-1]
-	s.n--
-	if len(s.list[k]) == 0 {
-		s.list = s.list[:k]
-	}
-	if len(s.list) == 0 {
-		s.head = 0
-	}
-	return e
-}
-
 func (s *segments) at(i int) *Entry {
 	i += s.head
 	return s.list[i/segmentSize][i%segmentSize]

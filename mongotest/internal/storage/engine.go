@@ -21,11 +21,12 @@ type Engine struct {
 	validate ValidateFunc
 	changed  chan struct{} // closed when a transaction ends; nil while nobody waits
 	past     history
+	copying  *sync.Mutex // of what is in no catalog any more, but perhaps in several pasts
 }
 
 // NewEngine returns an engine without data that logs its changes to log.
 func NewEngine(log *oplog.Log, clock *oplog.Clock) *Engine {
-	return &Engine{log: log, clock: clock, cat: newCatalog(), past: newHistory()}
+	return &Engine{log: log, clock: clock, cat: newCatalog(), past: newHistory(), copying: &sync.Mutex{}}
 }
 
 // SetValidator sets the function that decides whether a document fulfils a
@@ -109,16 +110,15 @@ func (e *Engine) transactionEnded() {
 	}
 }
 
-// Restore brings the data back to what t was begun on: what came later has
-// never been. The caller rolls the log back, and has ended every transaction
-// that was begun later.
-func (e *Engine) Restore(t *Transaction) {
+// Branch returns an engine of its own that begins with the data of t's snapshot
+// and logs to log. What t itself has changed is not in it.
+func (t *Transaction) Branch(log *oplog.Log) *Engine {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.seq++
-	e.cat = t.cat.snapshot()
-	e.past.rollBack(t.read)
-	e.transactionEnded()
+	t.e.mu.RLock()
+	defer t.e.mu.RUnlock()
+	return &Engine{
+		log: log, clock: t.e.clock, cat: t.cat.snapshot(), seq: t.e.seq, validate: t.e.validate,
+		past: t.e.past.branch(t.read), copying: t.e.copying,
+	}
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"slices"
 	"sort"
 	"time"
 
@@ -169,21 +170,23 @@ func (h *history) since(at bson.Timestamp) (steps []step, ok bool) {
 	return steps, true
 }
 
-// rollBack forgets the changes after a time: they have never been.
-func (h *history) rollBack(at bson.Timestamp) {
-	for len(h.chunks) > 0 {
-		k := len(h.chunks) - 1
-		c := &h.chunks[k]
-		for n := len(c.steps); n > 0 && c.steps[n-1].at.After(at); n-- {
-			c.steps = c.steps[:n-1]
+// branch returns the history of what branches off after a time: without the
+// changes after it. Chunks that are full never change, so both have them.
+func (h *history) branch(at bson.Timestamp) history {
+	b := history{window: h.window, limit: h.limit, bytes: h.bytes, dropped: h.dropped, chunks: slices.Clone(h.chunks)}
+	for len(b.chunks) > 0 {
+		k := len(b.chunks) - 1
+		c := &b.chunks[k]
+		kept := sort.Search(len(c.steps), func(i int) bool { return c.steps[i].at.After(at) })
+		if kept > 0 {
+			c.steps = slices.Clone(c.steps[:kept])
+			c.steps[kept-1].cut(at)
+			return b
 		}
-		if len(c.steps) > 0 {
-			c.steps[len(c.steps)-1].cut(at)
-			return
-		}
-		h.bytes -= c.bytes
-		h.chunks = h.chunks[:k]
+		b.bytes -= c.bytes
+		b.chunks = b.chunks[:k]
 	}
+	return b
 }
 
 // cut ends a run at a time.

@@ -73,15 +73,15 @@ func (e *Engine) restore(c *Collection, old entry) {
 }
 
 // frozen copies a collection that is in no catalog any more. Copying a tree
-// marks it, so no two do it at once.
+// marks it, so no two do it at once, not even of different branches.
 func (e *Engine) frozen(c *Collection) *Collection {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.copying.Lock()
+	defer e.copying.Unlock()
 	return c.snapshot()
 }
 
 func (e *Engine) frozenIndex(ix *Index) *Index {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.copying.Lock()
+	defer e.copying.Unlock()
 	return ix.snapshot()
 }

@@ -225,20 +225,27 @@ func TestThePastIsForgotten(t *testing.T) {
 	})
 }
 
-// What is rolled back has no past: a later one leads over it.
-func TestThePastSurvivesARollback(t *testing.T) {
+// What branches off has the past of before, and each branch one of its own after
+// that.
+func TestBranchesShareThePastBeforeThem(t *testing.T) {
 	w := withCollection(t)
 	require.NoError(t, w.insert(doc(1), doc(2)))
 	kept := w.log.Last()
 	to := w.e.Begin(Meta{})
 	before := w.dump()
 	require.NoError(t, w.insert(doc(3)))
+	other := *w
+	other.log = w.log.Branch(kept)
+	other.e = to.Branch(other.log)
+	assert.Equal(t, before, other.dump())
+	require.NoError(t, other.insert(doc(4)))
+	require.NoError(t, w.insert(doc(5)))
 	w.must(func(tx *Tx) error { return tx.Drop(tx.Collection("db.c"), Meta{}) })
-	w.e.Restore(to)
-	w.log.Rollback(kept)
-	require.NoError(t, w.insert(doc(4)))
-	past, ok := w.e.BeginAt(Meta{}, kept)
-	require.True(t, ok)
-	assert.Equal(t, before, w.dumpOf(past.View))
-	past.Abort()
+	assert.NotEqual(t, before, other.dump())
+	for _, branch := range []*world{w, &other} {
+		past, ok := branch.e.BeginAt(Meta{}, kept)
+		require.True(t, ok)
+		assert.Equal(t, before, branch.dumpOf(past.View))
+		past.Abort()
+	}
 }

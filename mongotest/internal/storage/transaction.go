@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -32,10 +33,14 @@ type Transaction struct {
 }
 
 // Begin opens a transaction for the session m.Txn on a snapshot of the current
-// data. The caller ends it with Commit or Abort. Of m only Txn counts.
-func (e *Engine) Begin(m Meta) *Transaction {
+// data. The caller ends it with Commit or Abort. Of m only Txn counts. The given
+// functions are called while nobody can write.
+func (e *Engine) Begin(m Meta, meanwhile ...func()) *Transaction {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, f := range meanwhile {
+		f()
+	}
 	return e.begin(m)
 }
 
@@ -147,15 +152,23 @@ func (t *Transaction) apply(id value.UUID, rids map[int64]bool, undo []undoRecor
 	return undo
 }
 
-// Reopen undoes a Commit after Restore has undone what it did: the transaction
-// is open again, and holds what it held.
-func (t *Transaction) Reopen() {
+// CarryTo returns the transaction, open whatever has become of t, with all it has
+// done and what it holds, as one of e: an engine that has branched off before t
+// ended.
+func (t *Transaction) CarryTo(e *Engine) *Transaction {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.e.mu.Lock()
-	defer t.e.mu.Unlock()
-	t.done = false
-	t.e.locks.retake(t)
+	c := &Transaction{
+		e: e, meta: t.meta, read: t.read, cat: t.cat.snapshot(), ops: slices.Clone(t.ops),
+		writes: maps.Clone(t.writes), created: maps.Clone(t.created), // a prepared transaction writes no more
+		locks: slices.Clone(t.locks), uses: maps.Clone(t.uses),
+	}
+	t.e.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.locks.retake(c)
+	return c
 }
 
 // Abort drops the transaction. It does nothing if the transaction has ended.

@@ -101,6 +101,12 @@ func (c *conn) answer(ctx context.Context, m *message, parseErr error) error {
 // perform runs a command with the faults that are meant for it. It returns
 // errDropped if the connection is to be closed without an answer.
 func (c *conn) perform(ctx context.Context, m *message, req *command.Request) (*command.Response, error) {
+	if h, ok := c.srv.cfg.Beside[req.Name]; ok {
+		if err := c.authorize(req); err != nil {
+			return nil, err
+		}
+		return h.Handle(ctx, req)
+	}
 	fault := c.fault(req)
 	if fault != nil {
 		if err := fault.before(ctx); err != nil {

@@ -10,11 +10,12 @@ import (
 
 // A Fault is what happens to one command instead of or beside its execution.
 type Fault struct {
-	Hold        <-chan struct{} // nil, or wait until it is closed
-	Delay       time.Duration   // then wait this long
-	DropRequest bool            // close the connection, do not run the command
-	Error       *mongoerr.Error // answer this, do not run the command
-	DropReply   bool            // run the command, close the connection instead of answering
+	Hold        <-chan struct{}                 // nil, or wait until it is closed
+	Arrive      func(ctx context.Context) error // nil, or then wait for it; its error closes the connection
+	Delay       time.Duration                   // then wait this long
+	DropRequest bool                            // close the connection, do not run the command
+	Error       *mongoerr.Error                 // answer this, do not run the command
+	DropReply   bool                            // run the command, close the connection instead of answering
 }
 
 // before waits out the hold and the delay. It returns errDropped if the request
@@ -25,6 +26,11 @@ func (f *Fault) before(ctx context.Context) error {
 		case <-f.Hold:
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", errDropped, context.Cause(ctx))
+		}
+	}
+	if f.Arrive != nil {
+		if err := f.Arrive(ctx); err != nil {
+			return fmt.Errorf("%w: %w", errDropped, err)
 		}
 	}
 	if f.Delay > 0 {

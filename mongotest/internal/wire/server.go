@@ -22,6 +22,7 @@ type Config struct {
 	TLS         *tls.Config                   // nil, or every connection begins with a handshake
 	Compressors []string                      // accepted, best first; nil means snappy, zstd, zlib
 	Fault       func(*command.Request) *Fault // nil, or asked before each command
+	Beside      map[string]command.Handler    // answer the commands of these names, whatever Fault says
 	FailPoints  *failpoint.Set                // of the process; nil gives it some that only the wire layer heeds
 	Logger      *slog.Logger                  // nil discards
 }

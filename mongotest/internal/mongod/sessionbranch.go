@@ -1,0 +1,54 @@
+package mongod
+
+import (
+	"maps"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// branch returns the sessions as they are on a line that has branched off after
+// at: what was done later has not been done there, so a retry does it again.
+func (t *sessionTable) branch(to *line, at bson.Timestamp) *sessionTable {
+	b := newSessionTable()
+	for _, s := range t.list() {
+		b.all[s.key] = s.branch(to, at)
+	}
+	return b
+}
+
+func (s *session) branch(to *line, at bson.Timestamp) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := &session{
+		key: s.key, lsid: s.lsid, user: s.user, lastUse: time.Now(),
+		checkedOut: make(chan struct{}, 1), number: s.number, results: maps.Clone(s.results),
+	}
+	maps.DeleteFunc(b.results, func(_ int32, r stmtResult) bool { return r.at.After(at) })
+	if s.txn != nil {
+		b.txn = s.txn.branch(to, at)
+	}
+	return b
+}
+
+// branch returns what becomes of a transaction. One that was prepared stays so:
+// its router may have committed it elsewhere. Any other that is open is gone,
+// as it is with every election, and so is a commit that came later.
+func (t *transaction) branch(to *line, at bson.Timestamp) *transaction {
+	b := *t
+	b.block = to.block
+	undone := t.state == txnCommitted && t.committed.After(at)
+	switch {
+	case t.state == txnOpen && t.prepared, undone && t.promised:
+		b.inner = t.inner.CarryTo(to.engine)
+		b.state, b.prepared, b.committed = txnOpen, true, bson.Timestamp{}
+		if t.wrote {
+			to.block.reenter(t.exempt)
+		}
+	case t.state == txnOpen:
+		b.state = txnAborted
+	case undone:
+		return nil
+	}
+	return &b
+}

@@ -12,7 +12,11 @@ type Collection struct {
 	Capped      bool      `bson:"capped,omitempty"`
 	Collated    bool      `bson:"collated,omitempty"` // its default collation is not simple
 	Dropped     bool      `bson:"dropped,omitempty"`  // later events of it are discarded
+	Excluded    bool      `bson:"excluded,omitempty"` // not selected: events of it are discarded; it has no Destination
 }
+
+// Synced reports whether the documents of c are to be on the destination.
+func (c Collection) Synced() bool { return !c.Dropped && !c.Excluded }
 
 // A CopyTask is one range of a collection on one source shard: the documents
 // whose index key is at least Min and less than Max. It is resumable: Resume is

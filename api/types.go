@@ -25,6 +25,8 @@ type StartRequest struct {
 	Source      string `json:"source" doc:"cluster0 or cluster1" example:"cluster0"`
 	Destination string `json:"destination" doc:"the other one" example:"cluster1"`
 	Reversible  *bool  `json:"reversible,omitempty" doc:"keep the way back open; default true where the user may pass a write block"`
+
+	shardferry.Selection
 }
 
 // Result is the answer to a command, and the frame of the answer to progress.

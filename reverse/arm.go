@@ -42,7 +42,7 @@ func Arm(ctx context.Context, leg *state.Leg, from, to *mongo.Client) (*state.Ar
 func opposite(leg *state.Leg, from, to *topology.Cluster) ([]shardferry.Collection, error) {
 	var out []shardferry.Collection
 	for _, c := range leg.Collections {
-		if c.Dropped {
+		if !c.Synced() {
 			continue
 		}
 		here, ok := find(to, c.Destination)

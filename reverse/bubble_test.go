@@ -128,7 +128,7 @@ func drained(t *testing.T, from, to *end) *state.Leg {
 	plan, err := topology.MakePlan(from.discover(), to.discover())
 	require.NoError(t, err)
 	require.NoError(t, topology.Create(t.Context(), to.our, plan, quiet))
-	leg := &state.Leg{Number: 1, Direction: state.Forward, Collections: plan.Catalogue()}
+	leg := &state.Leg{Number: 1, Direction: state.Forward, Collections: plan.Catalogue(shardferry.Route{}, nil)}
 	for i := range leg.Collections {
 		leg.Collections[i].Dropped = leg.Collections[i].Source.Coll == "gone"
 	}

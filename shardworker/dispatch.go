@@ -121,7 +121,7 @@ func (l *ledger) admitWrite(ev event) (*job, <-chan struct{}) {
 	switch {
 	case coll == nil: // the change that makes it known is on its way
 		return nil, l.block(ev)
-	case coll.Dropped:
+	case !coll.Synced():
 		return l.handOver(nil)
 	}
 	if wait := l.await(ev); wait != nil {

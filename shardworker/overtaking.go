@@ -23,7 +23,7 @@ func (l *ledger) startBatch(uuid shardferry.UUID) (b *activeBatch, coll *shardfe
 	switch {
 	case coll == nil || !l.mayCopy(uuid):
 		return nil, nil, l.replaced
-	case coll.Dropped:
+	case !coll.Synced():
 		return nil, nil, nil
 	}
 	// Not before anything a lane may have written, so that an image can only be

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -22,9 +21,10 @@ var ErrUnsupportedChange = errors.New("this schema change is not supported: undo
 // nothing else writes to it.
 type Changer struct {
 	Client      *mongo.Client
-	Sharded     bool // the destination is a sharded cluster
-	Relax       bool // indexes and limits take their final form at the commit
-	Defer       bool // indexes are built later, after the copy
+	Route       shardferry.Route // from the source's names to the destination's
+	Sharded     bool             // the destination is a sharded cluster
+	Relax       bool             // indexes and limits take their final form at the commit
+	Defer       bool             // indexes are built later, after the copy
 	Collections []shardferry.Collection
 	Indexes     []Index
 	Limits      []Limit
@@ -78,34 +78,42 @@ func (c *Changer) Apply(ctx context.Context, change shardferry.SchemaChange) (Ou
 	return Outcome{}, fmt.Errorf("%s: %w", change.Kind, ErrUnsupportedChange)
 }
 
-// known returns the collection of a change, if it is still there.
+// known returns the collection of a change, if the destination still has it.
 func (c *Changer) known(id shardferry.UUID) (shardferry.Collection, bool) {
+	coll, ok := c.met(id)
+	return coll, ok && coll.Synced()
+}
+
+// met returns a collection of the catalogue, synced or not.
+func (c *Changer) met(id shardferry.UUID) (shardferry.Collection, bool) {
 	for _, coll := range c.Collections {
 		if coll.UUID == id && !id.IsZero() {
-			return coll, !coll.Dropped
+			return coll, true
 		}
 	}
 	return shardferry.Collection{}, false
 }
 
-// met reports whether a collection is in the catalogue, dropped or not.
-func (c *Changer) met(id shardferry.UUID) bool {
-	return !id.IsZero() && slices.ContainsFunc(c.Collections, func(coll shardferry.Collection) bool { return coll.UUID == id })
-}
-
 func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	to, selected := c.Route.To(change.NS)
+	if !selected {
+		return c.excluded(change), nil
+	}
+	if c.Route.Ambiguous(change.NS.DB) {
+		return Outcome{}, fmt.Errorf("create %s: its name on the destination belongs to another database, by namespaceRemap: %w", change.NS, ErrUnsupportedChange)
+	}
 	details := describe(change)
 	if on, err := details.LookupErr("viewOn"); err == nil {
 		name, _ := on.StringValueOK()
 		if (shardferry.Namespace{DB: change.NS.DB, Coll: name}).Internal() {
 			return Outcome{}, fmt.Errorf("%s is a time-series collection: %w", change.NS, ErrUnsupportedChange)
 		}
-		return Outcome{}, createIfAbsent(ctx, c.Client, change.NS, CreateOptions(details))
+		return Outcome{}, createIfAbsent(ctx, c.Client, to, CreateOptions(details))
 	}
-	if c.met(change.UUID) {
+	if _, ok := c.met(change.UUID); ok {
 		return Outcome{}, nil
 	}
-	made := Collection{NS: change.NS, UUID: change.UUID, Type: TypeCollection, Options: CreateOptions(details)}
+	made := Collection{NS: to, UUID: change.UUID, Type: TypeCollection, Options: CreateOptions(details)}
 	if problems := made.problems(); len(problems) > 0 {
 		return Outcome{}, fmt.Errorf("%s: %w", problems[0], ErrUnsupportedChange)
 	}
@@ -113,11 +121,11 @@ func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (O
 	if c.Relax {
 		options = loosen(options)
 	}
-	if err := createIfAbsent(ctx, c.Client, change.NS, options); err != nil {
+	if err := createIfAbsent(ctx, c.Client, to, options); err != nil {
 		return Outcome{}, err
 	}
 	out := Outcome{Collections: []shardferry.Collection{{
-		UUID: change.UUID, Source: change.NS, Destination: change.NS, Capped: made.Capped(),
+		UUID: change.UUID, Source: change.NS, Destination: to, Capped: made.Capped(),
 	}}}
 	if l, ok := made.limit(); ok && c.Relax {
 		out.Limits = []Limit{l}
@@ -127,11 +135,19 @@ func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (O
 
 func (c *Changer) drop(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
 	if change.UUID.IsZero() {
-		return Outcome{}, c.dropView(ctx, change.NS)
+		to, selected := c.Route.To(change.NS)
+		if !selected {
+			return Outcome{}, nil
+		}
+		return Outcome{}, c.dropView(ctx, to)
 	}
-	coll, ok := c.known(change.UUID)
-	if !ok {
+	coll, ok := c.met(change.UUID)
+	if !ok || coll.Dropped {
 		return Outcome{}, nil
+	}
+	if coll.Excluded {
+		coll.Dropped = true
+		return Outcome{Collections: []shardferry.Collection{coll}}, nil
 	}
 	if err := dropCollection(ctx, c.Client, coll.Destination); err != nil {
 		return Outcome{}, err
@@ -167,58 +183,19 @@ func dropCollection(ctx context.Context, client *mongo.Client, ns shardferry.Nam
 // dropDatabase drops what is left of a database: the drops of its collections
 // came before.
 func (c *Changer) dropDatabase(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	to, selected := c.Route.Database(change.NS.DB)
+	if !selected || c.Route.Ambiguous(change.NS.DB) {
+		return Outcome{}, nil
+	}
 	for _, coll := range c.Collections {
-		if coll.Destination.DB == change.NS.DB && !coll.Dropped {
+		if coll.Destination.DB == to && coll.Synced() {
 			return Outcome{}, nil // it was created again before the streams began
 		}
 	}
-	if err := c.Client.Database(change.NS.DB).Drop(ctx); err != nil {
-		return Outcome{}, fmt.Errorf("drop database %s: %w", change.NS.DB, err)
+	if err := c.Client.Database(to).Drop(ctx); err != nil {
+		return Outcome{}, fmt.Errorf("drop database %s: %w", to, err)
 	}
 	return Outcome{}, nil
-}
-
-func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
-	coll, ok := c.known(change.UUID)
-	if !ok || coll.Destination == change.To {
-		return Outcome{}, nil
-	}
-	out := Outcome{From: coll.Destination, To: change.To}
-	for _, other := range c.Collections {
-		if other.Destination == change.To && !other.Dropped {
-			other.Dropped = true
-			out.Collections = append(out.Collections, other)
-			out.Dropped = append(out.Dropped, IndexRef{NS: change.To})
-		}
-	}
-	err := c.Client.Database("admin").RunCommand(ctx, bson.D{
-		{"renameCollection", coll.Destination.String()},
-		{"to", change.To.String()},
-		{"dropTarget", len(out.Dropped) > 0},
-		majority,
-	}).Err()
-	if mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound) {
-		err = c.renamedBefore(ctx, change.To, err)
-	}
-	if err != nil {
-		return Outcome{}, fmt.Errorf("rename %s to %s: %w", coll.Destination, change.To, err)
-	}
-	coll.Source, coll.Destination = change.To, change.To
-	out.Collections = append(out.Collections, coll)
-	return out, nil
-}
-
-// renamedBefore returns nil if the new name exists: then an earlier attempt
-// renamed the collection, and only its record was lost.
-func (c *Changer) renamedBefore(ctx context.Context, to shardferry.Namespace, missing error) error {
-	names, err := c.Client.Database(to.DB).ListCollectionNames(ctx, bson.D{{"name", to.Coll}})
-	if err != nil {
-		return errors.Join(missing, err)
-	}
-	if len(names) == 0 {
-		return missing
-	}
-	return nil
 }
 
 func (c *Changer) shardCollection(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {

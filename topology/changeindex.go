@@ -70,13 +70,15 @@ func (c *Changer) dropIndexes(ctx context.Context, change shardferry.SchemaChang
 // modify carries a collMod over. What is relaxed until the commit changes only
 // in the record of its final form.
 func (c *Changer) modify(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
-	ns := change.NS
+	ns, selected := c.Route.To(change.NS) // of a view
 	if !change.UUID.IsZero() {
 		coll, ok := c.known(change.UUID)
 		if !ok {
 			return Outcome{}, nil
 		}
 		ns = coll.Destination
+	} else if !selected {
+		return Outcome{}, nil
 	}
 	var out Outcome
 	cmd := bson.D{{"collMod", ns.Coll}}

@@ -11,8 +11,9 @@ import (
 	"github.com/shardferry/shardferry"
 )
 
-// Plan is what the destination is going to be. It is plain data, so that the
-// coordinator can keep it and create it again after a crash.
+// Plan is what the destination is going to be, under the names that the source
+// has. It is plain data, so that the coordinator can keep it and create it again
+// after a crash.
 type Plan struct {
 	Sharded       bool         `bson:"sharded"`
 	StopBalancers bool         `bson:"stopBalancers"`
@@ -164,15 +165,22 @@ func (p *placer) chunks(c Collection) []Chunk {
 	return placed
 }
 
-// Catalogue returns where the documents of each collection go.
-func (p *Plan) Catalogue() []shardferry.Collection {
-	out := make([]shardferry.Collection, 0, len(p.Collections))
+// Catalogue returns where the documents of each collection go. Those that are
+// left out are in it too, so that their events are known not to matter.
+func (p *Plan) Catalogue(route shardferry.Route, left []Collection) []shardferry.Collection {
+	out := make([]shardferry.Collection, 0, len(p.Collections)+len(left))
 	for i := range p.Collections {
 		c := &p.Collections[i]
+		to, _ := route.To(c.NS)
 		out = append(out, shardferry.Collection{
-			UUID: c.UUID, Source: c.NS, Destination: c.NS,
+			UUID: c.UUID, Source: c.NS, Destination: to,
 			ShardKey: c.ShardKey, Capped: c.Capped(), Collated: c.Collated(),
 		})
+	}
+	for i := range left {
+		if !left[i].UUID.IsZero() { // views have none, nor events of documents
+			out = append(out, shardferry.Collection{UUID: left[i].UUID, Source: left[i].NS, Excluded: true})
+		}
 	}
 	return out
 }

@@ -112,7 +112,7 @@ func TestAReplicaSetHasNoShardKeys(t *testing.T) {
 	assert.Empty(t, p.Collections[0].Chunks)
 	assert.Equal(t, []Collection{view}, p.Views)
 	assert.Len(t, p.Indexes(), 1)
-	assert.Equal(t, []shardferry.Collection{{UUID: shardferry.UUID{9}, Source: ns("sharded"), Destination: ns("sharded")}}, p.Catalogue())
+	assert.Equal(t, []shardferry.Collection{{UUID: shardferry.UUID{9}, Source: ns("sharded"), Destination: ns("sharded")}}, p.Catalogue(shardferry.Route{}, nil))
 	_, err = MakePlan(src, &Cluster{})
 	require.Error(t, err)
 }

@@ -41,6 +41,10 @@ type Config struct {
 	// a second time differs, and no collection may be there that is not listed.
 	Still bool
 
+	// Ignore tells which namespaces of the source, or of the destination, are
+	// nobody's business; nil: none.
+	Ignore func(ns shardferry.Namespace, onSource bool) bool
+
 	Parallel int           // ranges compared at a time; default 4
 	Batch    int           // documents of a range; default 2000
 	Listed   int           // differences that are named; default 100

@@ -149,7 +149,7 @@ func (c *catalogues) unlisted(here, there *topology.Cluster) {
 	}
 	for onSource, cluster := range map[bool]*topology.Cluster{true: here, false: there} {
 		for _, coll := range cluster.Collections {
-			if !known[onSource][coll.NS] {
+			if !known[onSource][coll.NS] && (c.cfg.Ignore == nil || !c.cfg.Ignore(coll.NS, onSource)) {
 				c.differ(Difference{Kind: Namespace, NS: coll.NS, Detail: "it is on the " + side(!onSource) + ", and nobody expects it there"})
 			}
 		}

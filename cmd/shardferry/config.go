@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/api"
 )
 
@@ -30,10 +31,12 @@ type settings struct {
 	Copiers         int           `yaml:"copiers"`
 	Irreversible    bool          `yaml:"irreversible"`
 	LogLevel        string        `yaml:"logLevel"`
+
+	Selection shardferry.Selection `yaml:",inline"`
 }
 
 func settingsFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: "source", Usage: "URI of the cluster to move", EnvVars: []string{"SHARDFERRY_SOURCE"}},
 		&cli.StringFlag{Name: "source-file", Usage: "file that holds this URI, so that no password is on the command line"},
 		&cli.StringFlag{Name: "destination", Usage: "URI of the empty cluster to move to", EnvVars: []string{"SHARDFERRY_DESTINATION"}},
@@ -46,7 +49,7 @@ func settingsFlags() []cli.Flag {
 		&cli.IntFlag{Name: "copiers", Usage: "ranges copied at a time for each shard", Value: 4},
 		&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
 		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "warn"},
-	}
+	}, selectionFlags()...)
 }
 
 func readSettings(c *cli.Context) (settings, error) {
@@ -69,6 +72,9 @@ func readSettings(c *cli.Context) (settings, error) {
 	take(c, "copiers", c.Int, &s.Copiers)
 	take(c, "irreversible", c.Bool, &s.Irreversible)
 	take(c, "log-level", c.String, &s.LogLevel)
+	if err := takeSelection(c, &s.Selection); err != nil {
+		return s, err
+	}
 	return s, s.validate()
 }
 
@@ -92,7 +98,7 @@ func (s *settings) load(path string) error {
 	err = dec.Decode(s)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, lanes, copiers, irreversible, logLevel)", path, wrongLines(err))
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, lanes, copiers, irreversible, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap)", path, wrongLines(err))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/api"
 )
 
@@ -48,13 +49,17 @@ func startCommand() *cli.Command {
 		Name:      "start",
 		Usage:     "start the sync of a node that runs with --wait",
 		UsageText: "shardferry start\n   shardferry start --irreversible",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			addrFlag(), jsonFlag(),
 			&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
-		},
+		}, selectionFlags()...),
 		Action: func(c *cli.Context) error {
 			reversible := !c.Bool("irreversible")
-			req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible}
+			var selection shardferry.Selection
+			if err := takeSelection(c, &selection); err != nil {
+				return err
+			}
+			req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, Selection: selection}
 			if err := api.NewClient(c.String("api-addr")).Start(c.Context, req); err != nil {
 				return err
 			}

@@ -26,6 +26,7 @@ func syncCommand() *cli.Command {
 		Usage: "run one node that copies the source and stays in step with it",
 		UsageText: `shardferry sync --source mongodb://a:27017 --destination mongodb://b:27017
    SHARDFERRY_SOURCE=... SHARDFERRY_DESTINATION=... shardferry sync --commit
+   shardferry sync --include shop --exclude shop.sessions --rename-database shop=store ...
 
    Give the same command again to continue after a stop or a crash.`,
 		Flags: append(settingsFlags(),
@@ -132,6 +133,11 @@ func (j *syncJob) drive(ctx context.Context, n *node.Node) error {
 	}
 	j.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("api", j.settings.APIAddr))
 	if r, ok := n.Resumed(); ok {
+		if s, _ := n.State(); s.State != shardferry.StateIdle {
+			if err := sameSelection(j.settings.Selection, s.Job.Selection); err != nil {
+				return err
+			}
+		}
 		j.began = true
 		j.show.resumed(r)
 		if err := j.takeUp(ctx, n); err != nil {
@@ -139,7 +145,7 @@ func (j *syncJob) drive(ctx context.Context, n *node.Node) error {
 		}
 	} else if !j.wait {
 		reversible := !j.settings.Irreversible
-		req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible}
+		req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, Selection: j.settings.Selection}
 		if err := n.Start(ctx, req, "sync"); err != nil {
 			return err
 		}

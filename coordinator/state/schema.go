@@ -126,7 +126,7 @@ func (l *Leg) changeCatalogue(c Resolve) {
 		} else {
 			l.Collections = slices.Insert(l.Collections, at, coll)
 		}
-		if coll.Dropped {
+		if !coll.Synced() {
 			l.finishTasks(coll.UUID)
 		}
 	}
@@ -159,7 +159,7 @@ func (l *Leg) move(moved []Move) {
 	}
 }
 
-// finishTasks ends the copy tasks of a collection that no longer exists.
+// finishTasks ends the copy tasks of a collection that is not synced any more.
 func (l *Leg) finishTasks(id shardferry.UUID) {
 	for i := range l.Tasks {
 		if l.Tasks[i].UUID == id {

@@ -30,6 +30,8 @@ type Job struct {
 	BlockDest    bool      `bson:"blockDest"`  // the destination is write-blocked until commit
 	StartedAt    time.Time `bson:"startedAt"`
 	CommitBudget int64     `bson:"commitBudgetMs"` // how long writes may be blocked before a commit is given up
+
+	Selection shardferry.Selection `bson:"selection,omitempty"` // valid
 }
 
 // Endpoint identifies a cluster without its credentials.

@@ -33,7 +33,11 @@ func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) err
 	if s, _ := n.coord.Watch(); s.State != shardferry.StateIdle {
 		return &shardferry.StateError{Command: "start", State: s.State}
 	}
-	if _, _, _, err := n.check(ctx); err != nil {
+	route, err := req.Forward()
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, api.ErrBadRequest)
+	}
+	if _, err := n.check(ctx, route); err != nil {
 		return err
 	}
 	return n.coord.Propose(ctx, state.Start{From: from, Job: state.Job{
@@ -42,6 +46,7 @@ func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) err
 		Reversible:   req.Reversible == nil || *req.Reversible,
 		StartedAt:    time.Now(),
 		CommitBudget: n.cfg.CommitBudget.Milliseconds(),
+		Selection:    req.Selection,
 	}})
 }
 

@@ -82,7 +82,13 @@ func (n *Node) compare(ctx context.Context, s *state.Sync) (verify.Report, error
 		Unsharded:   from.info.Kind != topology.Sharded || to.info.Kind != topology.Sharded,
 		Logger:      n.cfg.Logger,
 	}
-	var err error
+	route, err := routeOf(s)
+	if err != nil {
+		return verify.Report{}, err
+	}
+	if cfg.Ignore, err = unselected(s); err != nil {
+		return verify.Report{}, err
+	}
 	if cfg.SourceAfter, err = mongoconn.Note(ctx, from.client, "verify"); err != nil {
 		return verify.Report{}, fmt.Errorf("%s: %w", from.name, err)
 	}
@@ -90,11 +96,11 @@ func (n *Node) compare(ctx context.Context, s *state.Sync) (verify.Report, error
 		return verify.Report{}, fmt.Errorf("%s: %w", to.name, err)
 	}
 	for _, c := range s.Leg.Collections {
-		if !c.Dropped {
+		if c.Synced() {
 			cfg.Pairs = append(cfg.Pairs, verify.Pair{Source: c.Source, Destination: c.Destination})
 		}
 	}
-	if cfg.Views, err = views(ctx, from); err != nil {
+	if cfg.Views, err = views(ctx, from, route); err != nil {
 		return verify.Report{}, err
 	}
 	return verify.Compare(ctx, cfg)
@@ -134,17 +140,38 @@ func (c cutover) Arm(ctx context.Context, s *state.Sync) (*state.Armed, error) {
 	return reverse.Arm(ctx, &s.Leg, c.ends.from(&s.Leg).client, c.ends.to(&s.Leg).client)
 }
 
-// views lists the views of a cluster. Unlike collections they are not kept in
-// the state, because nothing is routed to them.
-func views(ctx context.Context, e *end) ([]verify.Pair, error) {
+// unselected returns what tells which namespaces of a side are not synced. The
+// destination of the first leg was empty: everything there is ours.
+func unselected(s *state.Sync) (func(ns shardferry.Namespace, onSource bool) bool, error) {
+	there, err := s.Job.Selection.Forward()
+	if err != nil {
+		return nil, err
+	}
+	back, err := s.Job.Selection.Backward()
+	if err != nil {
+		return nil, err
+	}
+	way := map[bool]shardferry.Route{true: there} // by side of the leg
+	if s.Leg.Direction == state.Reverse {
+		way = map[bool]shardferry.Route{true: back, false: there}
+	}
+	return func(ns shardferry.Namespace, onSource bool) bool {
+		_, ok := way[onSource].To(ns)
+		return !ok
+	}, nil
+}
+
+// views lists the views of a cluster that are synced. Unlike collections they
+// are not kept in the state, because nothing is routed to them.
+func views(ctx context.Context, e *end, route shardferry.Route) ([]verify.Pair, error) {
 	cluster, err := topology.Discover(ctx, e.client)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.name, err)
 	}
 	var pairs []verify.Pair
 	for _, c := range cluster.Collections {
-		if c.Type == topology.TypeView {
-			pairs = append(pairs, verify.Pair{Source: c.NS, Destination: c.NS})
+		if to, ok := route.To(c.NS); ok && c.Type == topology.TypeView {
+			pairs = append(pairs, verify.Pair{Source: c.NS, Destination: to})
 		}
 	}
 	return pairs, nil

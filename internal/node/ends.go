@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/topology"
@@ -38,6 +39,15 @@ func (e *ends) to(leg *state.Leg) *end {
 		return e.source
 	}
 	return e.destination
+}
+
+// routeOf returns the way of namespaces along the current leg. The selection was
+// found valid before it was recorded.
+func routeOf(s *state.Sync) (shardferry.Route, error) {
+	if s.Leg.Direction == state.Reverse {
+		return s.Job.Selection.Backward()
+	}
+	return s.Job.Selection.Forward()
 }
 
 // connect reaches both clusters and learns what they are.

@@ -20,22 +20,37 @@ import (
 // preparer implements coordinator.Preparer.
 type preparer struct{ *Node }
 
-// check reads both clusters and returns them if nothing forbids a sync.
-func (n *Node) check(ctx context.Context) (src, dst *topology.Cluster, at shardferry.ClusterTime, err error) {
-	if dst, err = topology.Discover(ctx, n.ends.destination.client); err != nil {
-		return nil, nil, at, fmt.Errorf("destination: %w", err)
+// A survey is what both clusters held when they were read.
+type survey struct {
+	src, dst *topology.Cluster
+	left     []topology.Collection // of the source, not selected
+	at       shardferry.ClusterTime
+}
+
+// check reads both clusters and returns what of them is to be synced, if nothing
+// forbids that.
+func (n *Node) check(ctx context.Context, route shardferry.Route) (s survey, err error) {
+	if s.dst, err = topology.Discover(ctx, n.ends.destination.client); err != nil {
+		return s, fmt.Errorf("destination: %w", err)
 	}
-	if src, err = topology.Discover(ctx, n.ends.source.client); err != nil {
-		return nil, nil, at, fmt.Errorf("source: %w", err)
+	src, err := topology.Discover(ctx, n.ends.source.client)
+	if err != nil {
+		return s, fmt.Errorf("source: %w", err)
 	}
 	// Refuse before the first note is written.
-	if err := refuse(topology.Check(src, dst)); err != nil {
-		return nil, nil, at, err
+	s.src, s.left = src.Select(route)
+	if err := refuse(s.problems(route)); err != nil {
+		return s, err
 	}
-	if src, at, err = topology.DiscoverStable(ctx, n.ends.source.client); err != nil {
-		return nil, nil, at, fmt.Errorf("source: %w", err)
+	if src, s.at, err = topology.DiscoverStable(ctx, n.ends.source.client); err != nil {
+		return s, fmt.Errorf("source: %w", err)
 	}
-	return src, dst, at, refuse(topology.Check(src, dst))
+	s.src, s.left = src.Select(route)
+	return s, refuse(s.problems(route))
+}
+
+func (s survey) problems(route shardferry.Route) []topology.Problem {
+	return append(topology.CheckRoute(s.src, route), topology.Check(s.src, s.dst)...)
 }
 
 func refuse(problems []topology.Problem) error {
@@ -53,7 +68,11 @@ func refuse(problems []topology.Problem) error {
 
 // Plan implements coordinator.Preparer.
 func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error) {
-	if _, _, _, err := p.check(ctx); err != nil {
+	route, err := routeOf(s)
+	if err != nil {
+		return state.Planned{}, err
+	}
+	if _, err := p.check(ctx, route); err != nil {
 		return state.Planned{}, err
 	}
 	// Not later: the events of a chunk that moves after the start of the streams
@@ -61,7 +80,7 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 	if err := stopBalancer(ctx, p.ends.from(&s.Leg)); err != nil {
 		return state.Planned{}, err
 	}
-	src, dst, at, err := p.check(ctx)
+	found, err := p.check(ctx, route)
 	if err != nil {
 		return state.Planned{}, err
 	}
@@ -69,7 +88,7 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 	if err != nil {
 		return state.Planned{}, err
 	}
-	plan, err := topology.MakePlan(src, dst)
+	plan, err := topology.MakePlan(found.src, found.dst)
 	if err != nil {
 		return state.Planned{}, err
 	}
@@ -77,27 +96,28 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 	if err != nil {
 		return state.Planned{}, fmt.Errorf("encode the plan: %w", err)
 	}
-	cuts, err := p.cuts(ctx, src)
+	cuts, err := p.cuts(ctx, found.src)
 	if err != nil {
 		return state.Planned{}, err
 	}
-	tasks, err := topology.Tasks(src, cuts)
+	tasks, err := topology.Tasks(found.src, cuts)
 	if err != nil {
 		return state.Planned{}, err
 	}
 	planned := state.Planned{
-		Plan: raw, Start: at, Shards: src.ShardIDs(), Collections: plan.Catalogue(), Tasks: tasks,
+		Plan: raw, Start: found.at, Shards: found.src.ShardIDs(), Collections: plan.Catalogue(route, found.left), Tasks: tasks,
 		Reversible: s.Job.Reversible && able.Reversible(),
 		BlockDest:  able.BypassDestination,
-		Bytes:      src.Size(),
+		Bytes:      found.src.Size(),
 	}
-	for _, ix := range plan.Indexes() {
+	there := plan.Along(route)
+	for _, ix := range there.Indexes() {
 		planned.Indexes = append(planned.Indexes, state.Index{NS: ix.NS, Spec: ix.Spec})
 	}
-	for _, l := range plan.Limits() {
+	for _, l := range there.Limits() {
 		planned.Limits = append(planned.Limits, state.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
 	}
-	for _, problem := range topology.Check(src, dst) { // those that are left forbid nothing
+	for _, problem := range found.problems(route) { // those that are left forbid nothing
 		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "note", slog.String("what", problem.What), slog.String("advice", problem.Advice))
 	}
 	for _, w := range able.Warnings() {
@@ -130,6 +150,10 @@ func (p preparer) Create(ctx context.Context, s *state.Sync) error {
 	if err := bson.Unmarshal(s.Leg.Plan, &plan); err != nil {
 		return fmt.Errorf("decode the plan: %w", err)
 	}
+	route, err := routeOf(s)
+	if err != nil {
+		return err
+	}
 	from, to := p.ends.from(&s.Leg), p.ends.to(&s.Leg)
 	for _, e := range []*end{from, to} {
 		if err := stopBalancer(ctx, e); err != nil {
@@ -141,7 +165,7 @@ func (p preparer) Create(ctx context.Context, s *state.Sync) error {
 			return fmt.Errorf("%s: %w", to.name, err)
 		}
 	}
-	return topology.Create(ctx, to.client, &plan, p.cfg.Logger)
+	return topology.Create(ctx, to.client, plan.Along(route), p.cfg.Logger)
 }
 
 // stopBalancer stops the balancer of a cluster, if it is on now.

@@ -17,9 +17,14 @@ type applier struct{ *Node }
 // ApplySchema implements coordinator.SchemaApplier. On a leg that follows a
 // commit nothing is relaxed: the old source is as it was, and stays so.
 func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardferry.SchemaChange) (state.Resolve, error) {
+	route, err := routeOf(s)
+	if err != nil {
+		return state.Resolve{}, err
+	}
 	to := a.ends.to(&s.Leg)
 	changer := topology.Changer{
 		Client:      to.client,
+		Route:       route,
 		Sharded:     to.info.Kind == topology.Sharded,
 		Relax:       s.Leg.Number == 1,
 		Defer:       s.Leg.Phase == state.PhaseCopying,

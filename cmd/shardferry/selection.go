@@ -1,0 +1,76 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shardferry/shardferry"
+)
+
+// selectionFlags choose what is synced. Expressions are for the configuration
+// file and the API.
+func selectionFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "include", Usage: "sync only this `DATABASE[.COLLECTION]`; may be repeated"},
+		&cli.StringSliceFlag{Name: "exclude", Usage: "do not sync this `DATABASE[.COLLECTION]`; may be repeated, and wins over --include"},
+		&cli.StringSliceFlag{Name: "rename-database", Usage: "call a database by another name on the destination, as `FROM=TO`; may be repeated"},
+	}
+}
+
+// takeSelection reads the flags into s. Those that are given replace what s
+// holds of their kind.
+func takeSelection(c *cli.Context, s *shardferry.Selection) error {
+	if names := c.StringSlice("include"); len(names) > 0 {
+		s.Include = rulesOf(names)
+	}
+	if names := c.StringSlice("exclude"); len(names) > 0 {
+		s.Exclude = rulesOf(names)
+	}
+	if pairs := c.StringSlice("rename-database"); len(pairs) > 0 {
+		s.Remap = nil
+		for _, pair := range pairs {
+			from, to, ok := strings.Cut(pair, "=")
+			if !ok {
+				return usage("--rename-database %q: want FROM=TO", pair)
+			}
+			s.Remap = append(s.Remap, shardferry.DatabaseRemap{
+				From: shardferry.DatabaseName{Database: from}, To: shardferry.DatabaseName{Database: to},
+			})
+		}
+	}
+	if _, err := s.Forward(); err != nil {
+		return usage("what to sync (--include, --exclude, --rename-database): %w", err)
+	}
+	return nil
+}
+
+// rulesOf makes a rule of each database, or of each collection in one.
+func rulesOf(names []string) []shardferry.NamespaceRule {
+	rules := make([]shardferry.NamespaceRule, 0, len(names))
+	for _, name := range names {
+		db, coll, _ := strings.Cut(name, ".")
+		r := shardferry.NamespaceRule{Database: db}
+		if coll != "" {
+			r.Collections = []string{coll}
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+// sameSelection makes sure that a sync which goes on does what it is asked for:
+// nothing is asked for, or what it was started with.
+func sameSelection(asked, started shardferry.Selection) error {
+	a, err := json.Marshal(asked)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(started)
+	if err != nil || asked.IsZero() || string(a) == string(b) {
+		return err
+	}
+	return fmt.Errorf("this sync was started with another choice of namespaces, which cannot be changed: leave --include, --exclude and --rename-database out to continue it, or start a new sync with another --data-dir and an empty destination")
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// A part of a cluster moves under another name, and what was chosen cannot be
+// changed later.
+func TestAPartMovesUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	m := newMove(t, 300)
+	for _, ns := range [][2]string{{"wanted", "kept"}, {"wanted", "left"}, {"other", "left"}} {
+		_, err := m.src.client.Database(ns[0]).Collection(ns[1]).InsertOne(t.Context(), bson.D{{"_id", 1}})
+		require.NoError(t, err)
+	}
+	config := filepath.Join(t.TempDir(), "part.yaml")
+	require.NoError(t, os.WriteFile(config, []byte("includeNamespaces: [{database: wanted}]\nexcludeNamespaces: [{database: wanted, collectionsRegex: {pattern: ^l}}]\n"), 0o600))
+	p := m.sync(t, "--config", config, "--rename-database", "wanted=found", "--commit", "--stay")
+	p.await("committed")
+	names, err := m.dst.client.ListDatabaseNames(t.Context(), bson.D{{"name", bson.D{{"$nin", bson.A{"admin", "config", "local"}}}}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"found"}, names)
+	colls, err := m.dst.client.Database("found").ListCollectionNames(t.Context(), bson.D{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"kept"}, colls)
+	p.terminate()
+
+	p = m.sync(t, "--include", "wanted")
+	refused(t, p, exitFailed, "another choice of namespaces", "nothing was changed")
+	p = m.sync(t)
+	p.await("resumed")
+	p.terminate()
+}

@@ -1,0 +1,102 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+// rename follows a collection to another name. One that leaves the selection is
+// dropped; one that enters it cannot be followed, because its documents were not
+// copied.
+func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	coll, ok := c.met(change.UUID)
+	to, selected := c.Route.To(change.To)
+	selected = selected && !c.Route.Ambiguous(change.To.DB)
+	switch {
+	case !ok || coll.Dropped || coll.Source == change.To:
+		return Outcome{}, nil
+	case coll.Excluded && selected:
+		return Outcome{}, fmt.Errorf("%s was not selected and becomes %s, which is: its documents were not copied: %w", coll.Source, change.To, ErrUnsupportedChange)
+	case coll.Excluded:
+		out := c.replaced(change.To, shardferry.Namespace{})
+		coll.Source = change.To
+		out.Collections = append(out.Collections, coll)
+		return out, nil
+	case !selected:
+		return c.leave(ctx, coll, change.To)
+	}
+	out := c.replaced(change.To, to)
+	out.From, out.To = coll.Destination, to
+	err := c.Client.Database("admin").RunCommand(ctx, bson.D{
+		{"renameCollection", coll.Destination.String()},
+		{"to", to.String()},
+		{"dropTarget", len(out.Dropped) > 0},
+		majority,
+	}).Err()
+	if mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound) {
+		err = c.renamedBefore(ctx, to, err)
+	}
+	if err != nil {
+		return Outcome{}, fmt.Errorf("rename %s to %s: %w", coll.Destination, to, err)
+	}
+	coll.Source, coll.Destination = change.To, to
+	out.Collections = append(out.Collections, coll)
+	return out, nil
+}
+
+// replaced returns what becomes of a collection whose name another one takes.
+func (c *Changer) replaced(source, destination shardferry.Namespace) Outcome {
+	var out Outcome
+	for _, other := range c.Collections {
+		switch {
+		case other.Dropped:
+		case other.Excluded && other.Source == source:
+			other.Dropped = true
+			out.Collections = append(out.Collections, other)
+		case !other.Excluded && other.Destination == destination:
+			other.Dropped = true
+			out.Collections = append(out.Collections, other)
+			out.Dropped = append(out.Dropped, IndexRef{NS: destination})
+		}
+	}
+	return out
+}
+
+// leave takes a collection out of the sync whose new name is not selected.
+func (c *Changer) leave(ctx context.Context, coll shardferry.Collection, to shardferry.Namespace) (Outcome, error) {
+	if err := dropCollection(ctx, c.Client, coll.Destination); err != nil {
+		return Outcome{}, err
+	}
+	out := c.replaced(to, shardferry.Namespace{})
+	out.Dropped = []IndexRef{{NS: coll.Destination}}
+	coll.Source, coll.Destination, coll.Excluded = to, shardferry.Namespace{}, true
+	out.Collections = append(out.Collections, coll)
+	return out, nil
+}
+
+// excluded returns what becomes of a new collection that is not selected.
+func (c *Changer) excluded(change shardferry.SchemaChange) Outcome {
+	if _, ok := c.met(change.UUID); ok || change.UUID.IsZero() {
+		return Outcome{}
+	}
+	return Outcome{Collections: []shardferry.Collection{{UUID: change.UUID, Source: change.NS, Excluded: true}}}
+}
+
+// renamedBefore returns nil if the new name exists: then an earlier attempt
+// renamed the collection, and only its record was lost.
+func (c *Changer) renamedBefore(ctx context.Context, to shardferry.Namespace, missing error) error {
+	names, err := c.Client.Database(to.DB).ListCollectionNames(ctx, bson.D{{"name", to.Coll}})
+	if err != nil {
+		return errors.Join(missing, err)
+	}
+	if len(names) == 0 {
+		return missing
+	}
+	return nil
+}

@@ -16,7 +16,7 @@ var dataRules = map[string]rule{
 	"getMore": nothing, "killCursors": nothing, // a cursor belongs to the session that opened it
 	"insert": insert, "update": update, "delete": onColl("remove"), "bulkWrite": bulkWrite,
 	"findAndModify": findAndModify, "findandmodify": findAndModify,
-	"dataSize": onNS("find"), "filemd5": onDB("find"),
+	"datasize": onNS("find"), "dataSize": onNS("find"), "filemd5": onDB("find"),
 }
 
 func insert(req *command.Request) []Need {
@@ -91,6 +91,7 @@ var sourceNeeds = map[string]rule{
 	"$changeStream": changeStream, "$collStats": onColl("collStats"), "$indexStats": onColl("indexStats"),
 	"$currentOp": currentOp, "$listLocalSessions": nothing, "$listSessions": nothing, "$documents": nothing,
 	"$planCacheStats": onColl("planCacheRead"), "$listSearchIndexes": onColl("listSearchIndexes"),
+	"$querySettings": onServer("getClusterParameter"), "$listClusterCatalog": listCollections,
 	"$shardedDataDistribution": onServer("shardedDataDistribution"), "$queue": nothing, "$_internalListCollections": nothing,
 }
 

@@ -12,7 +12,7 @@ import (
 var schemaRules = map[string]rule{
 	"create": create, "drop": onColl("dropCollection"), "dropDatabase": onDB("dropDatabase"), "renameCollection": rename,
 	"createIndexes": onColl("createIndex"), "dropIndexes": onColl("dropIndex"), "deleteIndexes": onColl("dropIndex"),
-	"collMod": onColl("collMod"), "reIndex": onColl("reIndex"), "compact": onColl("compact"), "validate": onColl("validate"),
+	"collMod": onColl("collMod"), "reIndex": onColl("reIndex"), "compact": onColl("compact"), "compactStructuredEncryptionData": onColl("compactStructuredEncryptionData"), "validate": onColl("validate"),
 	"convertToCapped": onColl("convertToCapped"), "cloneCollectionAsCapped": cloneAsCapped,
 	"listDatabases":   nothing, // shows what the user may see
 	"listCollections": listCollections, "listIndexes": onColl("listIndexes"),

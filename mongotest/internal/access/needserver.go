@@ -23,7 +23,7 @@ var serverRules = map[string]rule{
 	"getParameter": onServer("getParameter"), "setParameter": onServer("setParameter"),
 	"getClusterParameter": onServer("getClusterParameter"), "setClusterParameter": onServer("setClusterParameter"),
 	"currentOp": currentOpCommand, "killOp": onServer("killop"),
-	"fsync": onServer("fsync"), "fsyncUnlock": onServer("unlock"), "dropConnections": onServer("dropConnections"),
+	"autoCompact": onServer("compact"), "fsync": onServer("fsync"), "fsyncUnlock": onServer("unlock"), "dropConnections": onServer("dropConnections"),
 	"replSetGetStatus": onServer("replSetGetStatus"), "replSetGetConfig": onServer("replSetGetConfig"),
 	"replSetStepDown": onServer("replSetStateChange"), "replSetFreeze": onServer("replSetStateChange"),
 	"replSetMaintenance": onServer("replSetStateChange"), "replSetSyncFrom": onServer("replSetStateChange"),

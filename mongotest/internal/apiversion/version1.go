@@ -12,6 +12,14 @@ func version1() []string {
 	}
 }
 
+// Of returns the API versions that have a command.
+func Of(name string) []string {
+	if inVersion1(name) {
+		return []string{"1"}
+	}
+	return []string{}
+}
+
 func inVersion1(name string) bool { return slices.Contains(version1(), name) }
 
 // unstableStages are the stages of pipelines that API version 1 leaves out.

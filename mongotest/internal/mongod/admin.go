@@ -2,6 +2,7 @@ package mongod
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -70,20 +71,20 @@ func (n *Node) replConfig() bson.Raw {
 
 func runKillOp(_ context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
-	id := a.int64("op", 0)
-	if a.err != nil {
-		return nil, a.err
+	v := a.lookup("op")
+	f, isNumber := value.AsFloat64(v)
+	switch {
+	case v.Type == 0:
+		return nil, mongoerr.New(mongoerr.NoSuchKey, "Missing expected field \"op\"")
+	case !isNumber:
+		return nil, mongoerr.New(mongoerr.TypeMismatch, "Field 'op' must be of type number, not %s", value.TypeName(v.Type))
+	case f != math.Trunc(f):
+		return nil, mongoerr.New(mongoerr.BadValue, "Expected field \"op\" to have an integral value, not %v", f)
+	case f < math.MinInt32 || f > math.MaxInt32:
+		return nil, mongoerr.New(26823, "invalid op : %v. Must be a 32-bit integer", f)
 	}
-	op.node.ops.kill(id)
+	op.node.ops.kill(int64(f))
 	return value.D("info", "attempting to kill op"), nil
-}
-
-func runGetDefaultRWConcern(context.Context, *operation) (bson.Raw, error) {
-	return value.D(
-		"defaultReadConcern", value.D("level", "local"),
-		"defaultWriteConcern", value.D("w", "majority", "wtimeout", 0),
-		"defaultWriteConcernSource", "implicit", "defaultReadConcernSource", "implicit",
-	), nil
 }
 
 func runShardingState(_ context.Context, op *operation) (bson.Raw, error) {
@@ -160,31 +161,4 @@ func extractKey(doc, pattern bson.Raw) bson.Raw {
 		pairs = append(pairs, name, v)
 	}
 	return value.D(pairs...)
-}
-
-// runValidate answers validate: what the storage holds is always consistent.
-func runValidate(_ context.Context, op *operation) (bson.Raw, error) {
-	coll, err := op.collName()
-	if err != nil {
-		return nil, err
-	}
-	ns := op.req.DB + "." + coll
-	var reply bson.Raw
-	err = op.view(func(tx *storage.Tx) error {
-		c := tx.Collection(ns)
-		if c == nil {
-			return mongoerr.New(mongoerr.NamespaceNotFound, "Collection '%s' does not exist to validate.", ns)
-		}
-		if c.IsView() {
-			return viewError(c)
-		}
-		var keys []any
-		for _, ix := range c.Indexes() {
-			keys = append(keys, ix.Name, ix.Len())
-		}
-		reply = value.D("ns", ns, "uuid", c.UUID.Binary(), "nInvalidDocuments", 0, "nrecords", c.Count(), "nIndexes", len(c.Indexes()),
-			"keysPerIndex", value.D(keys...), "valid", true, "repaired", false, "warnings", value.A(), "errors", value.A())
-		return nil
-	})
-	return reply, err
 }

@@ -16,32 +16,54 @@ import (
 )
 
 // updateFailed is the code of an update whose document is not there.
-const updateFailed mongoerr.Code = 218
+const updateFailed = mongoerr.UnknownError
 
 // runApplyOps carries out operations in the form of oplog entries, as a restore
 // does that replays an oplog. Each is logged as one of its own; the first that
 // fails ends the command.
 func runApplyOps(ctx context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
-	a.refuse("preCondition", "prepare", "partialTxn")
+	for field, err := range map[string]error{
+		"preCondition": mongoerr.New(6711600, "applyOps command no longer supports the 'preCondition' option"),
+		"alwaysUpsert": mongoerr.New(6711601, "applyOps command no longer supports the 'alwaysUpsert' option"),
+		"prepare":      mongoerr.New(mongoerr.BadValue, "cannot run applyOps with prepare"),
+		"partialTxn":   mongoerr.New(31056, "applyOps command can't have 'partialTxn' field"),
+		"count":        mongoerr.New(mongoerr.TypeMismatch, "applyOps command can't have 'count' field"),
+	} {
+		if v := a.lookup(field); v.Type != 0 && (field != "alwaysUpsert" || value.Truthy(v)) {
+			return nil, err
+		}
+	}
+	for i, v := range a.values("applyOps") {
+		if v.Type == bson.TypeNull {
+			return nil, mongoerr.New(mongoerr.TypeMismatch, "BSON field 'applyOps.%d' is the wrong type 'null', expected type 'object'", i)
+		}
+	}
 	ops := a.docs("applyOps")
 	if a.err != nil {
 		return nil, a.err
 	}
 	results := make([]bson.RawValue, 0, len(ops))
+	applied := 0
 	for i, entry := range ops {
 		if err := op.apply(ctx, entry); err != nil {
 			results = append(results, value.Bool(false))
 			return nil, mongoerr.From(err).WithInfo("applied", int32(i+1)).WithInfo("results", value.ArrayOf(results...))
 		}
 		results = append(results, value.Bool(true))
+		if kind, _ := entry.Lookup("op").StringValueOK(); kind != string(oplog.Noop) {
+			applied++
+		}
 	}
-	return value.D("applied", len(ops), "results", results), nil
+	return value.D("applied", applied, "results", results), nil
 }
 
 // apply carries out one operation.
 func (op *operation) apply(ctx context.Context, entry bson.Raw) error {
 	a := &args{name: "applyOps", body: entry}
+	if err := checkEntry(entry); err != nil {
+		return err
+	}
 	kind, ns, o, o2 := a.string("op"), a.string("ns"), a.doc("o"), a.doc("o2")
 	if a.err != nil {
 		return a.err
@@ -52,9 +74,6 @@ func (op *operation) apply(ctx context.Context, entry bson.Raw) error {
 	db, coll := oplog.SplitNS(ns)
 	if err := checkNS(db, coll); err != nil {
 		return err
-	}
-	if o == nil {
-		return mongoerr.New(mongoerr.NoSuchKey, "Missing expected field \"o\"")
 	}
 	switch kind {
 	case string(oplog.Insert):
@@ -68,6 +87,27 @@ func (op *operation) apply(ctx context.Context, entry bson.Raw) error {
 	default:
 		return mongoerr.New(mongoerr.BadValue, "%q is not a valid value for the enum OpType", kind)
 	}
+}
+
+// checkEntry refuses an operation that lacks what every one has.
+func checkEntry(entry bson.Raw) error {
+	kind, ns := entry.Lookup("op"), entry.Lookup("ns")
+	name, isName := ns.StringValueOK()
+	switch {
+	case kind.Type == 0:
+		return mongoerr.New(mongoerr.NoSuchKey, "Missing expected field \"op\"")
+	case kind.Type != bson.TypeString:
+		return mongoerr.New(mongoerr.TypeMismatch, "\"op\" had the wrong type. Expected string, found %s", value.TypeName(kind.Type))
+	case kind.StringValue() == "":
+		return mongoerr.New(mongoerr.IllegalOperation, "op must not be empty")
+	case kind.StringValue() == string(oplog.Noop):
+		return nil
+	case !isName || name == "":
+		return mongoerr.New(mongoerr.IllegalOperation, "an operation needs a namespace")
+	case entry.Lookup("o").Type == 0:
+		return missingField("applyOps", "o")
+	}
+	return nil
 }
 
 // applyTo runs fn on a collection that must be there.

@@ -48,10 +48,10 @@ func TestOperationsThatCannotBeApplied(t *testing.T) {
 		op   bson.Raw
 	}{
 		"no collection":       {mongoerr.NamespaceNotFound, value.D("op", "i", "ns", "db.none", "o", id)},
-		"no document":         {218, value.D("op", "u", "ns", "db.c", "o2", id, "o", value.D("$v", 2, "diff", value.D("u", value.D("a", 1))))},
+		"no document":         {mongoerr.UnknownError, value.D("op", "u", "ns", "db.c", "o2", id, "o", value.D("$v", 2, "diff", value.D("u", value.D("a", 1))))},
 		"old form":            {4772604, value.D("op", "u", "ns", "db.c", "o2", value.D("_id", 1), "o", value.D("$set", value.D("a", 1)))},
 		"unknown kind":        {mongoerr.BadValue, value.D("op", "z", "ns", "db.c", "o", id)},
-		"no o":                {mongoerr.NoSuchKey, value.D("op", "i", "ns", "db.c")},
+		"no o":                {mongoerr.IDLFailedToParse, value.D("op", "i", "ns", "db.c")},
 		"no _id":              {mongoerr.NoSuchKey, value.D("op", "d", "ns", "db.c", "o", value.D("a", 1))},
 		"applyOps inside":     {mongoerr.CommandNotSupported, value.D("op", "c", "ns", "admin.$cmd", "o", value.D("applyOps", value.A()))},
 		"a duplicate":         {mongoerr.DuplicateKey, value.D("op", "i", "ns", "db.c", "o", value.D("_id", 9, "u", 1))},

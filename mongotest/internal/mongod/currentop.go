@@ -70,7 +70,7 @@ func (op *operation) currentOps(truncate bool) []bson.Raw {
 		}
 		pairs := []any{
 			"type", "op", "host", op.node.cfg.Name, "desc", "conn", "connectionId", req.Client.ID, "client", req.Client.Addr,
-			"appName", req.Client.AppName, "active", true, "currentOpTime", time.Now().UTC().Format("2006-01-02T15:04:05.000-07:00"),
+			"appName", req.Client.AppName, "active", true, "currentOpTime", op.node.now().UTC().Format("2006-01-02T15:04:05.000-07:00"),
 			"threaded", true, "opid", r.id,
 		}
 		if r.op.session != nil {

@@ -5,12 +5,16 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"maps"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/apiversion"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/schema"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -47,32 +51,6 @@ func runBuildInfo(_ context.Context, op *operation) (bson.Raw, error) {
 		"openssl", value.D("running", "disabled", "compiled", "disabled"), "buildEnvironment", emptyDoc(),
 		"bits", 64, "debug", false, "maxBsonObjectSize", maxBSONObjectSize, "storageEngines", value.A("wiredTiger"),
 	), nil
-}
-
-func runServerStatus(_ context.Context, op *operation) (bson.Raw, error) {
-	n := op.node
-	s := n.topo.state()
-	blockMode := 1 // disabled; 2 is enabled
-	if op.line.block.isOn() {
-		blockMode = 2
-	}
-	pairs := []any{
-		"host", n.cfg.Name, "version", n.cfg.Version, "process", "mongod", "pid", int64(1), "localTime", n.now(),
-		"connections", value.D("current", 1, "available", 100_000, "totalCreated", 1, "active", len(n.ops.list())),
-		"metrics", value.D("cursor", value.D("open", value.D("total", int64(n.cursors.len()), "pinned", int64(0), "noTimeout", int64(0)), "timedOut", int64(0))),
-		"logicalSessionRecordCache", value.D("activeSessionsCount", len(op.line.sessions.list())),
-		"storageEngine", value.D("name", "wiredTiger", "supportsCommittedReads", true, "persistent", true),
-		"repl", value.D("setName", n.cfg.SetName, "setVersion", replSetVersion, "isWritablePrimary", s.primary, "secondary", !s.primary,
-			"hosts", n.set.hosts(), "me", n.cfg.Name, "electionId", s.electionID(), "lastWrite", n.lastWrite(s.term),
-			"rbid", 1, "userWriteBlockMode", blockMode),
-	}
-	if op.args().bool("oplog", false) {
-		log := op.line.log
-		term := log.Term()
-		pairs = append(pairs, "oplog", value.D(
-			"earliestOptime", value.D("ts", log.First(), "t", term), "latestOptime", value.D("ts", n.applied(), "t", term)))
-	}
-	return value.D(pairs...), nil
 }
 
 func runCollStats(_ context.Context, op *operation) (bson.Raw, error) {
@@ -125,9 +103,13 @@ func runDBStats(_ context.Context, op *operation) (bson.Raw, error) {
 		average = float64(data) / float64(objects)
 	}
 	s := float64(scale)
-	return value.D("db", op.req.DB, "collections", colls, "views", views, "objects", objects, "avgObjSize", average,
+	reply := value.D("db", op.req.DB, "collections", colls, "views", views, "objects", objects, "avgObjSize", average,
 		"dataSize", float64(data)/s, "storageSize", float64(data)/s, "indexes", indexes, "indexSize", float64(indexSize)/s,
-		"totalSize", float64(data+indexSize)/s, "scaleFactor", scale, "fsUsedSize", 0.0, "fsTotalSize", 0.0), nil
+		"totalSize", float64(data+indexSize)/s, "scaleFactor", scale, "fsUsedSize", 0.0, "fsTotalSize", 0.0)
+	if op.args().bool("freeStorage", false) {
+		reply = appendFields(reply, "freeStorageSize", 0.0, "indexFreeStorageSize", 0.0, "totalFreeStorageSize", 0.0)
+	}
+	return reply, nil
 }
 
 // runDBHash returns the MD5 of every collection's documents in the order of
@@ -186,9 +168,15 @@ func runWhatsMyURI(_ context.Context, op *operation) (bson.Raw, error) {
 }
 
 func runHostInfo(_ context.Context, op *operation) (bson.Raw, error) {
+	cores, memory := runtime.NumCPU(), int64(1024)
 	return value.D(
-		"system", value.D("currentTime", op.node.now(), "hostname", op.node.cfg.Name, "cpuAddrSize", 64, "memSizeMB", int64(1024), "numCores", 1, "cpuArch", "x86_64", "numaEnabled", false),
-		"os", value.D("type", "Linux", "name", "simulated", "version", "1"), "extra", emptyDoc(),
+		"system", value.D("currentTime", op.node.now(), "hostname", op.node.cfg.Name, "cpuAddrSize", 64, "memSizeMB", memory, "memLimitMB", memory,
+			"numCores", cores, "numCoresAvailableToProcess", cores, "numPhysicalCores", cores, "numCpuSockets", 1, "cpuArch", "x86_64",
+			"numaEnabled", false, "numNumaNodes", 1),
+		"os", value.D("type", "Linux", "name", "simulated", "version", "1"),
+		"extra", value.D("versionString", "simulated", "libcVersion", "none", "versionSignature", "", "kernelVersion", "none",
+			"cpuString", "simulated", "cpuFrequencyMHz", "0", "cpuFeatures", "", "pageSize", int64(os.Getpagesize()),
+			"numPages", int64(0), "maxOpenFiles", int64(0)),
 	), nil
 }
 
@@ -213,7 +201,8 @@ func runGetCmdLineOpts(_ context.Context, op *operation) (bson.Raw, error) {
 func runListCommands(_ context.Context, op *operation) (bson.Raw, error) {
 	var pairs []any
 	for _, name := range slices.Sorted(maps.Keys(op.node.table)) {
-		pairs = append(pairs, name, value.D("help", "", "requiresAuth", name != "hello", "secondaryOk", false, "adminOnly", false))
+		pairs = append(pairs, name, value.D("help", "", "requiresAuth", name != "hello", "secondaryOk", false, "adminOnly", schema.AdminOnly(name),
+			"apiVersions", apiversion.Of(name), "deprecatedApiVersions", value.A()))
 	}
 	return value.D("commands", value.D(pairs...)), nil
 }

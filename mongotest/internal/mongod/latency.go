@@ -111,6 +111,25 @@ func (l *latencies) of(ns string) *opTimes {
 	return &opTimes{}
 }
 
+// all adds up what is known about all namespaces.
+func (l *latencies) all() *opTimes {
+	sum := &opTimes{}
+	l.byNS.Range(func(_, times any) bool {
+		for k := range sum {
+			sum[k].ops.Add(times.(*opTimes)[k].ops.Load())
+			sum[k].micros.Add(times.(*opTimes)[k].micros.Load())
+		}
+		return true
+	})
+	return sum
+}
+
+// total is the number of operations of some kinds.
+func (l *latencies) total(kinds ...opKind) int64 {
+	ops, _ := l.all().sum(kinds...)
+	return ops
+}
+
 // forget drops what is known about ns, which is gone.
 func (l *latencies) forget(ns string) { l.byNS.Delete(ns) }
 

@@ -77,7 +77,7 @@ func (s *ReplicaSet) join(c Config, primary bool) *Node {
 		topo:    newTopology(s.cfg.Name, s.term, primary),
 		ops:     newOpTable(),
 		cursors: newCursorTable(),
-		records: &records{},
+		records: &records{began: time.Now()},
 	}
 	n.place.Store(&place{line: s.line()})
 	n.params = newParameters(c, n.version)
@@ -170,8 +170,11 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 		return nil, n.label(req, err)
 	}
 	defer end()
-	defer func() { n.records.note(req, time.Since(op.running.started)) }()
 	body, err := n.run(ctx, op)
+	took := time.Since(op.running.started)
+	n.records.note(req, took)
+	n.records.sent(req, len(body))
+	op.profile(took, body, err)
 	if op.running.hangUp {
 		return nil, command.ErrHangUp
 	}

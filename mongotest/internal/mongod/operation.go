@@ -48,6 +48,9 @@ func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error
 	}
 	op.inTxn = a.has("autocommit")
 	op.concern = a.readConcern()
+	if op.concern.level == "" && !op.inTxn && h.has(isRead) && op.concern.at.IsZero() {
+		op.concern.level = n.set.wide.concerns.level()
+	}
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -185,6 +188,9 @@ func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) 
 	}
 	if op.node.full.Load() {
 		return mongoerr.New(mongoerr.OutOfDiskSpace, "No space left on device: cannot write to %s", ns)
+	}
+	if err := op.node.records.lock.wait(ctx); err != nil {
+		return interrupted(ctx, err)
 	}
 	if err := op.line.block.enter(op.exemptFromBlock(ns)); err != nil {
 		return err

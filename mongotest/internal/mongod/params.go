@@ -69,6 +69,12 @@ func (p *parameters) reset(c Config, v version) {
 		"disableLogicalSessionCacheRefresh":            value.Bool(false),
 		"maxAcceptableLogicalClockDriftSecs":           value.Int64(int64(oplog.MaxDrift / time.Second)),
 		"requireApiVersion":                            value.Bool(false),
+		"allowDiskUseByDefault":                        value.Bool(true),
+		"ShardingTaskExecutorPoolReplicaSetMatching":   value.String("automatic"),
+		"KeysRotationIntervalSec":                      value.Int32(7776000),
+		"authSchemaVersion":                            value.Int32(5),
+		"automationServiceDescriptor":                  value.String(""),
+		"logComponentVerbosity":                        value.Doc(componentVerbosity()),
 	}
 	p.changes.fire()
 }
@@ -86,30 +92,39 @@ func (p *parameters) all() map[string]bson.RawValue {
 	return maps.Clone(p.values)
 }
 
-// set changes a parameter to a value of the same kind and returns the old one.
-func (p *parameters) set(name string, v bson.RawValue) (bson.RawValue, error) {
+// setAll changes the parameters a command names, all or none, and returns what
+// the first one was.
+func (p *parameters) setAll(command string, body bson.Raw) (bson.Raw, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old, ok := p.values[name]
-	if !ok {
-		return old, mongoerr.New(mongoerr.InvalidOptions, "Unrecognized parameter [%s] in setParameter", name)
+	updates := map[string]bson.RawValue{}
+	var was bson.RawValue
+	for name, v := range value.Elements(body) {
+		if name == command || isGeneric(name) {
+			continue
+		}
+		old, ok := p.values[name]
+		if !ok {
+			return nil, mongoerr.New(mongoerr.InvalidOptions, "Unrecognized parameter [%s] in setParameter", name)
+		}
+		n, err := checkParameter(name, old, v)
+		if err != nil {
+			return nil, err
+		}
+		if len(updates) == 0 {
+			was = old
+		}
+		updates[name] = n
 	}
-	i, isNumber := value.AsInt64(v)
-	switch {
-	case name == paramFCV || name == "maxAcceptableLogicalClockDriftSecs" || old.Type == bson.TypeArray:
-		return old, mongoerr.New(mongoerr.IllegalOperation, "not allowed to change [%s] at runtime", name)
-	case old.Type == bson.TypeBoolean:
-		v = value.Bool(value.Truthy(v))
-	case !isNumber:
-		return old, mongoerr.New(mongoerr.BadValue, "parameter %s must be a number, not %s", name, value.TypeName(v.Type))
-	case old.Type == bson.TypeInt32:
-		v = value.Int32(int32(i))
-	default:
-		v = value.Int64(i)
+	if len(updates) == 0 {
+		return nil, mongoerr.New(mongoerr.InvalidOptions, "no option found to set, use help:true to see options ")
 	}
-	p.values[name] = v
+	maps.Copy(p.values, updates)
+	if level, ok := updates["logLevel"]; ok {
+		p.values["logComponentVerbosity"] = value.Doc(replaceField(p.values["logComponentVerbosity"].Document(), "verbosity", level))
+	}
 	p.changes.fire()
-	return old, nil
+	return value.D("was", was), nil
 }
 
 func (p *parameters) setFCV(fcv string) {
@@ -144,27 +159,18 @@ func isGeneric(name string) bool {
 	return strings.HasPrefix(name, "$") || slices.Contains(genericArgs, name)
 }
 
-// runGetParameter is getParameter: 1 | "*" | {showDetails, allParameters}.
+// runGetParameter is getParameter: 1 | "*" | {showDetails, allParameters, setAt}.
 func runGetParameter(_ context.Context, op *operation) (bson.Raw, error) {
-	first := op.req.Body.Lookup(op.req.Name)
-	all := op.args().bool("allParameters", false)
-	if s, ok := first.StringValueOK(); ok && s == "*" {
-		all = true
-	}
-	if d, ok := first.DocumentOK(); ok && value.Truthy(d.Lookup("allParameters")) {
-		all = true
+	q, err := op.parameterQuery()
+	if err != nil {
+		return nil, err
 	}
 	var pairs []any
 	values := op.node.params.all()
-	if all {
-		for _, name := range slices.Sorted(maps.Keys(values)) {
-			pairs = append(pairs, name, values[name])
-		}
-		return value.D(pairs...), nil
-	}
-	for name := range value.Elements(op.req.Body) {
-		if v, ok := values[name]; ok && name != op.req.Name {
-			pairs = append(pairs, name, v)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		asked := q.all || op.req.Body.Lookup(name).Type != 0 && name != op.req.Name
+		if asked && q.wants(name) {
+			pairs = append(pairs, name, q.show(name, values[name]))
 		}
 	}
 	if len(pairs) == 0 {
@@ -173,29 +179,13 @@ func runGetParameter(_ context.Context, op *operation) (bson.Raw, error) {
 	return value.D(pairs...), nil
 }
 
+// runSetParameter sets all parameters it names, or none.
 func runSetParameter(_ context.Context, op *operation) (bson.Raw, error) {
-	var was bson.RawValue
-	n := 0
-	for name, v := range value.Elements(op.req.Body) {
-		if name == op.req.Name || isGeneric(name) {
-			continue
-		}
-		old, err := op.node.params.set(name, v)
-		if err != nil {
-			return nil, err
-		}
-		if name == paramHistorySecs {
-			op.line.engine.SetHistoryWindow(op.node.params.seconds(name))
-		}
-		if n == 0 {
-			was = old
-		}
-		n++
+	reply, err := op.node.params.setAll(op.req.Name, op.req.Body)
+	if err == nil && op.args().has(paramHistorySecs) {
+		op.line.engine.SetHistoryWindow(op.node.params.seconds(paramHistorySecs))
 	}
-	if n == 0 {
-		return nil, mongoerr.New(mongoerr.InvalidOptions, "no option found to set, use help:true to see options ")
-	}
-	return value.D("was", was), nil
+	return reply, err
 }
 
 // runSetFCV is setFeatureCompatibilityVersion; only the answer of getParameter
@@ -215,6 +205,6 @@ func runSetFCV(_ context.Context, op *operation) (bson.Raw, error) {
 		op.node.params.setFCV(fcv)
 		return value.D(), nil
 	default:
-		return nil, mongoerr.New(mongoerr.BadValue, "Invalid feature compatibility version value '%s'", fcv)
+		return nil, mongoerr.New(4926900, "Invalid feature compatibility version value '%s'; expected '%s' or '%s'", fcv, v.fcv(), version{v[0] - 1, 0}.fcv())
 	}
 }

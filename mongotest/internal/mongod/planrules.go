@@ -34,7 +34,7 @@ func (a allowance) allows(ix *storage.Index) bool {
 func (op *operation) restrict(coll string, w *wanted, projection bson.Raw) error {
 	switch op.req.Name {
 	case "find", "distinct", "aggregate":
-		settings := op.node.set.settings.For(op.req.DB, op.req.Body)
+		settings := op.node.set.wide.queries.For(op.req.DB, op.req.Body)
 		if settings == nil {
 			break
 		}

@@ -81,7 +81,7 @@ func runSetQuerySettings(_ context.Context, op *operation) (bson.Raw, error) {
 			return nil, err
 		}
 	}
-	old, _ := op.node.set.settings.Get(hash)
+	old, _ := op.node.set.wide.queries.Get(hash)
 	update := op.args().doc("settings")
 	if isEmpty(update) {
 		return nil, mongoerr.New(settingsEmpty, "the resulting settings cannot be empty or contain only default values")
@@ -93,8 +93,8 @@ func runSetQuerySettings(_ context.Context, op *operation) (bson.Raw, error) {
 	if !changesAnything(s.Settings) {
 		return nil, mongoerr.New(settingsNoEffect, "settings field in setQuerySettings command cannot be empty or have no effect")
 	}
-	op.node.set.settings.Put(s)
-	s, _ = op.node.set.settings.Get(hash)
+	op.node.set.wide.queries.Put(s)
+	s, _ = op.node.set.wide.queries.Get(hash)
 	return describeSetting(s), nil
 }
 
@@ -151,7 +151,7 @@ func runRemoveQuerySettings(_ context.Context, op *operation) (bson.Raw, error) 
 	if err != nil {
 		return nil, err
 	}
-	op.node.set.settings.Remove(hash)
+	op.node.set.wide.queries.Remove(hash)
 	return value.D(), nil
 }
 
@@ -159,7 +159,7 @@ func runRemoveQuerySettings(_ context.Context, op *operation) (bson.Raw, error) 
 func (op *operation) querySettingsStage(spec bson.Raw) []bson.Raw {
 	debug, _ := spec.Lookup("showDebugQueryShape").BooleanOK()
 	var docs []bson.Raw
-	for _, s := range op.node.set.settings.List() {
+	for _, s := range op.node.set.wide.queries.List() {
 		d := describeSetting(s)
 		if debug && s.Query != nil {
 			d = appendFields(d, "debugQueryShape", planning.CommandShape(s.Query))

@@ -1,6 +1,7 @@
 package mongod
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
@@ -13,6 +14,29 @@ type records struct {
 	latencies latencies
 	filters   planning.IndexFilters
 	plans     planning.Cache
+	lock      fsyncLock
+	profiler  profiler
+	began     time.Time
+	in, out   atomic.Int64 // bytes of commands and replies
+	requests  atomic.Int64
+}
+
+// traffic returns the bytes of commands and of replies, and how many there were.
+func (r *records) traffic() (in, out, requests int64) {
+	return r.in.Load(), r.out.Load(), r.requests.Load()
+}
+
+// sent records the size of a command and its reply.
+func (r *records) sent(req *command.Request, reply int) {
+	size := int64(len(req.Body))
+	for _, seq := range req.Sequences {
+		for _, d := range seq.Docs {
+			size += int64(len(d))
+		}
+	}
+	r.in.Add(size)
+	r.out.Add(int64(reply))
+	r.requests.Add(1)
 }
 
 // note records a command that has succeeded. What is known about a namespace

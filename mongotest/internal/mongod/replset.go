@@ -8,7 +8,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
-	"github.com/shardferry/shardferry/mongotest/internal/planning"
 )
 
 // A ReplicaSet is what its members share. As long as they are of one line, a
@@ -18,7 +17,7 @@ type ReplicaSet struct {
 	cfg      Config // of the first member
 	id       bson.ObjectID
 	accounts *Accounts
-	settings *planning.Settings
+	wide     *setWide
 	progress *broadcast           // fires when a member or a commit point may have moved
 	newest   atomic.Pointer[line] // of the latest term
 
@@ -58,7 +57,7 @@ type standing struct {
 }
 
 func newReplicaSet(c Config) *ReplicaSet {
-	s := &ReplicaSet{cfg: c, id: bson.NewObjectID(), term: max(c.Log.Term(), 1), settings: &planning.Settings{}, progress: newBroadcast(), changed: newBroadcast()}
+	s := &ReplicaSet{cfg: c, id: bson.NewObjectID(), term: max(c.Log.Term(), 1), wide: &setWide{}, progress: newBroadcast(), changed: newBroadcast()}
 	s.accounts = &Accounts{set: s}
 	s.newest.Store(newLine(c.Engine, c.Log))
 	return s

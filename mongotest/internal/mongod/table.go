@@ -32,7 +32,7 @@ func commandTable(v version) map[string]*handler {
 	t := map[string]*handler{}
 	for _, family := range []map[string]*handler{
 		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(),
-		accountCommands(), migrationCommands(), planningCommands(),
+		accountCommands(), migrationCommands(), planningCommands(), housekeepingCommands(),
 	} {
 		for name, h := range family {
 			t[name] = h

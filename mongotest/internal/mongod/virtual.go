@@ -18,6 +18,9 @@ import (
 // virtualSource returns the matching documents of a collection that is not
 // stored but shows the server's own state.
 func (op *operation) virtualSource(tx *storage.Tx, ns string, w wanted) (aggregate.Source, bool, error) {
+	if records, ok := op.node.records.profiler.of(op.req.DB); ok && ns == op.req.DB+"."+profileColl {
+		return &filterSource{matcher: w.matcher, src: &sliceSource{docs: records}}, true, nil
+	}
 	switch ns {
 	case oplogNS:
 		src, err := op.oplogSource(w)

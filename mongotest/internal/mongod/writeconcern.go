@@ -23,6 +23,11 @@ func (op *operation) waitForWriteConcern(ctx context.Context) (bson.Raw, error) 
 	if a.err != nil {
 		return nil, a.err
 	}
+	if wc.Lookup("w").Type == 0 {
+		if byDefault := op.node.set.wide.concerns.concern(); byDefault != nil {
+			wc = byDefault
+		}
+	}
 	need, committed, concernError := op.members(wc)
 	if concernError != nil || need <= 1 && !committed {
 		return concernError, nil

@@ -102,6 +102,12 @@ func (s *spec) checkSequences(req *command.Request) error {
 	return nil
 }
 
+// AdminOnly reports whether a command may run on the database admin only.
+func AdminOnly(command string) bool {
+	s, ok := commands[command]
+	return ok && s.is(adminOnly)
+}
+
 func hasSequence(req *command.Request, id string) bool {
 	for _, seq := range req.Sequences {
 		if seq.ID == id {

@@ -65,7 +65,7 @@ func TestCheckAcceptsWhatTheServerConverts(t *testing.T) {
 		{"find", "c", "skip", math.NaN(), "limit", decimal(t, "-0.5")},
 		{"killCursors", "c", "cursors", []any{nil, int64(1)}},
 		{"startSession", value.MinKey(), "unknown", 1},
-		{"ping", 1, "whatever", true},
+		{"isMaster", 1, "whatever", true},
 		{"insert", "c", "documents", []bson.Raw{value.D("$weird", 1)}, "comment", value.D(), "lsid", value.D("id", value.NewUUID().Binary())},
 	} {
 		require.NoError(t, schema.Check(request("db", cmd...)), cmd)

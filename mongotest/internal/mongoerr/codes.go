@@ -75,6 +75,7 @@ const (
 	ExceededMemoryLimit                       Code = 146
 	StaleEpoch                                Code = 150
 	DurationOverflow                          Code = 159
+	IncompatibleCollationVersion              Code = 161
 	ViewDepthLimitExceeded                    Code = 165
 	CommandNotSupportedOnView                 Code = 166
 	OptionNotSupportedOnView                  Code = 167
@@ -229,6 +230,7 @@ var names = map[Code]string{
 	ExceededMemoryLimit:                       "ExceededMemoryLimit",
 	StaleEpoch:                                "StaleEpoch",
 	DurationOverflow:                          "DurationOverflow",
+	IncompatibleCollationVersion:              "IncompatibleCollationVersion",
 	ViewDepthLimitExceeded:                    "ViewDepthLimitExceeded",
 	CommandNotSupportedOnView:                 "CommandNotSupportedOnView",
 	OptionNotSupportedOnView:                  "OptionNotSupportedOnView",

@@ -27,34 +27,36 @@ type accDef struct {
 const maxAccumulated = 100 << 20
 
 // simpleAccumulator returns the maker of an accumulator of one expression.
-func simpleAccumulator(op string) (func() accumulator, bool) {
+func simpleAccumulator(op string) (func(vars Vars) accumulator, bool) {
 	switch op {
 	case "$sum":
-		return func() accumulator { return &sumAcc{} }, true
+		return func(Vars) accumulator { return &sumAcc{} }, true
 	case "$avg":
-		return func() accumulator { return &avgAcc{} }, true
+		return func(Vars) accumulator { return &avgAcc{} }, true
 	case "$min":
-		return func() accumulator { return &extremeAcc{dir: -1} }, true
+		return func(vars Vars) accumulator { return &extremeAcc{dir: -1, vars: vars} }, true
 	case "$max":
-		return func() accumulator { return &extremeAcc{dir: 1} }, true
+		return func(vars Vars) accumulator { return &extremeAcc{dir: 1, vars: vars} }, true
 	case "$first":
-		return func() accumulator { return &edgeAcc{first: true} }, true
+		return func(Vars) accumulator { return &edgeAcc{first: true} }, true
 	case "$last":
-		return func() accumulator { return &edgeAcc{} }, true
+		return func(Vars) accumulator { return &edgeAcc{} }, true
 	case "$push":
-		return func() accumulator { return &pushAcc{op: op} }, true
+		return func(Vars) accumulator { return &pushAcc{op: op} }, true
 	case "$addToSet":
-		return func() accumulator { return &pushAcc{op: op, seen: map[string]bool{}} }, true
+		return func(vars Vars) accumulator { return &pushAcc{op: op, vars: vars, seen: map[string]bool{}} }, true
 	case "$concatArrays":
-		return func() accumulator { return &pushAcc{op: op, spread: true} }, true
+		return func(Vars) accumulator { return &pushAcc{op: op, spread: true} }, true
 	case "$setUnion":
-		return func() accumulator { return &pushAcc{op: op, spread: true, seen: map[string]bool{}} }, true
+		return func(vars Vars) accumulator {
+			return &pushAcc{op: op, vars: vars, spread: true, seen: map[string]bool{}}
+		}, true
 	case "$mergeObjects":
-		return func() accumulator { return &mergeAcc{doc: value.D()} }, true
+		return func(Vars) accumulator { return &mergeAcc{doc: value.D()} }, true
 	case "$stdDevPop":
-		return func() accumulator { return &deviation{} }, true
+		return func(Vars) accumulator { return &deviation{} }, true
 	case "$stdDevSamp":
-		return func() accumulator { return &deviation{sample: true} }, true
+		return func(Vars) accumulator { return &deviation{sample: true} }, true
 	default:
 		return nil, false
 	}
@@ -63,7 +65,7 @@ func simpleAccumulator(op string) (func() accumulator, bool) {
 // compileAccumulator compiles {$op: arg}; ok is false for an unknown operator.
 func compileAccumulator(op string, arg bson.RawValue) (def accDef, ok bool, err error) {
 	if mk, simple := simpleAccumulator(op); simple {
-		def.make = func(evalCtx) (accumulator, error) { return mk(), nil }
+		def.make = func(c evalCtx) (accumulator, error) { return mk(c.vars), nil }
 		def.arg, err = compile(arg)
 		return def, true, err
 	}
@@ -118,11 +120,12 @@ func (a *avgAcc) result() bson.RawValue { return a.sum.Average() }
 // extremeAcc keeps the least (dir -1) or greatest value that is not null.
 type extremeAcc struct {
 	dir  int
+	vars Vars
 	best bson.RawValue
 }
 
 func (a *extremeAcc) add(v bson.RawValue) error {
-	if !nullish(v) && (a.best.Type == 0 || compare(v, a.best)*a.dir > 0) {
+	if !nullish(v) && (a.best.Type == 0 || a.vars.compare(v, a.best)*a.dir > 0) {
 		a.best = v
 	}
 	return nil
@@ -157,6 +160,7 @@ func (a *edgeAcc) result() bson.RawValue { return orNull(a.v) }
 // elements of arrays.
 type pushAcc struct {
 	op     string
+	vars   Vars
 	b      rawdoc.Builder
 	seen   map[string]bool
 	spread bool
@@ -181,7 +185,7 @@ func (a *pushAcc) add(v bson.RawValue) error {
 
 func (a *pushAcc) push(v bson.RawValue) error {
 	if a.seen != nil {
-		key := groupKey(v)
+		key := a.vars.groupKey(v)
 		if a.seen[key] {
 			return nil
 		}

@@ -41,7 +41,7 @@ func compileSomeN(op string, arg bson.RawValue) (accDef, error) {
 			return nil, err
 		}
 		limit, err := countN(op, v)
-		return &someAcc{op: op, n: limit}, err
+		return &someAcc{op: op, n: limit, vars: c.vars}, err
 	}}, nil
 }
 
@@ -49,6 +49,7 @@ func compileSomeN(op string, arg bson.RawValue) (accDef, error) {
 type someAcc struct {
 	op   string
 	n    int
+	vars Vars
 	vals []bson.RawValue
 }
 
@@ -72,7 +73,7 @@ func (a *someAcc) add(v bson.RawValue) error {
 			dir = -1
 		}
 		at, _ := slices.BinarySearchFunc(a.vals, v, func(x, y bson.RawValue) int {
-			if compare(x, y)*dir <= 0 {
+			if a.vars.compare(x, y)*dir <= 0 {
 				return -1
 			}
 			return 1
@@ -99,7 +100,7 @@ func compileTop(op string, arg bson.RawValue) (accDef, error) {
 	if raw["sortBy"].Type != bson.TypeEmbeddedDocument {
 		return accDef{}, mongoerr.New(10065, "invalid parameter: expected an object (sortBy)")
 	}
-	order, err := query.CompileSort(raw["sortBy"].Value)
+	order, err := query.CompileSort(raw["sortBy"].Value, nil)
 	if err != nil {
 		return accDef{}, err
 	}
@@ -115,7 +116,7 @@ func compileTop(op string, arg bson.RawValue) (accDef, error) {
 	}
 	pair := func(c evalCtx) (bson.RawValue, error) {
 		v, err := output(c)
-		return value.ArrayOf(value.Binary(0, order.Key(c.root)), orNull(v)), err
+		return value.ArrayOf(value.Binary(0, order.Collated(c.vars.coll).Key(c.root)), orNull(v)), err
 	}
 	return accDef{arg: pair, make: func(c evalCtx) (accumulator, error) {
 		v, err := n(c)

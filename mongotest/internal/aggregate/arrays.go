@@ -19,18 +19,20 @@ var arrayOps = map[string]plain{
 	"$isArray":      {1, 1, func(a []bson.RawValue) (bson.RawValue, error) { return value.Bool(a[0].Type == bson.TypeArray), nil }},
 	"$concatArrays": {0, -1, concatArrays},
 	"$slice":        {2, 3, slice},
-	"$in":           {2, 2, in},
-	"$indexOfArray": {2, 4, indexOfArray},
 	"$range":        {2, 3, numberRange},
 	"$reverseArray": {1, 1, reverseArray},
+}
+
+// arrayCompareOps look for a value in an array.
+var arrayCompareOps = map[string]collated{
+	"$in":           {2, 2, in},
+	"$indexOfArray": {2, 4, indexOfArray},
 }
 
 var arrayNamedOps = map[string]named{
 	"$zip":    {[]string{"inputs"}, []string{"useLongestLength", "defaults"}, zip},
 	"$firstN": {[]string{"n", "input"}, nil, firstN},
 	"$lastN":  {[]string{"n", "input"}, nil, lastN},
-	"$minN":   {[]string{"n", "input"}, nil, extremeN(1)},
-	"$maxN":   {[]string{"n", "input"}, nil, extremeN(-1)},
 }
 
 func arrayElemAt(args []bson.RawValue) (bson.RawValue, error) {
@@ -134,19 +136,19 @@ func slice(args []bson.RawValue) (bson.RawValue, error) {
 	return value.ArrayOf(vals[start:end]...), nil
 }
 
-func in(args []bson.RawValue) (bson.RawValue, error) {
+func in(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
 	if args[1].Type != bson.TypeArray {
 		return args[1], mongoerr.New(40081, "$in requires an array as a second argument, found: %s", rawdoc.TypeName(args[1].Type))
 	}
 	for _, v := range value.Elements(args[1].Value) {
-		if compare(v, args[0]) == 0 {
+		if vars.compare(v, args[0]) == 0 {
 			return value.Bool(true), nil
 		}
 	}
 	return value.Bool(false), nil
 }
 
-func indexOfArray(args []bson.RawValue) (bson.RawValue, error) {
+func indexOfArray(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
 	switch {
 	case nullish(args[0]):
 		return value.Null(), nil
@@ -159,7 +161,7 @@ func indexOfArray(args []bson.RawValue) (bson.RawValue, error) {
 		return args[0], err
 	}
 	for i := start; i < end; i++ {
-		if compare(vals[i], args[1]) == 0 {
+		if vars.compare(vals[i], args[1]) == 0 {
 			return value.Int32(int32(i)), nil
 		}
 	}
@@ -304,15 +306,32 @@ func lastN(args map[string]bson.RawValue) (bson.RawValue, error) {
 	return value.ArrayOf(vals[len(vals)-n:]...), nil
 }
 
-func extremeN(dir int) func(map[string]bson.RawValue) (bson.RawValue, error) {
-	return func(args map[string]bson.RawValue) (bson.RawValue, error) {
+// compileExtremeN compiles $minN and $maxN.
+func compileExtremeN(name string, arg bson.RawValue) (evalFunc, error) {
+	fns, err := namedArgs(name, arg, []string{"n", "input"}, nil)
+	if err != nil {
+		return nil, err
+	}
+	dir := 1
+	if name == "$maxN" {
+		dir = -1
+	}
+	return func(c evalCtx) (bson.RawValue, error) {
+		args := map[string]bson.RawValue{}
+		for k, fn := range fns {
+			v, err := fn(c)
+			if err != nil {
+				return bson.RawValue{}, err
+			}
+			args[k] = v
+		}
 		_, vals, err := nAndInput(args)
 		if err != nil {
 			return args["n"], err
 		}
 		vals = slices.DeleteFunc(vals, nullish)
-		slices.SortStableFunc(vals, func(a, b bson.RawValue) int { return compare(a, b) * dir })
+		slices.SortStableFunc(vals, func(a, b bson.RawValue) int { return c.vars.compare(a, b) * dir })
 		n, _ := number.Exact(args["n"])
 		return value.ArrayOf(vals[:min(n, int64(len(vals)))]...), nil
-	}
+	}, nil
 }

@@ -19,6 +19,7 @@ type buckets struct {
 	boundaries []bson.RawValue
 	other      bson.RawValue // type 0: a value outside is an error
 	group      groupSpec
+	vars       Vars
 }
 
 func compileBucket(spec bson.RawValue, env Env) (stage, error) {
@@ -26,7 +27,7 @@ func compileBucket(spec bson.RawValue, env Env) (stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &buckets{}
+	b := &buckets{vars: env.Vars}
 	if b.by, err = compileGroupBy("$bucket", 40202, raw["groupBy"]); err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func compileBucket(spec bson.RawValue, env Env) (stage, error) {
 		slices.SortStableFunc(out, func(x, y bson.Raw) int {
 			i, _ := value.Get(x, "_id")
 			j, _ := value.Get(y, "_id")
-			return compare(i, j)
+			return env.Vars.compare(i, j)
 		})
 		return out, err
 	}), nil
@@ -108,7 +109,7 @@ func (b *buckets) readBoundaries(v bson.RawValue) error {
 		if value.CanonicalType(lo.Type) != value.CanonicalType(hi.Type) {
 			return mongoerr.New(40193, "All values in the the 'boundaries' option to $bucket must have the same type. Found conflicting types %s and %s.", typeName(lo), typeName(hi))
 		}
-		if compare(lo, hi) >= 0 {
+		if b.vars.compare(lo, hi) >= 0 {
 			return mongoerr.New(40194, "The 'boundaries' option to $bucket must be sorted, but elements %d and %d are not in ascending order (%s is not less than %s).", i, i+1, rawdoc.Render(lo), rawdoc.Render(hi))
 		}
 	}
@@ -121,7 +122,7 @@ func (b *buckets) readDefault(v bson.RawValue) error {
 		return mongoerr.New(40195, "The $bucket 'default' field must be a constant expression, but found: %s.", rawdoc.Render(v))
 	}
 	first, last := b.boundaries[0], b.boundaries[len(b.boundaries)-1]
-	if value.CanonicalType(c.Type) == value.CanonicalType(first.Type) && compare(c, first) >= 0 && compare(c, last) < 0 {
+	if value.CanonicalType(c.Type) == value.CanonicalType(first.Type) && b.vars.compare(c, first) >= 0 && b.vars.compare(c, last) < 0 {
 		return mongoerr.New(40199, "The $bucket 'default' field must be less than the lowest boundary or greater than or equal to the highest boundary.")
 	}
 	b.other = c
@@ -135,8 +136,8 @@ func (b *buckets) boundary(c evalCtx) (bson.RawValue, error) {
 		return v, err
 	}
 	last := len(b.boundaries) - 1
-	if compare(v, b.boundaries[0]) >= 0 && compare(v, b.boundaries[last]) < 0 {
-		at, found := slices.BinarySearchFunc(b.boundaries, v, compare)
+	if b.vars.compare(v, b.boundaries[0]) >= 0 && b.vars.compare(v, b.boundaries[last]) < 0 {
+		at, found := slices.BinarySearchFunc(b.boundaries, v, b.vars.compare)
 		if !found {
 			at--
 		}

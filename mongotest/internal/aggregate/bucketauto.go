@@ -89,7 +89,7 @@ func (b *bucketAuto) run(docs []bson.Raw) ([]bson.Raw, error) {
 		}
 		rows[i] = keyed{k, d}
 	}
-	slices.SortStableFunc(rows, func(x, y keyed) int { return compare(x.key, y.key) })
+	slices.SortStableFunc(rows, func(x, y keyed) int { return b.vars.compare(x.key, y.key) })
 	size := max(1, (len(rows)+b.buckets/2)/b.buckets)
 	var out []bson.Raw
 	var end bson.RawValue
@@ -123,7 +123,7 @@ func (b *bucketAuto) lowest(key bson.RawValue) bson.RawValue {
 func (b *bucketAuto) cut(rows []keyed, n int) (int, bson.RawValue) {
 	last := rows[n-1].key
 	if b.series == nil {
-		for n < len(rows) && compare(rows[n].key, last) == 0 {
+		for n < len(rows) && b.vars.compare(rows[n].key, last) == 0 {
 			n++
 		}
 		if n < len(rows) {

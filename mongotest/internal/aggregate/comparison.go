@@ -8,19 +8,26 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-var compareOps = map[string]plain{
+var compareOps = map[string]collated{
 	"$eq":  {2, 2, comparing(func(c int) bool { return c == 0 })},
 	"$ne":  {2, 2, comparing(func(c int) bool { return c != 0 })},
 	"$gt":  {2, 2, comparing(func(c int) bool { return c > 0 })},
 	"$gte": {2, 2, comparing(func(c int) bool { return c >= 0 })},
 	"$lt":  {2, 2, comparing(func(c int) bool { return c < 0 })},
 	"$lte": {2, 2, comparing(func(c int) bool { return c <= 0 })},
-	"$cmp": {2, 2, func(a []bson.RawValue) (bson.RawValue, error) { return value.Int32(sign(compare(a[0], a[1]))), nil }},
+	"$cmp": {2, 2, func(vars Vars, a []bson.RawValue) (bson.RawValue, error) {
+		return value.Int32(sign(vars.compare(a[0], a[1]))), nil
+	}},
+}
+
+var logicOps = map[string]plain{
 	"$not": {1, 1, func(a []bson.RawValue) (bson.RawValue, error) { return value.Bool(!truthy(a[0])), nil }},
 }
 
-func comparing(ok func(c int) bool) func([]bson.RawValue) (bson.RawValue, error) {
-	return func(a []bson.RawValue) (bson.RawValue, error) { return value.Bool(ok(compare(a[0], a[1]))), nil }
+func comparing(ok func(c int) bool) func(Vars, []bson.RawValue) (bson.RawValue, error) {
+	return func(vars Vars, a []bson.RawValue) (bson.RawValue, error) {
+		return value.Bool(ok(vars.compare(a[0], a[1]))), nil
+	}
 }
 
 func sign(c int) int32 {
@@ -36,7 +43,7 @@ func sign(c int) int32 {
 
 // elementOrder compiles a sort of array elements: a direction for whole
 // elements, or a document of fields.
-func elementOrder(spec bson.RawValue) (func(a, b bson.RawValue) int, error) {
+func elementOrder(spec bson.RawValue) (func(vars Vars, a, b bson.RawValue) int, error) {
 	if spec.Type != bson.TypeEmbeddedDocument {
 		if !number.Is(spec) {
 			return nil, mongoerr.New(2942507, "The $sortArray 'sortBy' must be a number or an object, not %s", typeName(spec))
@@ -45,7 +52,7 @@ func elementOrder(spec bson.RawValue) (func(a, b bson.RawValue) int, error) {
 		if err != nil {
 			return nil, mongoerr.New(2942506, "The $sortArray sort must be 1 (for ascending) or -1 (for descending)")
 		}
-		return func(a, b bson.RawValue) int { return compare(a, b) * dir }, nil
+		return func(vars Vars, a, b bson.RawValue) int { return vars.compare(a, b) * dir }, nil
 	}
 	type key struct {
 		path string
@@ -62,9 +69,9 @@ func elementOrder(spec bson.RawValue) (func(a, b bson.RawValue) int, error) {
 		}
 		keys = append(keys, key{k, dir})
 	}
-	return func(a, b bson.RawValue) int {
+	return func(vars Vars, a, b bson.RawValue) int {
 		for _, k := range keys {
-			if c := compare(embedded(a, k.path), embedded(b, k.path)) * k.dir; c != 0 {
+			if c := vars.compare(embedded(a, k.path), embedded(b, k.path)) * k.dir; c != 0 {
 				return c
 			}
 		}

@@ -19,6 +19,7 @@ const maxDensified = 500_000
 
 // densify is a compiled $densify.
 type densify struct {
+	vars  Vars
 	field string
 	by    []string
 	step  bson.RawValue
@@ -28,12 +29,12 @@ type densify struct {
 	lo, hi bson.RawValue
 }
 
-func compileDensify(spec bson.RawValue, _ Env) (stage, error) {
+func compileDensify(spec bson.RawValue, env Env) (stage, error) {
 	raw, err := rawArgs("$densify", spec, []string{"field", "range"}, []string{"partitionByFields"})
 	if err != nil {
 		return nil, err
 	}
-	d := &densify{}
+	d := &densify{vars: env.Vars}
 	var ok bool
 	if d.field, ok = raw["field"].StringValueOK(); !ok {
 		return nil, mongoerr.New(mongoerr.TypeMismatch, "BSON field '$densify.field' is the wrong type '%s', expected type 'string'", typeName(raw["field"]))
@@ -159,7 +160,7 @@ func (d *densify) partition(doc bson.Raw) string {
 	key := ""
 	for _, f := range d.by {
 		v, _ := value.Lookup(doc, f)
-		key += groupKey(orNull(v)) + "\x00"
+		key += d.vars.groupKey(orNull(v)) + "\x00"
 	}
 	return key
 }

@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -52,6 +53,7 @@ type Env struct {
 // $$REMOVE.
 type Vars struct {
 	scope *scope
+	coll  *collation.Collation
 }
 
 type scope struct {
@@ -75,7 +77,7 @@ func NewVars(let bson.Raw, now time.Time, clusterTime bson.Timestamp) Vars {
 
 // With returns v with one more variable. A value of type 0 means missing.
 func (v Vars) With(name string, value bson.RawValue) Vars {
-	return Vars{scope: &scope{name: name, value: value, outer: v.scope}}
+	return Vars{scope: &scope{name: name, value: value, outer: v.scope}, coll: v.coll}
 }
 
 func (v Vars) lookup(name string) (bson.RawValue, bool) {

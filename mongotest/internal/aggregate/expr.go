@@ -167,6 +167,9 @@ func findOperator(name string, arg bson.RawValue) (evalFunc, error) {
 	if special, ok := specialOp(name); ok {
 		return special(name, arg)
 	}
+	if def, ok := collatedOps()[name]; ok {
+		return compileCollated(name, def, arg)
+	}
 	if def, ok := plainOps()[name]; ok {
 		return compilePlain(name, def, arg)
 	}

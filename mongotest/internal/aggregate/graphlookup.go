@@ -65,7 +65,7 @@ func compileGraphLookup(spec bson.RawValue, env Env) (stage, error) {
 		if v.Type != bson.TypeEmbeddedDocument {
 			return nil, mongoerr.New(40185, "restrictSearchWithMatch must be an object, found %s", typeName(v))
 		}
-		if g.filter, err = query.Compile(v.Value, query.Options{Expr: ExprHook(env.Vars), Value: ValueHook(env.Vars)}); err != nil {
+		if g.filter, err = query.Compile(v.Value, query.Options{Collation: env.Vars.coll, Expr: ExprHook(env.Vars), Value: ValueHook(env.Vars)}); err != nil {
 			return nil, err
 		}
 	}
@@ -117,7 +117,7 @@ func (g *graphLookup) read(ctx context.Context) ([]bson.Raw, map[string][]int, e
 			}
 		}
 		for _, v := range joinKeys(d, g.find) {
-			k := groupKey(v)
+			k := g.env.Vars.groupKey(v)
 			index[k] = append(index[k], len(nodes))
 		}
 		nodes = append(nodes, d)
@@ -137,7 +137,7 @@ func (g *graphLookup) search(start bson.RawValue, nodes []bson.Raw, index map[st
 	for depth := int64(0); len(frontier) > 0 && (g.maxDepth < 0 || depth <= g.maxDepth); depth++ {
 		var next []bson.RawValue
 		for _, v := range frontier {
-			key := groupKey(v)
+			key := g.env.Vars.groupKey(v)
 			if asked[key] {
 				continue
 			}

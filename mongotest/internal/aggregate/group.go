@@ -8,7 +8,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
-	"github.com/shardferry/shardferry/mongotest/internal/keystring"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -184,7 +183,7 @@ func (g *groupSpec) run(docs []bson.Raw, vars Vars) ([]bson.Raw, error) {
 		if nullish(id) {
 			id = value.Null()
 		}
-		key := groupKey(id)
+		key := vars.groupKey(id)
 		b := byKey[key]
 		if b == nil {
 			if b, err = g.newBucket(id, vars); err != nil {
@@ -203,9 +202,6 @@ func (g *groupSpec) run(docs []bson.Raw, vars Vars) ([]bson.Raw, error) {
 	}
 	return out, nil
 }
-
-// groupKey is equal for equal values: the key an index would have.
-func groupKey(v bson.RawValue) string { return string(keystring.Append(nil, v, false)) }
 
 func compileSortByCount(spec bson.RawValue, env Env) (stage, error) {
 	id, err := compile(spec)

@@ -237,7 +237,7 @@ func compileSortArray(name string, arg bson.RawValue) (evalFunc, error) {
 			return in, mongoerr.New(2942504, "The input argument to $sortArray must be an array, but was of type: %s", rawdoc.TypeName(in.Type))
 		}
 		vals := rawdoc.Values(in.Value)
-		slices.SortStableFunc(vals, less)
+		slices.SortStableFunc(vals, func(a, b bson.RawValue) int { return less(c.vars, a, b) })
 		return value.ArrayOf(vals...), nil
 	}, nil
 }

@@ -154,7 +154,7 @@ func (l *lookup) index(foreign []bson.Raw) map[string][]int {
 	index := map[string][]int{}
 	for i, f := range foreign {
 		for _, v := range joinKeys(f, l.remote) {
-			k := groupKey(v)
+			k := l.env.Vars.groupKey(v)
 			index[k] = append(index[k], i)
 		}
 	}
@@ -165,7 +165,7 @@ func (l *lookup) join(ctx context.Context, doc bson.Raw, foreign []bson.Raw, ind
 	if l.local != "" {
 		var at []int
 		for _, v := range joinKeys(doc, l.local) {
-			at = append(at, index[groupKey(v)]...)
+			at = append(at, index[l.env.Vars.groupKey(v)]...)
 		}
 		slices.Sort(at)
 		matched := make([]bson.Raw, 0, len(at))

@@ -31,7 +31,7 @@ type special func(name string, arg bson.RawValue) (evalFunc, error)
 // operators are the tables of the files of this package made one.
 var (
 	plainOps = sync.OnceValue(func() map[string]plain {
-		return merged(arithmeticOps, functionOps, trigonometricOps(), compareOps, stringOps, arrayOps, setOps, objectOps, typeOps, dateOps, statOps)
+		return merged(arithmeticOps, functionOps, trigonometricOps(), logicOps, stringOps, arrayOps, elementOps, objectOps, typeOps, dateOps, statOps)
 	})
 	namedOps = sync.OnceValue(func() map[string]named { return merged(stringNamedOps, arrayNamedOps, dateNamedOps) })
 )
@@ -44,16 +44,25 @@ func merged[V any](groups ...map[string]V) map[string]V {
 	return out
 }
 
-func compilePlain(name string, def plain, arg bson.RawValue) (evalFunc, error) {
+// compileOperands compiles as many operands as an operator may have.
+func compileOperands(name string, least, most int, arg bson.RawValue) ([]evalFunc, error) {
 	fns, err := compileAll(arg)
 	if err != nil {
 		return nil, err
 	}
 	switch n := len(fns); {
-	case def.min == def.max && n != def.min:
-		return nil, mongoerr.New(16020, "Expression %s takes exactly %d arguments. %d were passed in.", name, def.min, n)
-	case n < def.min || def.max >= 0 && n > def.max:
-		return nil, mongoerr.New(28667, "Expression %s takes at least %d arguments, and at most %d, but %d were passed in.", name, def.min, def.max, n)
+	case least == most && n != least:
+		return nil, mongoerr.New(16020, "Expression %s takes exactly %d arguments. %d were passed in.", name, least, n)
+	case n < least || most >= 0 && n > most:
+		return nil, mongoerr.New(28667, "Expression %s takes at least %d arguments, and at most %d, but %d were passed in.", name, least, most, n)
+	}
+	return fns, nil
+}
+
+func compilePlain(name string, def plain, arg bson.RawValue) (evalFunc, error) {
+	fns, err := compileOperands(name, def.min, def.max, arg)
+	if err != nil {
+		return nil, err
 	}
 	return func(c evalCtx) (bson.RawValue, error) {
 		args, err := evalAll(c, fns)

@@ -17,7 +17,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-func compileSort(spec bson.RawValue, _ Env) (stage, error) {
+func compileSort(spec bson.RawValue, env Env) (stage, error) {
 	if spec.Type != bson.TypeEmbeddedDocument {
 		return nil, mongoerr.New(15973, "the $sort key specification must be an object")
 	}
@@ -28,7 +28,7 @@ func compileSort(spec bson.RawValue, _ Env) (stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := query.CompileSort(keys)
+	s, err := query.CompileSort(keys, env.Vars.coll)
 	if err != nil {
 		return nil, err
 	}

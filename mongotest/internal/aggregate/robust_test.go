@@ -46,7 +46,7 @@ func operand(t *rapid.T) bson.RawValue {
 
 func TestNoOperandMakesAnOperatorPanic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		for _, group := range []map[string]plain{arithmeticOps, compareOps, stringOps, arrayOps, setOps, objectOps, typeOps, dateOps, statOps} {
+		for _, group := range []map[string]plain{arithmeticOps, logicOps, stringOps, arrayOps, elementOps, objectOps, typeOps, dateOps, statOps} {
 			for _, name := range sorted(group) {
 				def := group[name]
 				most := def.max

@@ -10,73 +10,85 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-var setOps = map[string]plain{
+var setOps = map[string]collated{
 	"$setUnion":        {0, -1, setUnion},
 	"$setIntersection": {0, -1, setIntersection},
 	"$setDifference":   {2, 2, setDifference},
 	"$setIsSubset":     {2, 2, setIsSubset},
+}
+
+// elementOps ask whether the elements of an array are true.
+var elementOps = map[string]plain{
 	"$anyElementTrue":  {1, 1, elementTrue("$anyElementTrue", 17041, true)},
 	"$allElementsTrue": {1, 1, elementTrue("$allElementsTrue", 17040, false)},
 }
 
 // set is a sorted list of distinct values.
-type set []bson.RawValue
+type set struct {
+	vals []bson.RawValue
+	vars Vars
+}
 
-func newSet(name string, code mongoerr.Code, v bson.RawValue) (set, error) {
+func newSet(vars Vars, name string, code mongoerr.Code, v bson.RawValue) (set, error) {
 	if v.Type != bson.TypeArray {
-		return nil, mongoerr.New(code, "All operands of %s must be arrays. One argument is of type: %s", name, rawdoc.TypeName(v.Type))
+		return set{}, mongoerr.New(code, "All operands of %s must be arrays. One argument is of type: %s", name, rawdoc.TypeName(v.Type))
 	}
-	s := set(rawdoc.Values(v.Value))
-	slices.SortStableFunc(s, compare)
-	return slices.CompactFunc(s, func(a, b bson.RawValue) bool { return compare(a, b) == 0 }), nil
+	return set{distinct(vars, rawdoc.Values(v.Value)), vars}, nil
+}
+
+// distinct sorts values and drops repetitions.
+func distinct(vars Vars, vals []bson.RawValue) []bson.RawValue {
+	slices.SortStableFunc(vals, vars.compare)
+	return slices.CompactFunc(vals, func(a, b bson.RawValue) bool { return vars.compare(a, b) == 0 })
 }
 
 func (s set) has(v bson.RawValue) bool {
-	_, ok := slices.BinarySearchFunc(s, v, compare)
+	_, ok := slices.BinarySearchFunc(s.vals, v, s.vars.compare)
 	return ok
 }
 
 func (s set) within(o set) bool {
-	return !slices.ContainsFunc(s, func(v bson.RawValue) bool { return !o.has(v) })
+	return !slices.ContainsFunc(s.vals, func(v bson.RawValue) bool { return !o.has(v) })
 }
 
 // newSets reads operands as sets; codes are those of the operands that are no
 // arrays, the last one of all that follow.
-func newSets(name string, args []bson.RawValue, codes ...mongoerr.Code) ([]set, error) {
+func newSets(vars Vars, name string, args []bson.RawValue, codes ...mongoerr.Code) ([]set, error) {
 	out := make([]set, len(args))
 	for i, a := range args {
 		var err error
-		if out[i], err = newSet(name, codes[min(i, len(codes)-1)], a); err != nil {
+		if out[i], err = newSet(vars, name, codes[min(i, len(codes)-1)], a); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func setUnion(args []bson.RawValue) (bson.RawValue, error) {
+func setUnion(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
 	if anyNull(args) {
 		return value.Null(), nil
 	}
-	sets, err := newSets("$setUnion", args, 17043)
+	sets, err := newSets(vars, "$setUnion", args, 17043)
 	if err != nil {
 		return value.Null(), err
 	}
-	s := slices.Concat(sets...)
-	slices.SortStableFunc(s, compare)
-	s = slices.CompactFunc(s, func(a, b bson.RawValue) bool { return compare(a, b) == 0 })
-	return value.ArrayOf(s...), nil
+	var all []bson.RawValue
+	for _, s := range sets {
+		all = append(all, s.vals...)
+	}
+	return value.ArrayOf(distinct(vars, all)...), nil
 }
 
-func setIntersection(args []bson.RawValue) (bson.RawValue, error) {
+func setIntersection(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
 	if anyNull(args) {
 		return value.Null(), nil
 	}
-	sets, err := newSets("$setIntersection", args, 17047)
+	sets, err := newSets(vars, "$setIntersection", args, 17047)
 	if err != nil || len(sets) == 0 {
 		return value.ArrayOf(), err
 	}
 	var b rawdoc.Builder
-	for _, v := range sets[0] {
+	for _, v := range sets[0].vals {
 		if !slices.ContainsFunc(sets[1:], func(s set) bool { return !s.has(v) }) {
 			b.Push(v)
 		}
@@ -84,34 +96,34 @@ func setIntersection(args []bson.RawValue) (bson.RawValue, error) {
 	return value.Array(b.Bytes()), nil
 }
 
-func setDifference(args []bson.RawValue) (bson.RawValue, error) {
+func setDifference(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
 	if anyNull(args) {
 		return value.Null(), nil
 	}
-	sets, err := newSets("$setDifference", args, 17048, 17049)
+	sets, err := newSets(vars, "$setDifference", args, 17048, 17049)
 	if err != nil {
 		return args[0], err
 	}
 	var seen []bson.RawValue
 	for _, v := range value.Elements(args[0].Value) {
-		if !sets[1].has(v) && !slices.ContainsFunc(seen, func(x bson.RawValue) bool { return compare(x, v) == 0 }) {
+		if !sets[1].has(v) && !slices.ContainsFunc(seen, func(x bson.RawValue) bool { return vars.compare(x, v) == 0 }) {
 			seen = append(seen, v)
 		}
 	}
 	return value.ArrayOf(seen...), nil
 }
 
-func setEquals(args []bson.RawValue) (bson.RawValue, error) {
-	sets, err := newSets("$setEquals", args, 17044)
+func setEquals(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
+	sets, err := newSets(vars, "$setEquals", args, 17044)
 	if err != nil {
 		return args[0], err
 	}
-	same := !slices.ContainsFunc(sets[1:], func(s set) bool { return len(s) != len(sets[0]) || !s.within(sets[0]) })
+	same := !slices.ContainsFunc(sets[1:], func(s set) bool { return len(s.vals) != len(sets[0].vals) || !s.within(sets[0]) })
 	return value.Bool(same), nil
 }
 
-func setIsSubset(args []bson.RawValue) (bson.RawValue, error) {
-	sets, err := newSets("$setIsSubset", args, 17046, 17042)
+func setIsSubset(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
+	sets, err := newSets(vars, "$setIsSubset", args, 17046, 17042)
 	if err != nil {
 		return args[0], err
 	}
@@ -139,17 +151,25 @@ var statOps = map[string]plain{
 	"$avg":        {0, -1, stat(accumulated(func() accumulator { return &avgAcc{} }))},
 	"$stdDevPop":  {0, -1, stat(accumulated(func() accumulator { return &deviation{} }))},
 	"$stdDevSamp": {0, -1, stat(accumulated(func() accumulator { return &deviation{sample: true} }))},
-	"$min":        {0, -1, stat(func(v []bson.RawValue) bson.RawValue { return extreme(v, -1) })},
-	"$max":        {0, -1, stat(func(v []bson.RawValue) bson.RawValue { return extreme(v, 1) })},
+}
+
+var extremeOps = map[string]collated{
+	"$min": {0, -1, extreme(-1)},
+	"$max": {0, -1, extreme(1)},
 }
 
 func stat(f func([]bson.RawValue) bson.RawValue) func([]bson.RawValue) (bson.RawValue, error) {
 	return func(args []bson.RawValue) (bson.RawValue, error) {
-		if len(args) == 1 && args[0].Type == bson.TypeArray {
-			args = rawdoc.Values(args[0].Value)
-		}
-		return f(args), nil
+		return f(spread(args)), nil
 	}
+}
+
+// spread returns the elements of the only operand if it is an array.
+func spread(args []bson.RawValue) []bson.RawValue {
+	if len(args) == 1 && args[0].Type == bson.TypeArray {
+		return rawdoc.Values(args[0].Value)
+	}
+	return args
 }
 
 // accumulated makes an expression of an accumulator that cannot fail.
@@ -185,16 +205,18 @@ func compileSetEquals(name string, arg bson.RawValue) (evalFunc, error) {
 			return nil, mongoerr.New(5887502, "All operands of $setEquals must be arrays. One argument is of type: %s", typeName(c))
 		}
 	}
-	return compilePlain(name, plain{2, -1, setEquals}, arg)
+	return compileCollated(name, collated{2, -1, setEquals}, arg)
 }
 
-// extreme is the least (dir -1) or greatest (1) value that is not null.
-func extreme(vals []bson.RawValue, dir int) bson.RawValue {
-	best := value.Null()
-	for _, v := range vals {
-		if !nullish(v) && (nullish(best) || compare(v, best)*dir > 0) {
-			best = v
+// extreme gives the least (dir -1) or greatest (1) value that is not null.
+func extreme(dir int) func(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
+	return func(vars Vars, args []bson.RawValue) (bson.RawValue, error) {
+		best := value.Null()
+		for _, v := range spread(args) {
+			if !nullish(v) && (nullish(best) || vars.compare(v, best)*dir > 0) {
+				best = v
+			}
 		}
+		return best, nil
 	}
-	return best
 }

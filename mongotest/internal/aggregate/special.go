@@ -49,6 +49,8 @@ func specialOp(name string) (special, bool) {
 		return compilePercentileExpr, true
 	case "$meta":
 		return compileMeta, true
+	case "$minN", "$maxN":
+		return compileExtremeN, true
 	case "$setEquals":
 		return compileSetEquals, true
 	case "$sigmoid":

@@ -119,7 +119,7 @@ func compileRank(op string, arg bson.RawValue, windowed bool, keys []sortKey) (w
 		out := make([]bson.RawValue, len(vals))
 		rank, dense := int64(0), int64(0)
 		for i, v := range vals {
-			if i == 0 || compare(orNull(v), orNull(vals[i-1])) != 0 {
+			if i == 0 || p.vars.compare(orNull(v), orNull(vals[i-1])) != 0 {
 				rank, dense = int64(i)+1, dense+1
 			}
 			n := map[string]int64{"$rank": rank, "$denseRank": dense, "$documentNumber": int64(i) + 1}[op]

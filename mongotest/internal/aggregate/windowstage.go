@@ -38,7 +38,7 @@ func compileSetWindowFields(spec bson.RawValue, env Env) (stage, error) {
 			return nil, err
 		}
 	}
-	keys, order, err := compileSortBy(raw["sortBy"])
+	keys, order, err := compileSortBy(raw["sortBy"], env.Vars)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func compileSetWindowFields(spec bson.RawValue, env Env) (stage, error) {
 }
 
 // compileSortBy reads a sortBy; null and {} are no order.
-func compileSortBy(v bson.RawValue) (keys []sortKey, order *query.Sort, err error) {
+func compileSortBy(v bson.RawValue, vars Vars) (keys []sortKey, order *query.Sort, err error) {
 	if nullish(v) {
 		return nil, nil, nil
 	}
@@ -78,7 +78,7 @@ func compileSortBy(v bson.RawValue) (keys []sortKey, order *query.Sort, err erro
 	if len(keys) == 0 {
 		return nil, nil, nil
 	}
-	order, err = query.CompileSort(v.Value)
+	order, err = query.CompileSort(v.Value, vars.coll)
 	return keys, order, err
 }
 
@@ -120,7 +120,7 @@ func (w *windowStage) partitions(docs []bson.Raw) ([][]bson.Raw, error) {
 		if v.Type == bson.TypeArray {
 			return nil, mongoerr.New(mongoerr.TypeMismatch, "An expression used to partition cannot evaluate to value of type array")
 		}
-		rows[i] = row{part: groupKey(orNull(v)), doc: d}
+		rows[i] = row{part: w.vars.groupKey(orNull(v)), doc: d}
 		if w.order != nil {
 			rows[i].key = w.order.Key(d)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -48,6 +49,10 @@ type Spec struct {
 	ShowMigrationEvents      bool // refused by a mongos with 31123
 	ShowRawUpdateDescription bool
 	AllowConfigDB            bool // allowToRunOnConfigDB
+
+	// Collation is how the stages behind compare strings, nil if by their bytes.
+	// A collection's own means nothing to a stream.
+	Collation *collation.Collation
 
 	// NeedsMerge marks the part of a stream that a shard runs for a Merge.
 	NeedsMerge bool

@@ -49,7 +49,7 @@ func newTail(spec Spec, userStages []bson.Raw) (*tail, error) {
 	if len(stages) == 0 {
 		return t, nil
 	}
-	vars := aggregate.NewVars(nil, time.Now(), bson.Timestamp{})
+	vars := aggregate.NewVars(nil, time.Now(), bson.Timestamp{}).Collated(spec.Collation)
 	if t.pipeline, err = aggregate.CompilePipeline(stages, aggregate.Env{DB: spec.DB, Vars: vars}); err != nil {
 		return nil, err
 	}

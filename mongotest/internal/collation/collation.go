@@ -2,6 +2,7 @@ package collation
 
 import (
 	"bytes"
+	"encoding/hex"
 	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -60,6 +61,12 @@ func (c *Collation) Key(v bson.RawValue) bson.RawValue {
 	w := c.weigher.Get().(*weigher)
 	defer c.weigher.Put(w)
 	return c.key(w, v)
+}
+
+// Shown is the comparison key of a string in the form of the server's messages.
+func (c *Collation) Shown(v bson.RawValue) string {
+	k := c.Key(v).Value
+	return "CollationKey(0x" + hex.EncodeToString(k[4:len(k)-1]) + ")"
 }
 
 func (c *Collation) key(w *weigher, v bson.RawValue) bson.RawValue {

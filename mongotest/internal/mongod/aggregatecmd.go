@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
@@ -26,6 +27,7 @@ type aggregateCommand struct {
 	natural   naturalScan
 	bypass    bool
 	explain   bool
+	collation collationArg
 }
 
 // pipelineOf returns the stages of an aggregate command.
@@ -47,7 +49,7 @@ func parseAggregate(op *operation) (aggregateCommand, error) {
 		return c, mongoerr.New(mongoerr.FailedToParse, "Invalid command format: the 'aggregate' field must specify a collection name or 1")
 	}
 	a := op.args()
-	a.collation()
+	c.collation = a.collation()
 	if !a.has("pipeline") {
 		return c, missingField("aggregate", "pipeline")
 	}
@@ -95,7 +97,11 @@ func (op *operation) openAggregate(a aggregateCommand) (*cursor, error) {
 
 // openPipeline makes the cursor of a pipeline that is no change stream.
 func (op *operation) openPipeline(a aggregateCommand) (*cursor, error) {
-	lang, err := op.language(a.let)
+	coll, err := op.collationOn(a.coll, a.collation)
+	if err != nil {
+		return nil, err
+	}
+	lang, err := op.language(a.let, coll)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +129,7 @@ func (op *operation) planPipeline(tx *storage.Tx, a aggregateCommand, lang *lang
 	if err != nil {
 		return err
 	}
-	env := aggregate.Env{DB: op.req.DB, Vars: lang.vars, Reader: reader{op: op}, Writer: writer{op: op, bypass: a.bypass}}
+	env := aggregate.Env{DB: op.req.DB, Vars: lang.vars, Reader: reader{op: op, coll: lang.vars.Collation()}, Writer: writer{op: op, bypass: a.bypass, coll: lang.vars.Collation()}}
 	if op.txn != nil || op.snapshot != nil {
 		env.Writer = nil
 	}
@@ -205,13 +211,19 @@ func isPlainSort(s bson.Raw) bool {
 }
 
 // reader opens the other collections of a pipeline.
-type reader struct{ op *operation }
+type reader struct {
+	op   *operation
+	coll *collation.Collation
+}
 
 // Open implements aggregate.Reader.
 func (r reader) Open(_ context.Context, db, coll string) (aggregate.Source, error) {
 	var src aggregate.Source
 	view := r.op.cursorView()
 	err := view(func(tx *storage.Tx) error {
+		if err := sameCollation(tx.Collection(db+"."+coll), r.coll); err != nil {
+			return err
+		}
 		base, stages, err := resolveView(tx, db, coll)
 		if err != nil {
 			return err
@@ -223,7 +235,7 @@ func (r reader) Open(_ context.Context, db, coll string) (aggregate.Source, erro
 		if len(stages) == 0 {
 			return nil
 		}
-		lang, err := r.op.language(nil)
+		lang, err := r.op.language(nil, r.coll)
 		if err != nil {
 			return err
 		}

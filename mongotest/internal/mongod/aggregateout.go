@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -14,6 +15,7 @@ import (
 type writer struct {
 	op     *operation
 	bypass bool
+	coll   *collation.Collation
 }
 
 // Replace implements aggregate.Writer. Like the server's $out it fills a
@@ -31,7 +33,7 @@ func (w writer) Replace(ctx context.Context, db, coll string, docs []bson.Raw) e
 			if old.Capped() {
 				return mongoerr.New(17152, "namespace '%s' is capped so it can't be used for $out", target)
 			}
-			options, indexes = old.Options, indexSpecs(old)
+			options, indexes = old.Options, old.IndexSpecs()
 		}
 		c, err := tx.Create(temp, storage.CollectionSpec{Options: options}, m)
 		if err != nil {
@@ -49,17 +51,6 @@ func (w writer) Replace(ctx context.Context, db, coll string, docs []bson.Raw) e
 		}
 		return tx.Rename(temp, target, true, m)
 	})
-}
-
-// indexSpecs returns the specs of all indexes but that on _id.
-func indexSpecs(c *storage.Collection) []bson.Raw {
-	var out []bson.Raw
-	for _, ix := range c.Indexes() {
-		if ix != c.IDIndex() {
-			out = append(out, ix.Spec)
-		}
-	}
-	return out
 }
 
 // Merge implements aggregate.Writer.
@@ -116,7 +107,7 @@ func (w writer) find(ctx context.Context, tx *storage.Tx, c *storage.Collection,
 		}
 		pairs = append(pairs, field, value.D("$eq", v))
 	}
-	lang, err := w.op.language(nil)
+	lang, err := w.op.language(nil, w.coll)
 	if err != nil {
 		return storage.Rec{}, false, err
 	}

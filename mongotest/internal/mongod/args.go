@@ -150,18 +150,6 @@ func (a *args) timestamp(field string) bson.Timestamp {
 	return bson.Timestamp{T: t, I: i}
 }
 
-// collation refuses every collation but the simple one: strings are compared
-// by their bytes only.
-func (a *args) collation() {
-	c := a.doc("collation")
-	if len(c) <= emptyDocLen {
-		return
-	}
-	if locale, _ := c.Lookup("locale").StringValueOK(); locale != "simple" {
-		a.fail(mongoerr.CommandNotSupported, "only the simple collation is supported, not %s", c)
-	}
-}
-
 // emptyDocLen is the length of a document without fields.
 const emptyDocLen = 5
 

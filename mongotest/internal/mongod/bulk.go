@@ -18,6 +18,7 @@ type bulk struct {
 	ids        []int32 // statement ids
 	ordered    bool
 	lang       *language
+	own        *collationArg // the collection's collation, once it is known
 
 	bypassValidation bool
 	keepTimestamps   bool
@@ -56,8 +57,27 @@ func (op *operation) newBulk(field string) (*bulk, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	w.lang, err = op.language(let)
+	w.lang, err = op.language(let, nil)
 	return w, err
+}
+
+// language is that of one statement, which may have a collation of its own.
+func (w *bulk) language(a *args) (*language, error) {
+	arg := a.collation()
+	if a.err != nil {
+		return nil, a.err
+	}
+	if !arg.given && w.own != nil {
+		return w.lang.collated(w.own.coll), nil
+	}
+	coll, err := w.op.collationOn(w.coll, arg)
+	if mongoerr.Is(err, mongoerr.OptionNotSupportedOnView) {
+		err = nil // that it is a view is said when it is written to
+	}
+	if !arg.given {
+		w.own = &collationArg{coll: coll}
+	}
+	return w.lang.collated(coll), err
 }
 
 // target returns the collection to write to. If it does not exist, it is

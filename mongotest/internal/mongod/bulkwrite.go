@@ -158,7 +158,7 @@ func (b *bulkWrite) statement(i int) (*bulk, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	lang, err := b.op.language(b.let)
+	lang, err := b.op.language(b.let, nil)
 	if err != nil {
 		return nil, "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -14,8 +15,8 @@ import (
 
 // selection returns the documents that a filter selects from a collection or
 // view: what count and distinct work on.
-func (op *operation) selection(coll string, filter bson.Raw, hint bson.RawValue) (aggregate.Source, error) {
-	f := findCommand{coll: coll, wanted: wanted{filter: filter, hint: hint}}
+func (op *operation) selection(coll string, filter bson.Raw, hint bson.RawValue, arg collationArg) (aggregate.Source, error) {
+	f := findCommand{coll: coll, wanted: wanted{filter: filter, hint: hint}, collation: arg}
 	c, err := op.openFind(f)
 	if err != nil {
 		return nil, err
@@ -35,13 +36,13 @@ func runCount(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	a := op.args()
-	a.collation()
+	arg := a.collation()
 	filter, hint := a.doc("query"), a.lookup("hint")
 	skip, limit := a.count("skip", 0), a.int64("limit", 0)
 	if a.err != nil {
 		return nil, a.err
 	}
-	n, err := op.countDocs(ctx, coll, filter, hint)
+	n, err := op.countDocs(ctx, coll, filter, hint, arg)
 	if err != nil {
 		return nil, err
 	}
@@ -55,13 +56,13 @@ func runCount(ctx context.Context, op *operation) (bson.Raw, error) {
 	return value.D("n", int32(n)), nil
 }
 
-func (op *operation) countDocs(ctx context.Context, coll string, filter bson.Raw, hint bson.RawValue) (int64, error) {
+func (op *operation) countDocs(ctx context.Context, coll string, filter bson.Raw, hint bson.RawValue, arg collationArg) (int64, error) {
 	if isEmpty(filter) && isNone(hint) {
 		if n, ok, err := op.fastCount(coll); ok || err != nil {
 			return n, err
 		}
 	}
-	src, err := op.selection(coll, filter, hint)
+	src, err := op.selection(coll, filter, hint, arg)
 	if err != nil {
 		return 0, err
 	}
@@ -101,12 +102,12 @@ func runDistinct(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	a := op.args()
-	a.collation()
+	arg := a.collation()
 	key, filter, hint := a.string("key"), a.doc("query"), a.lookup("hint")
 	if a.err != nil {
 		return nil, a.err
 	}
-	src, err := op.selection(coll, filter, hint)
+	src, err := op.selection(coll, filter, hint, arg)
 	if err != nil {
 		return nil, err
 	}
@@ -128,12 +129,16 @@ func runDistinct(ctx context.Context, op *operation) (bson.Raw, error) {
 			vals = append(vals, v)
 		}
 	}
-	return op.distinctReply(vals)
+	by, err := op.collationOn(coll, arg)
+	if err != nil {
+		return nil, err
+	}
+	return op.distinctReply(vals, by)
 }
 
-func (op *operation) distinctReply(vals []bson.RawValue) (bson.Raw, error) {
-	slices.SortStableFunc(vals, value.Compare)
-	vals = slices.CompactFunc(vals, value.Equal)
+func (op *operation) distinctReply(vals []bson.RawValue, by *collation.Collation) (bson.Raw, error) {
+	slices.SortStableFunc(vals, by.Compare)
+	vals = slices.CompactFunc(vals, by.Equal)
 	size := 0
 	for _, v := range vals {
 		size += len(v.Value)

@@ -57,7 +57,6 @@ func runCreate(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	a := op.args()
-	a.collation()
 	if a.err != nil {
 		return nil, a.err
 	}

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
@@ -47,7 +48,13 @@ func (op *operation) checkDefinition(tx *storage.Tx, coll string, options bson.R
 	if !isView || on == "" {
 		return nil
 	}
-	return op.checkView(tx, coll, on, pipeline)
+	by := c.Collation()
+	if d, ok := options.Lookup("collation").DocumentOK(); ok {
+		if by, err = collation.Parse(d); err != nil {
+			return err
+		}
+	}
+	return op.checkView(tx, coll, on, pipeline, by)
 }
 
 // checkValidator compiles a validator as writes will.
@@ -87,7 +94,7 @@ func checkExpressions(filter bson.Raw) error {
 }
 
 // checkView compiles the pipeline of a view and follows what it reads.
-func (op *operation) checkView(tx *storage.Tx, name, on string, pipeline []bson.Raw) error {
+func (op *operation) checkView(tx *storage.Tx, name, on string, pipeline []bson.Raw, by *collation.Collation) error {
 	if err := checkNS(op.req.DB, on); err != nil {
 		return err
 	}
@@ -109,7 +116,7 @@ func (op *operation) checkView(tx *storage.Tx, name, on string, pipeline []bson.
 	if _, err := aggregate.CompilePipeline(rest, aggregate.Env{DB: op.req.DB, Vars: aggregate.NewVars(nil, time.Now(), bson.Timestamp{}), Reader: reader{op: op}}); err != nil {
 		return err
 	}
-	return op.checkViewGraph(tx, name, append(readBy(pipeline), on), 1)
+	return op.checkViewGraph(tx, name, append(readBy(pipeline), on), by, 1)
 }
 
 // mayBeInView refuses stages that write, that have no collection to read, and
@@ -160,9 +167,9 @@ func readBy(pipeline []bson.Raw) []string {
 	return from
 }
 
-// checkViewGraph refuses views that read themselves, and more than maxViewDepth
-// of them on each other.
-func (op *operation) checkViewGraph(tx *storage.Tx, name string, from []string, depth int) error {
+// checkViewGraph refuses views that read themselves, views with another collation
+// than by, and more than maxViewDepth of them on each other.
+func (op *operation) checkViewGraph(tx *storage.Tx, name string, from []string, by *collation.Collation, depth int) error {
 	if depth > maxViewDepth {
 		return mongoerr.New(mongoerr.ViewDepthLimitExceeded, "View depth limit exceeded; maximum depth is %d", maxViewDepth)
 	}
@@ -174,12 +181,15 @@ func (op *operation) checkViewGraph(tx *storage.Tx, name string, from []string, 
 		if c == nil || !c.IsView() {
 			continue
 		}
+		if !by.Same(c.Collation()) {
+			return mongoerr.New(mongoerr.OptionNotSupportedOnView, "View %s.%s has conflicting collation with view %s", op.req.DB, name, c.NS)
+		}
 		on, own := c.View()
 		stages, err := documentsOf(own)
 		if err != nil {
 			return err
 		}
-		if err := op.checkViewGraph(tx, name, append(readBy(stages), on), depth+1); err != nil {
+		if err := op.checkViewGraph(tx, name, append(readBy(stages), on), by, depth+1); err != nil {
 			return err
 		}
 	}

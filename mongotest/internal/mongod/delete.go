@@ -64,7 +64,7 @@ func (w *bulk) deleteOne(ctx context.Context, i int) (stmtResult, error) {
 
 func (w *bulk) compileDelete(i int) (*deleteStatement, error) {
 	a := &args{name: "delete.deletes", body: w.statements[i]}
-	a.collation()
+	lang, err := w.language(a)
 	st := &deleteStatement{
 		wanted: wanted{filter: a.doc("q"), hint: a.lookup("hint")},
 		limit:  int(a.int64("limit", -1)),
@@ -72,6 +72,8 @@ func (w *bulk) compileDelete(i int) (*deleteStatement, error) {
 		owned:  w.op.owned(),
 	}
 	switch {
+	case err != nil:
+		return nil, err
 	case a.err != nil:
 		return nil, a.err
 	case st.wanted.filter == nil:
@@ -81,8 +83,7 @@ func (w *bulk) compileDelete(i int) (*deleteStatement, error) {
 	case st.limit != 0 && st.limit != 1:
 		return nil, mongoerr.New(mongoerr.FailedToParse, "The limit field in delete objects must be 0 or 1. Got %d", st.limit)
 	}
-	var err error
-	st.wanted.matcher, err = w.lang.filter(st.wanted.filter)
+	st.wanted.matcher, err = lang.filter(st.wanted.filter)
 	return st, err
 }
 

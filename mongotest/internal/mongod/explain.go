@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/planning"
@@ -28,6 +29,8 @@ type explained struct {
 	limit      int64
 	stages     []bson.Raw
 	verbosity  string
+	collation  collationArg
+	by         *collation.Collation // as it is on the collection
 }
 
 // executes reports whether the explained command is run, too.
@@ -63,6 +66,9 @@ func (op *operation) explain(ctx context.Context, inner bson.Raw, verbosity stri
 	if err != nil {
 		return nil, err
 	}
+	if e.by, err = sub.collationOn(e.coll, e.collation); err != nil {
+		return nil, err
+	}
 	var reply bson.Raw
 	err = op.view(func(tx *storage.Tx) error {
 		reply, err = e.answer(ctx, tx)
@@ -83,7 +89,7 @@ func (op *operation) readExplained(verbosity string) (*explained, error) {
 			return nil, err
 		}
 	}
-	a.collation()
+	e.collation = a.collation()
 	e.wanted = wanted{hint: a.lookup("hint"), sort: a.doc("sort")}
 	switch op.req.Name {
 	case "find":
@@ -104,7 +110,10 @@ func (op *operation) readExplained(verbosity string) (*explained, error) {
 			return nil, mongoerr.New(mongoerr.InvalidLength, "explained write batches must be of size 1")
 		}
 		st := &args{name: op.req.Name, body: statements[0]}
-		e.wanted.filter, e.wanted.hint = st.doc("q"), st.lookup("hint")
+		e.wanted.filter, e.wanted.hint, e.collation = st.doc("q"), st.lookup("hint"), st.collation()
+		if st.err != nil {
+			return nil, st.err
+		}
 		if op.req.Name == "delete" {
 			e.limit = st.int64("limit", 0)
 		} else if !st.bool("multi", false) {
@@ -117,7 +126,7 @@ func (op *operation) readExplained(verbosity string) (*explained, error) {
 // answer makes the reply: of a query alone, or with the stages that follow it.
 func (e *explained) answer(ctx context.Context, tx *storage.Tx) (bson.Raw, error) {
 	op := e.op
-	lang, err := op.language(op.args().doc("let"))
+	lang, err := op.language(op.args().doc("let"), e.by)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +205,7 @@ func (e *explained) splitPipeline(tx *storage.Tx, lang *language) (*aggregate.Pi
 			return nil, nil
 		}
 	}
-	env := aggregate.Env{DB: e.op.req.DB, Vars: lang.vars, Reader: reader{op: e.op}, Writer: writer{op: e.op}}
+	env := aggregate.Env{DB: e.op.req.DB, Vars: lang.vars, Reader: reader{op: e.op, coll: e.by}, Writer: writer{op: e.op, coll: e.by}}
 	if _, err := aggregate.CompilePipeline(whole, env); err != nil {
 		return nil, err
 	}
@@ -305,7 +314,7 @@ func (e *explained) results(ctx context.Context, tx *storage.Tx) ([]bson.Raw, pl
 		p.examined -= int64(len(scan.ahead))
 	}
 	if !p.sorted {
-		s, err := query.CompileSort(w.sort)
+		s, err := query.CompileSort(w.sort, e.by)
 		if err != nil {
 			return nil, p, err
 		}

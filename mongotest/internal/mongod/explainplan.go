@@ -19,7 +19,7 @@ func (e *explained) explainQuery(ctx context.Context, tx *storage.Tx) ([]any, er
 	op := e.op
 	ns := op.req.DB + "." + e.coll
 	c := tx.Collection(ns)
-	q := planning.Query{Filter: e.wanted.filter, Sort: e.wanted.sort, Projection: e.projection, Stages: plannedStages(e.stages)}
+	q := planning.Query{Filter: e.wanted.filter, Sort: e.wanted.sort, Projection: e.projection, Collation: e.by.Doc(), Stages: plannedStages(e.stages)}
 	if err := op.restrict(e.coll, &e.wanted, e.projection); err != nil && !mongoerr.Is(err, mongoerr.QueryRejectedBySettings) {
 		return nil, err
 	}
@@ -42,12 +42,16 @@ func (e *explained) explainQuery(ctx context.Context, tx *storage.Tx) ([]any, er
 		planned = e.render(c, p, false)
 	}
 	hash := q.Hash()
-	pairs := []any{"queryPlanner", value.D(
-		"namespace", ns, "parsedQuery", parsedQuery(e.wanted.filter), "indexFilterSet", op.hasFilter(ns, planning.Query{Filter: q.Filter, Sort: q.Sort, Projection: q.Projection}),
+	head := []any{"namespace", ns, "parsedQuery", parsedQuery(e.wanted.filter)}
+	if e.by != nil {
+		head = append(head, "collation", e.by.Doc())
+	}
+	pairs := []any{"queryPlanner", value.D(append(head,
+		"indexFilterSet", op.hasFilter(ns, planning.Query{Filter: q.Filter, Sort: q.Sort, Projection: q.Projection, Collation: q.Collation}),
 		"queryHash", hash, "planCacheShapeHash", hash, "planCacheKey", planCacheKey(c, hash), "optimizationTimeMillis", int32(0),
 		"maxIndexedOrSolutionsReached", false, "maxIndexedAndSolutionsReached", false, "maxScansToExplodeReached", false,
 		"prunedSimilarIndexes", false, "winningPlan", withFirst("isCached", value.Bool(false), planned), "rejectedPlans", value.A(),
-	)}
+	)...)}
 	if !e.executes() {
 		return pairs, nil
 	}
@@ -217,8 +221,12 @@ func (p plan) tree(c *storage.Collection, w wanted, stats bool) bson.Raw {
 		return value.D(pairs...)
 	}
 	ix := c.Index(p.index)
-	scan := counts("stage", "IXSCAN", "keyPattern", p.key, "indexName", p.index, "isMultiKey", p.dedup, "isUnique", ix.Unique,
-		"isSparse", ix.Sparse, "isPartial", ix.Partial != nil, "indexVersion", int32(2), "direction", direction, "indexBounds", p.bounds(ix, w))
+	access := []any{"stage", "IXSCAN", "keyPattern", p.key, "indexName", p.index}
+	if p.coll != nil {
+		access = append(access, "collation", p.coll.Doc())
+	}
+	scan := counts(append(access, "isMultiKey", p.dedup, "isUnique", ix.Unique,
+		"isSparse", ix.Sparse, "isPartial", ix.Partial != nil, "indexVersion", int32(2), "direction", direction, "indexBounds", p.bounds(ix, w))...)
 	if stats {
 		scan = append(scan, "keysExamined", int32(p.examined))
 	}
@@ -247,16 +255,19 @@ func (p plan) bounds(ix *storage.Index, w wanted) bson.Raw {
 		}
 		if bounded {
 			b, ok := w.matcher.Bounds(name)
+			if !p.coll.Same(w.matcher.Collation()) && b.HasStrings() {
+				ok = false
+			}
 			eq, isPoints := points(b, ix, ix.Hashed() == i)
 			bounded = ok && isPoints
 			switch {
 			case ok && isPoints:
 				list = nil
 				for _, v := range eq {
-					list = append(list, "["+rawdoc.Render(v)+", "+rawdoc.Render(v)+"]")
+					list = append(list, "["+p.show(v)+", "+p.show(v)+"]")
 				}
 			case ok && ix.Hashed() != i:
-				list = []any{renderRange(usableRange(b, ix), ix.Descending(i))}
+				list = []any{p.renderRange(usableRange(b, ix), ix.Descending(i))}
 			}
 		}
 		pairs = append(pairs, name, value.A(list...))
@@ -264,13 +275,21 @@ func (p plan) bounds(ix *storage.Index, w wanted) bson.Raw {
 	return value.D(pairs...)
 }
 
-func renderRange(b query.Bounds, desc bool) string {
+// show renders a bound. A collated index has a comparison key for a string.
+func (p plan) show(v bson.RawValue) string {
+	if v.Type == bson.TypeString && p.coll != nil {
+		return p.coll.Shown(v)
+	}
+	return rawdoc.Render(v)
+}
+
+func (p plan) renderRange(b query.Bounds, desc bool) string {
 	low, high := "[MinKey", "MaxKey]"
 	if b.Min != nil {
-		low = bracket(b.MinIncl, "[", "(") + rawdoc.Render(*b.Min)
+		low = bracket(b.MinIncl, "[", "(") + p.show(*b.Min)
 	}
 	if b.Max != nil {
-		high = rawdoc.Render(*b.Max) + bracket(b.MaxIncl, "]", ")")
+		high = p.show(*b.Max) + bracket(b.MaxIncl, "]", ")")
 	}
 	if !desc {
 		return low + ", " + high

@@ -28,6 +28,7 @@ type findCommand struct {
 	tailable   bool
 	await      bool
 	natural    naturalScan
+	collation  collationArg
 	showRecord bool
 }
 
@@ -37,7 +38,6 @@ func parseFind(op *operation) (findCommand, error) {
 		return findCommand{}, err
 	}
 	a := op.args()
-	a.collation()
 	a.refuse("returnKey")
 	f := findCommand{
 		coll: coll,
@@ -54,6 +54,7 @@ func parseFind(op *operation) (findCommand, error) {
 		await:      a.bool("awaitData", false),
 		showRecord: a.bool("showRecordId", false),
 		natural:    a.naturalScan(),
+		collation:  a.collation(),
 	}
 	if a.has("batchSize") {
 		f.batchSize = a.count("batchSize", 0)
@@ -103,7 +104,11 @@ func (op *operation) openFind(f findCommand) (*cursor, error) {
 	if f.single && f.tailable {
 		return nil, mongoerr.New(mongoerr.BadValue, "Cannot use tailable option with the 'singleBatch' option")
 	}
-	lang, err := op.language(f.let)
+	coll, err := op.collationOn(f.coll, f.collation)
+	if err != nil {
+		return nil, err
+	}
+	lang, err := op.language(f.let, coll)
 	if err != nil {
 		return nil, err
 	}

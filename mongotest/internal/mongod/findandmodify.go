@@ -53,7 +53,7 @@ func parseFindAndModify(op *operation) (*findAndModify, error) {
 		return nil, err
 	}
 	a := op.args()
-	a.collation()
+	arg := a.collation()
 	f := &findAndModify{
 		op: op, coll: coll,
 		wanted:    wanted{filter: a.doc("query"), sort: a.doc("sort"), hint: a.lookup("hint")},
@@ -82,7 +82,11 @@ func parseFindAndModify(op *operation) (*findAndModify, error) {
 		return nil, err
 	}
 	f.stmtID = ids[0]
-	if f.lang, err = op.language(let); err != nil {
+	by, err := op.collationOn(coll, arg)
+	if err != nil {
+		return nil, err
+	}
+	if f.lang, err = op.language(let, by); err != nil {
 		return nil, err
 	}
 	if f.wanted.filter == nil {

@@ -4,6 +4,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -16,10 +17,11 @@ type language struct {
 	exprs map[string]*aggregate.Expr
 }
 
-// language returns the language of op's command, with its let variables.
-func (op *operation) language(let bson.Raw) (*language, error) {
+// language returns the language of op's command, with its let variables. Strings
+// are compared by coll.
+func (op *operation) language(let bson.Raw, coll *collation.Collation) (*language, error) {
 	now, ts := op.node.now(), op.node.cfg.Clock.Now()
-	l := &language{vars: aggregate.NewVars(nil, now, ts), exprs: map[string]*aggregate.Expr{}}
+	l := &language{vars: aggregate.NewVars(nil, now, ts).Collated(coll), exprs: map[string]*aggregate.Expr{}}
 	if isEmpty(let) {
 		return l, nil
 	}
@@ -27,7 +29,7 @@ func (op *operation) language(let bson.Raw) (*language, error) {
 	if l.let, err = aggregate.EvalLet(let, l.vars); err != nil {
 		return nil, err
 	}
-	l.vars = aggregate.NewVars(l.let, now, ts)
+	l.vars = aggregate.NewVars(l.let, now, ts).Collated(coll)
 	return l, nil
 }
 
@@ -37,11 +39,11 @@ func (l *language) with(constants bson.Raw, op *operation) *language {
 	for name, v := range value.Elements(constants) {
 		let = appendFields(let, name, v)
 	}
-	return &language{let: let, vars: aggregate.NewVars(let, op.node.now(), op.node.cfg.Clock.Now()), exprs: map[string]*aggregate.Expr{}}
+	return &language{let: let, vars: aggregate.NewVars(let, op.node.now(), op.node.cfg.Clock.Now()).Collated(l.vars.Collation()), exprs: map[string]*aggregate.Expr{}}
 }
 
 func (l *language) options() query.Options {
-	return query.Options{Let: l.let, Expr: aggregate.ExprHook(l.vars), Value: l.eval, Text: query.TextAllowed}
+	return query.Options{Let: l.let, Collation: l.vars.Collation(), Expr: aggregate.ExprHook(l.vars), Value: l.eval, Text: query.TextAllowed}
 }
 
 // eval is query.Options.Value: an aggregation expression in a projection.

@@ -59,7 +59,7 @@ func runListDatabases(_ context.Context, op *operation) (bson.Raw, error) {
 }
 
 func (op *operation) listFilter(filter bson.Raw) (*query.Matcher, error) {
-	lang, err := op.language(nil)
+	lang, err := op.language(nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -5,9 +5,20 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
+
+// hasAll reports whether every document that m matches is in ix, a partial index
+// or a whole one. What strings ix has cannot be told by another collation.
+func hasAll(m *query.Matcher, ix *storage.Index) bool {
+	if !ix.Collation().Same(m.Collation()) && collation.HasStrings(value.Doc(ix.Partial)) {
+		return false
+	}
+	return implies(m, ix.Partial)
+}
 
 // implies reports whether every document that m matches is in an index with
 // the partial filter, nil for a whole index. It may say no too often.
@@ -38,10 +49,10 @@ func impliesField(m *query.Matcher, path string, want bson.RawValue) bool {
 	}
 	d, isDoc := want.DocumentOK()
 	if !isDoc || !strings.HasPrefix(firstStage([]bson.Raw{d}), "$") {
-		return within(b, "$eq", want)
+		return within(m.Collation(), b, "$eq", want)
 	}
 	for op, arg := range value.Elements(d) {
-		if !within(b, op, arg) {
+		if !within(m.Collation(), b, op, arg) {
 			return false
 		}
 	}
@@ -49,10 +60,10 @@ func impliesField(m *query.Matcher, path string, want bson.RawValue) bool {
 }
 
 // within reports whether everything in b fulfils a comparison.
-func within(b query.Bounds, op string, arg bson.RawValue) bool {
+func within(by *collation.Collation, b query.Bounds, op string, arg bson.RawValue) bool {
 	if b.Eq != nil {
 		for _, v := range b.Eq {
-			if v.Type == bson.TypeNull || !fulfilsOp(v, op, arg) {
+			if v.Type == bson.TypeNull || !fulfilsOp(by, v, op, arg) {
 				return false
 			}
 		}
@@ -62,21 +73,21 @@ func within(b query.Bounds, op string, arg bson.RawValue) bool {
 	case "$exists":
 		return value.Truthy(arg)
 	case "$gt":
-		return b.Min != nil && sameClass(*b.Min, arg) && (value.Compare(*b.Min, arg) > 0 || value.Compare(*b.Min, arg) == 0 && !b.MinIncl)
+		return b.Min != nil && sameClass(*b.Min, arg) && (by.Compare(*b.Min, arg) > 0 || by.Compare(*b.Min, arg) == 0 && !b.MinIncl)
 	case "$gte":
-		return b.Min != nil && sameClass(*b.Min, arg) && value.Compare(*b.Min, arg) >= 0
+		return b.Min != nil && sameClass(*b.Min, arg) && by.Compare(*b.Min, arg) >= 0
 	case "$lt":
-		return b.Max != nil && sameClass(*b.Max, arg) && (value.Compare(*b.Max, arg) < 0 || value.Compare(*b.Max, arg) == 0 && !b.MaxIncl)
+		return b.Max != nil && sameClass(*b.Max, arg) && (by.Compare(*b.Max, arg) < 0 || by.Compare(*b.Max, arg) == 0 && !b.MaxIncl)
 	case "$lte":
-		return b.Max != nil && sameClass(*b.Max, arg) && value.Compare(*b.Max, arg) <= 0
+		return b.Max != nil && sameClass(*b.Max, arg) && by.Compare(*b.Max, arg) <= 0
 	default:
 		return false
 	}
 }
 
 // fulfilsOp reports whether one value fulfils a comparison.
-func fulfilsOp(v bson.RawValue, op string, arg bson.RawValue) bool {
-	c := value.Compare(v, arg)
+func fulfilsOp(by *collation.Collation, v bson.RawValue, op string, arg bson.RawValue) bool {
+	c := by.Compare(v, arg)
 	switch op {
 	case "$exists":
 		return value.Truthy(arg)

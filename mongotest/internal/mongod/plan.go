@@ -3,6 +3,7 @@ package mongod
 import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
@@ -34,6 +35,7 @@ type plan struct {
 	fields int                // how many conditions the ranges answer
 	// examined and matched are how many records a run of it looked at and found.
 	examined, matched int64
+	coll              *collation.Collation // of the index
 }
 
 // collectionScan is the plan that looks at everything in natural order.
@@ -78,7 +80,7 @@ func choosePlan(c *storage.Collection, w wanted) plan {
 	best.plan.sorted = isEmpty(w.sort)
 	rivals := 0
 	for _, ix := range c.Indexes() {
-		if ix.Hidden || isSpecial(ix) || !w.allowed.allows(ix) || !implies(w.matcher, ix.Partial) {
+		if ix.Hidden || isSpecial(ix) || !w.allowed.allows(ix) || !hasAll(w.matcher, ix) {
 			continue
 		}
 		got := indexPlan(ix, w)
@@ -156,7 +158,7 @@ func boundedPlan(ix *storage.Index, w wanted) (plan, error) {
 		if b.key == nil {
 			continue
 		}
-		if !sameFields(ix.Key, b.key) {
+		if !sameFields(ix.Key, b.key) || !ix.Collation().Same(w.matcher.Collation()) && collation.HasStrings(value.Doc(b.key)) {
 			return plan{}, mongoerr.New(51174, "The index chosen is not compatible with min/max: index key pattern %s, bound %s", ix.Key, b.key)
 		}
 		enc, err := ix.Bound(b.key)
@@ -169,8 +171,11 @@ func boundedPlan(ix *storage.Index, w wanted) (plan, error) {
 		return plan{}, mongoerr.New(51175, "The value provided for min() does not come before the value provided for max() in the hinted index")
 	}
 	reverse, sorted := servesSort(ix, 0, w.sort)
+	if !ix.Collation().Same(w.matcher.Collation()) {
+		reverse, sorted = false, isEmpty(w.sort)
+	}
 	s.Reverse = reverse && sorted
-	return plan{index: ix.Name, key: ix.Key, ranges: []storage.ScanSpec{s}, dedup: ix.Multikey(), sorted: sorted}, nil
+	return plan{index: ix.Name, key: ix.Key, ranges: []storage.ScanSpec{s}, dedup: ix.Multikey(), sorted: sorted, coll: ix.Collation()}, nil
 }
 
 // sameFields reports whether bound names exactly the fields of pattern.

@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/planning"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
@@ -54,7 +55,12 @@ func (op *operation) shapeOf() *planning.Query {
 	q := &planning.Query{Filter: filter}
 	q.Sort, _ = a.lookup("sort").DocumentOK()
 	q.Projection, _ = a.lookup("projection").DocumentOK()
-	q.Collation, _ = a.lookup("collation").DocumentOK()
+	if d, ok := a.lookup("collation").DocumentOK(); ok {
+		q.Collation = d
+		if coll, err := collation.Parse(d); err == nil { // shapes have the full form
+			q.Collation = coll.Doc()
+		}
+	}
 	return q
 }
 
@@ -100,6 +106,11 @@ func (op *operation) parseIndexFilter() (planning.IndexFilter, error) {
 	f.Query = *op.shapeOf()
 	if f.Query.Collation != nil && f.Query.Collation.Lookup("locale").Type == 0 {
 		return f, missingField("collation", "locale")
+	}
+	if f.Query.Collation != nil {
+		if _, err := collation.Parse(f.Query.Collation); err != nil {
+			return f, err
+		}
 	}
 	indexes, isArray := a.lookup("indexes").ArrayOK()
 	if !isArray {

@@ -28,7 +28,8 @@ func isSpecial(ix *storage.Index) bool {
 // indexPlan is the scan of ix with the bounds that w's filter has for its
 // leading fields.
 func indexPlan(ix *storage.Index, w wanted) candidate {
-	got := candidate{plan: plan{index: ix.Name, key: ix.Key, dedup: ix.Multikey()}}
+	got := candidate{plan: plan{index: ix.Name, key: ix.Key, dedup: ix.Multikey(), coll: ix.Collation()}}
+	agrees := ix.Collation().Same(w.matcher.Collation())
 	prefixes := [][]bson.RawValue{nil}
 	var last query.Bounds
 	i := -1
@@ -38,8 +39,8 @@ func indexPlan(ix *storage.Index, w wanted) candidate {
 			break
 		}
 		b, ok := w.matcher.Bounds(name)
-		if !ok {
-			break
+		if !ok || !agrees && b.HasStrings() {
+			break // strings are elsewhere in the index
 		}
 		hashed := ix.Hashed() == i
 		if eq, ok := points(b, ix, hashed); ok && len(eq)*len(prefixes) <= maxRanges {
@@ -61,7 +62,9 @@ func indexPlan(ix *storage.Index, w wanted) candidate {
 		s := ix.Range(eq, last.Min, last.Max, last.MinIncl, last.MaxIncl)
 		got.plan.ranges = append(got.plan.ranges, s)
 	}
-	if len(prefixes) == 1 && ix.Partial == nil && !isSpecial(ix) {
+	if !agrees {
+		got.plan.sorted = isEmpty(w.sort)
+	} else if len(prefixes) == 1 && ix.Partial == nil && !isSpecial(ix) {
 		reverse, sorted := servesSort(ix, len(prefixes[0]), w.sort)
 		got.plan.sorted = sorted
 		got.plan.ranges[0].Reverse = reverse && sorted
@@ -90,8 +93,8 @@ func points(b query.Bounds, ix *storage.Index, hashed bool) ([]bson.RawValue, bo
 		}
 		eq = append(eq, v)
 	}
-	slices.SortFunc(eq, value.Compare)
-	return slices.CompactFunc(eq, value.Equal), true
+	slices.SortFunc(eq, ix.Collation().Compare)
+	return slices.CompactFunc(eq, ix.Collation().Equal), true
 }
 
 // extend returns every prefix followed by every value, in order.
@@ -174,20 +177,20 @@ func idBranches(c *storage.Collection, w wanted) (plan, bool) {
 	var ids []bson.RawValue
 	for _, v := range vals {
 		d, _ := v.DocumentOK()
-		m, err := query.Compile(d, query.Options{Expr: never})
+		m, err := query.Compile(d, query.Options{Expr: never, Collation: w.matcher.Collation()})
 		if err != nil {
 			return plan{}, false
 		}
 		b, ok := m.Bounds("_id")
 		eq, isPoints := points(b, ix, false)
-		if !ok || !isPoints {
+		if !ok || !isPoints || b.HasStrings() && !ix.Collation().Same(w.matcher.Collation()) {
 			return plan{}, false
 		}
 		ids = append(ids, eq...)
 	}
-	slices.SortFunc(ids, value.Compare)
-	p := plan{index: ix.Name, key: ix.Key, sorted: true}
-	for _, id := range slices.CompactFunc(ids, value.Equal) {
+	slices.SortFunc(ids, ix.Collation().Compare)
+	p := plan{index: ix.Name, key: ix.Key, sorted: true, coll: ix.Collation()}
+	for _, id := range slices.CompactFunc(ids, ix.Collation().Equal) {
 		p.ranges = append(p.ranges, ix.Range([]bson.RawValue{id}, nil, nil, false, false))
 	}
 	return p, true

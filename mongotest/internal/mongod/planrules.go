@@ -46,7 +46,7 @@ func (op *operation) restrict(coll string, w *wanted, projection bson.Raw) error
 			return nil
 		}
 	}
-	q := planning.Query{Filter: w.filter, Sort: w.sort, Projection: projection}
+	q := planning.Query{Filter: w.filter, Sort: w.sort, Projection: projection, Collation: w.matcher.Collation().Doc()}
 	if indexes, ok := op.node.records.filters.For(op.req.DB+"."+coll, q); ok {
 		w.allowed, w.hint = allowance{only: true, indexes: indexes}, bson.RawValue{}
 	}
@@ -58,6 +58,6 @@ func (op *operation) notePlan(c *storage.Collection, w wanted, projection bson.R
 	if p.rivals < 2 || op.req.Name == "explain" {
 		return
 	}
-	q := planning.Query{Filter: w.filter, Sort: w.sort, Projection: projection}
+	q := planning.Query{Filter: w.filter, Sort: w.sort, Projection: projection, Collation: w.matcher.Collation().Doc()}
 	op.node.records.plans.Note(c.NS, q, p.rivals, time.Now(), func() bson.Raw { return p.describe(c, w) })
 }

@@ -178,7 +178,7 @@ func (op *operation) profileFilter(v bson.RawValue) (*query.Matcher, bson.Raw, e
 	if !ok {
 		return nil, nil, mongoerr.New(mongoerr.BadValue, "Expected an object, or the string 'unset'.")
 	}
-	lang, err := op.language(nil)
+	lang, err := op.language(nil, nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -26,6 +26,7 @@ func (op *operation) openStream(a aggregateCommand) (*cursor, error) {
 	if err != nil {
 		return nil, err
 	}
+	spec.Collation = a.collation.coll
 	spec.NeedsMerge = op.args().bool("needsMerge", false)
 	if err := op.checkStreamTarget(coll); err != nil {
 		return nil, err

@@ -97,7 +97,10 @@ func (w *bulk) updateOne(ctx context.Context, i int) (stmtResult, error) {
 
 func (w *bulk) compileUpdate(i int) (*updateStatement, error) {
 	a := &args{name: "update.updates", body: w.statements[i]}
-	a.collation()
+	lang, err := w.language(a)
+	if err != nil {
+		return nil, err
+	}
 	st := &updateStatement{
 		wanted: wanted{filter: a.doc("q"), hint: a.lookup("hint"), sort: a.doc("sort")},
 		multi:  a.bool("multi", false),
@@ -118,7 +121,6 @@ func (w *bulk) compileUpdate(i int) (*updateStatement, error) {
 	if u.Type == 0 {
 		return nil, missingField("update.updates", "u")
 	}
-	lang := w.lang
 	if constants := a.doc("c"); constants != nil {
 		if u.Type != bson.TypeArray {
 			return nil, mongoerr.New(51198, "Constant values may only be specified for pipeline updates")
@@ -127,7 +129,7 @@ func (w *bulk) compileUpdate(i int) (*updateStatement, error) {
 	}
 	st.meta = w.op.meta(w.ids[i])
 	st.meta.BypassValidation = w.bypassValidation
-	err := st.compile(w.op, lang, u, filters, w.keepTimestamps)
+	err = st.compile(w.op, lang, u, filters, w.keepTimestamps)
 	if err == nil && st.multi && st.change.IsReplacement() {
 		err = mongoerr.New(mongoerr.FailedToParse, "multi update is not supported for replacement-style update")
 	}
@@ -141,7 +143,7 @@ func (st *updateStatement) compile(op *operation, l *language, u bson.RawValue, 
 		return err
 	}
 	st.change, err = update.Compile(u, update.Options{
-		ArrayFilters: filters, Upsert: st.upsert, Query: st.wanted.filter, Let: l.let, Now: op.node.now,
+		ArrayFilters: filters, Upsert: st.upsert, Query: st.wanted.filter, Let: l.let, Collation: l.vars.Collation(), Now: op.node.now,
 		Timestamp: func() bson.Timestamp { return op.node.cfg.Clock.Tick(1) }, KeepEmptyTimestamps: keepTimestamps,
 	})
 	if err != nil {
@@ -256,11 +258,11 @@ func matching(ctx context.Context, tx *storage.Tx, c *storage.Collection, w want
 	if p.sorted {
 		return recs, nil
 	}
-	return sortRecs(recs, w.sort, limit)
+	return sortRecs(recs, w, limit)
 }
 
-func sortRecs(recs []storage.Rec, spec bson.Raw, limit int) ([]storage.Rec, error) {
-	s, err := query.CompileSort(spec)
+func sortRecs(recs []storage.Rec, w wanted, limit int) ([]storage.Rec, error) {
+	s, err := query.CompileSort(w.sort, w.matcher.Collation())
 	if err != nil {
 		return nil, err
 	}

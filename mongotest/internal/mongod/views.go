@@ -64,7 +64,7 @@ func (op *operation) findOnView(f findCommand) (*cursor, error) {
 	if !isEmpty(f.projection) {
 		stages = append(stages, value.D("$project", f.projection))
 	}
-	return op.openPipeline(aggregateCommand{coll: f.coll, stages: stages, let: f.let})
+	return op.openPipeline(aggregateCommand{coll: f.coll, stages: stages, let: f.let, collation: f.collation})
 }
 
 // viewError is the answer to a write on a view.

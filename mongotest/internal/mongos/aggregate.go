@@ -32,6 +32,9 @@ func runAggregate(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	ns := o.req.NS()
 	if v, ok := o.r.catalog.resolve(ns); ok {
+		if err := o.onView(ns, v); err != nil {
+			return nil, err
+		}
 		return o.aggregate(ctx, ns, v.on, slices.Concat(v.pipeline, stages), size)
 	}
 	return o.aggregate(ctx, ns, ns, stages, size)
@@ -94,7 +97,11 @@ func (o *op) openPipeline(ctx context.Context, ns string, stages []bson.Raw) (fe
 	if stageName(stages, 0) == "$match" {
 		filter = getDoc(stages[0], "$match")
 	}
-	rt, err := o.r.route(ns, filter)
+	by, err := o.comparing(ns, o.req.Body)
+	if err != nil {
+		return nil, nil, err
+	}
+	rt, err := o.r.route(ns, filter, by)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -195,7 +202,11 @@ func (o *op) routerPart(in aggregate.Source, bound *binding, stages []bson.Raw) 
 
 // vars are the variables of the client's command, its let evaluated.
 func (o *op) vars() (aggregate.Vars, error) {
-	none := aggregate.NewVars(nil, time.Now(), o.r.cfg.Clock.Now())
+	by, err := o.comparing(o.req.NS(), o.req.Body)
+	if err != nil {
+		return aggregate.Vars{}, err
+	}
+	none := aggregate.NewVars(nil, time.Now(), o.r.cfg.Clock.Now()).Collated(by)
 	var let bson.D
 	for name, v := range value.Elements(getDoc(o.req.Body, "let")) {
 		e, err := aggregate.CompileExpr(v)
@@ -210,7 +221,7 @@ func (o *op) vars() (aggregate.Vars, error) {
 			let = append(let, bson.E{Key: name, Value: x})
 		}
 	}
-	return aggregate.NewVars(rawDoc(let), time.Now(), o.r.cfg.Clock.Now()), nil
+	return aggregate.NewVars(rawDoc(let), time.Now(), o.r.cfg.Clock.Now()).Collated(by), nil
 }
 
 // exprHook evaluates $expr on the router.

@@ -254,7 +254,11 @@ func explain(ctx context.Context, o *op) (bson.Raw, error) {
 	if filter == nil {
 		filter = getDoc(inner, "query")
 	}
-	rt, err := o.r.route(o.req.DB+"."+coll, filter)
+	by, err := o.comparing(o.req.DB+"."+coll, inner)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := o.r.route(o.req.DB+"."+coll, filter, by)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func (o *op) shardedTable(ctx context.Context, mode lockMode) (*table, func(), e
 // chosenChunk returns the chunk that find or bounds of the command name.
 func (t *table) chosenChunk(body bson.Raw) (int, error) {
 	if q := getDoc(body, "find"); q != nil {
-		rs, err := t.ranges(q)
+		rs, err := t.ranges(q, nil)
 		if err != nil {
 			return 0, err
 		}

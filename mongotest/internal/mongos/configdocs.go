@@ -136,6 +136,9 @@ func collectionDoc(t *table) bson.D {
 		{"key", t.key.raw},
 		{"unique", t.unique},
 	}
+	if t.collation != nil {
+		d = append(d, bson.E{Key: "defaultCollation", Value: t.collation.Doc()})
+	}
 	if t.unsplittable {
 		d = append(d, bson.E{Key: "unsplittable", Value: true})
 	}

@@ -53,7 +53,11 @@ func create(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	if on := getString(o.req.Body, "viewOn"); on != "" {
-		o.r.catalog.setView(ns, view{on: o.req.DB + "." + on, pipeline: getDocs(o.req.Body, "pipeline")})
+		own, err := defaultCollation(o.req.Body)
+		if err != nil {
+			return nil, err
+		}
+		o.r.catalog.setView(ns, view{on: o.req.DB + "." + on, pipeline: getDocs(o.req.Body, "pipeline"), collation: own})
 	}
 	return resp.Body, nil
 }
@@ -224,7 +228,7 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	if on := getString(o.req.Body, "viewOn"); on != "" {
-		o.r.catalog.setView(ns, view{on: o.req.DB + "." + on, pipeline: getDocs(o.req.Body, "pipeline")})
+		o.r.catalog.changeView(ns, view{on: o.req.DB + "." + on, pipeline: getDocs(o.req.Body, "pipeline")})
 	}
 	if t == nil {
 		return resp.Body, nil

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -26,7 +27,11 @@ func find(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
-	rt, err := o.r.route(ns, getDoc(o.req.Body, "filter"))
+	by, err := o.comparing(ns, o.req.Body)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := o.r.route(ns, getDoc(o.req.Body, "filter"), by)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +50,7 @@ func find(ctx context.Context, o *op) (bson.Raw, error) {
 		}
 		return o.start(ctx, ns, &passFeed{m: m}, size, single, o.hold(rt))
 	}
-	f, err := o.mergedFind(ctx, rt)
+	f, err := o.mergedFind(ctx, rt, by)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +67,7 @@ func (o *op) hold(rt route) *rangeHold {
 
 // mergedFind opens a find on several shards. Skip, limit and, where the order
 // needs the fields it may drop, the projection are done here.
-func (o *op) mergedFind(ctx context.Context, rt route) (feed, error) {
+func (o *op) mergedFind(ctx context.Context, rt route, by *collation.Collation) (feed, error) {
 	body := o.req.Body
 	for _, name := range []string{"tailable", "$_requestResumeToken"} {
 		if getBool(body, name, false) {
@@ -74,7 +79,7 @@ func (o *op) mergedFind(ctx context.Context, rt route) (feed, error) {
 	if first, err := sort.IndexErr(0); err == nil && first.Key() == "$natural" {
 		sort = nil
 	}
-	proj, err := o.projection(sort)
+	proj, err := o.projection(sort, by)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +102,7 @@ func (o *op) mergedFind(ctx context.Context, rt route) (feed, error) {
 		return nil, err
 	}
 	f := &sourceFeed{bound: &binding{op: o}, remotes: remotes}
-	src, err := merged(f.bound, remotes, sort)
+	src, err := merged(f.bound, remotes, sort, by)
 	if err != nil {
 		f.close(ctx, o)
 		return nil, err
@@ -113,7 +118,7 @@ func (o *op) mergedFind(ctx context.Context, rt route) (feed, error) {
 }
 
 // merged reads several shards in the order of sort, or one after the other.
-func merged(bound *binding, remotes []*remote, sort bson.Raw) (aggregate.Source, error) {
+func merged(bound *binding, remotes []*remote, sort bson.Raw, by *collation.Collation) (aggregate.Source, error) {
 	sources := make([]aggregate.Source, len(remotes))
 	for i, m := range remotes {
 		sources[i] = &shardSource{bound: bound, m: m}
@@ -121,7 +126,7 @@ func merged(bound *binding, remotes []*remote, sort bson.Raw) (aggregate.Source,
 	if value.IsEmpty(sort) {
 		return &chainSource{rest: sources}, nil
 	}
-	s, err := query.CompileSort(sort)
+	s, err := query.CompileSort(sort, by)
 	if err != nil {
 		return nil, err
 	}
@@ -130,17 +135,17 @@ func merged(bound *binding, remotes []*remote, sort bson.Raw) (aggregate.Source,
 
 // projection returns the client's projection if it must be applied after the
 // merge, nil if the shards apply it.
-func (o *op) projection(sort bson.Raw) (func(bson.Raw) (bson.Raw, error), error) {
+func (o *op) projection(sort bson.Raw, by *collation.Collation) (func(bson.Raw) (bson.Raw, error), error) {
 	spec := getDoc(o.req.Body, "projection")
 	if value.IsEmpty(spec) || value.IsEmpty(sort) {
 		return nil, nil //nolint:nilnil // nothing to do is an answer here
 	}
 	hook := o.exprHook()
-	m, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: hook})
+	m, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: hook, Collation: by})
 	if err != nil {
 		return nil, err
 	}
-	p, err := query.CompileProjection(spec, query.Options{Expr: hook, Value: o.valueHook(), Matcher: m})
+	p, err := query.CompileProjection(spec, query.Options{Expr: hook, Value: o.valueHook(), Matcher: m, Collation: by})
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +176,11 @@ func count(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
-	rt, err := o.r.route(ns, getDoc(o.req.Body, "query"))
+	by, err := o.comparing(ns, o.req.Body)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := o.r.route(ns, getDoc(o.req.Body, "query"), by)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +235,11 @@ func distinct(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
-	rt, err := o.r.route(ns, getDoc(o.req.Body, "query"))
+	by, err := o.comparing(ns, o.req.Body)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := o.r.route(ns, getDoc(o.req.Body, "query"), by)
 	if err != nil {
 		return nil, err
 	}
@@ -249,8 +262,8 @@ func distinct(ctx context.Context, o *op) (bson.Raw, error) {
 		}
 	}
 	if len(resps) > 1 {
-		slices.SortStableFunc(vals, value.Compare)
-		vals = slices.CompactFunc(vals, value.Equal)
+		slices.SortStableFunc(vals, by.Compare)
+		vals = slices.CompactFunc(vals, by.Equal)
 	}
 	reply := bson.D{{"values", vals}}
 	if len(resps) == 1 { // the time of a snapshot, which shards choose each for itself

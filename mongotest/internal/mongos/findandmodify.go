@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -52,12 +53,16 @@ func (o *op) modifyShared(ctx context.Context, ns string) (bson.Raw, bool, error
 	}
 	defer unlock()
 	q := getDoc(o.req.Body, "query")
-	rt, err := o.r.route(ns, q)
+	by, err := o.comparing(ns, o.req.Body)
+	if err != nil {
+		return nil, false, err
+	}
+	rt, err := o.r.route(ns, q, by)
 	if err != nil {
 		return nil, false, err
 	}
 	if rt.table != nil {
-		if !rt.exact && !fixesID(q) && !o.r.freeTargeting() {
+		if !rt.exact && !rt.table.fixesID(q, by) && !o.r.freeTargeting() {
 			return nil, false, mongoerr.New(mongoerr.ShardKeyNotFound, "Query for sharded findAndModify must contain the shard key")
 		}
 		u, _ := value.Get(o.req.Body, "update")
@@ -77,32 +82,36 @@ func (o *op) modifyShared(ctx context.Context, ns string) (bson.Raw, bool, error
 func (o *op) modifyAlone(ctx context.Context, ns string) (bson.Raw, error) {
 	body := o.req.Body
 	q := getDoc(body, "query")
-	rt, err := o.r.route(ns, q)
+	by, err := o.comparing(ns, body)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := o.r.route(ns, q, by)
 	if err != nil {
 		return nil, err
 	}
 	if rt.table == nil {
 		return o.modifyOn(ctx, rt, rt.shards[0], nil)
 	}
-	doc, from, err := o.findOne(ctx, rt, rt.shards, q, getDoc(body, "sort"))
+	doc, from, err := o.findOne(ctx, rt, rt.shards, q, getDoc(body, "sort"), by)
 	if err != nil {
 		return nil, err
 	}
 	u, _ := value.Get(body, "update")
 	if doc == nil {
 		if getBool(body, "upsert", false) {
-			return o.modifyUpsert(ctx, rt, u)
+			return o.modifyUpsert(ctx, rt, u, by)
 		}
 		return o.modifyNone(ctx, rt)
 	}
 	if u.Type == 0 {
 		return o.modifyOn(ctx, rt, from, doc)
 	}
-	idx, err := o.arrayIndex(q, doc)
+	idx, err := o.arrayIndex(q, doc, by)
 	if err != nil {
 		return nil, err
 	}
-	post, err := o.apply(u, q, getDocs(body, "arrayFilters"), doc, idx)
+	post, err := o.apply(u, q, getDocs(body, "arrayFilters"), by, doc, idx)
 	if err != nil {
 		return nil, err
 	}
@@ -154,9 +163,9 @@ func (o *op) modifyNone(ctx context.Context, rt route) (reply bson.Raw, err erro
 	return reply, err
 }
 
-func (o *op) modifyUpsert(ctx context.Context, rt route, u bson.RawValue) (bson.Raw, error) {
+func (o *op) modifyUpsert(ctx context.Context, rt route, u bson.RawValue, by *collation.Collation) (bson.Raw, error) {
 	q := getDoc(o.req.Body, "query")
-	doc, err := o.apply(u, q, getDocs(o.req.Body, "arrayFilters"), nil, -1)
+	doc, err := o.apply(u, q, getDocs(o.req.Body, "arrayFilters"), by, nil, -1)
 	if err != nil {
 		return nil, err
 	}

@@ -84,10 +84,18 @@ type reader struct{ bound *binding }
 
 // Open implements aggregate.Reader.
 func (r reader) Open(ctx context.Context, db, coll string) (aggregate.Source, error) {
-	o := r.bound.op.child(db, bson.D{{"aggregate", coll}, {"pipeline", bson.A{}}, {"cursor", bson.D{}}})
+	vars, err := r.bound.op.vars()
+	if err != nil {
+		return nil, err
+	}
+	by := collationArg(vars.Collation()) // of the pipeline that reads it, whatever the collection's own
+	o := r.bound.op.child(db, bson.D{{"aggregate", coll}, {"pipeline", bson.A{}}, {"cursor", bson.D{}}, by})
 	ns := db + "." + coll
 	var stages []bson.Raw
 	if v, ok := o.r.catalog.resolve(ns); ok {
+		if err := o.onView(ns, v); err != nil {
+			return nil, err
+		}
 		ns, stages = v.on, v.pipeline
 	}
 	f, use, err := o.openPipeline(ctx, ns, stages)
@@ -149,12 +157,16 @@ func (w writer) Replace(ctx context.Context, db, coll string, docs []bson.Raw) e
 		return mongoerr.New(mongoerr.NamespaceCannotBeSharded, "namespace '%s' is sharded so it can't be used for $out", db+"."+coll)
 	}
 	tmp := "tmp.agg_out." + bson.NewObjectID().Hex()
-	if _, err := o.run(ctx, db, bson.D{{"create", tmp}}); err != nil {
+	options, err := o.optionsOf(ctx, db, coll)
+	if err != nil {
+		return err
+	}
+	if _, err := o.run(ctx, db, append(bson.D{{"create", tmp}}, options...)); err != nil {
 		return err
 	}
 	if reply, err := o.run(ctx, db, bson.D{{"listIndexes", coll}}); err == nil {
 		var specs []bson.Raw
-		for _, s := range getDocs(getDoc(reply, "cursor"), "firstBatch") {
+		for _, s := range explicit(getDocs(getDoc(reply, "cursor"), "firstBatch")) {
 			if getString(s, "name") != "_id_" {
 				specs = append(specs, s)
 			}
@@ -172,8 +184,20 @@ func (w writer) Replace(ctx context.Context, db, coll string, docs []bson.Raw) e
 			return err
 		}
 	}
-	_, err := o.run(ctx, "admin", bson.D{{"renameCollection", db + "." + tmp}, {"to", db + "." + coll}, {"dropTarget", true}})
+	_, err = o.run(ctx, "admin", bson.D{{"renameCollection", db + "." + tmp}, {"to", db + "." + coll}, {"dropTarget", true}})
 	return err
+}
+
+// optionsOf returns the options of a collection, none if it does not exist.
+func (o *op) optionsOf(ctx context.Context, db, coll string) (bson.D, error) {
+	reply, err := o.run(ctx, db, bson.D{{"listCollections", int32(1)}, {"filter", bson.D{{"name", coll}, {"type", "collection"}}}})
+	if err != nil {
+		return nil, err
+	}
+	for _, info := range getDocs(getDoc(reply, "cursor"), "firstBatch") {
+		return elementsOf(getDoc(info, "options")), nil
+	}
+	return nil, nil
 }
 
 // Merge implements aggregate.Writer.
@@ -187,7 +211,12 @@ func (w writer) Merge(ctx context.Context, db, coll string, on []string, doc bso
 		}
 		filter = append(filter, bson.E{Key: f, Value: bson.D{{"$eq", v}}})
 	}
-	reply, err := o.run(ctx, db, bson.D{{"find", coll}, {"filter", filter}, {"limit", int64(1)}, {"singleBatch", true}})
+	vars, err := o.vars()
+	if err != nil {
+		return err
+	}
+	by := collationArg(vars.Collation()) // of the pipeline, whatever the collection's own
+	reply, err := o.run(ctx, db, bson.D{{"find", coll}, {"filter", filter}, {"limit", int64(1)}, {"singleBatch", true}, by})
 	if err != nil {
 		return err
 	}
@@ -204,7 +233,7 @@ func (w writer) Merge(ctx context.Context, db, coll string, on []string, doc bso
 	}
 	id, _ := value.Get(existing, "_id")
 	filter = append(filter, bson.E{Key: "_id", Value: bson.D{{"$eq", id}}})
-	return w.write(ctx, db, bson.D{{"update", coll}, {"updates", bson.A{bson.D{{"q", filter}, {"u", result}}}}})
+	return w.write(ctx, db, bson.D{{"update", coll}, {"updates", bson.A{bson.D{{"q", filter}, {"u", result}, by}}}})
 }
 
 // write runs a write command and returns its first write error as an error.

@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
@@ -46,7 +47,11 @@ func (w *writeOp) alone(ctx context.Context, s statement) ([]statement, error) {
 // shard if that owns the new key too, else by deleting and inserting it.
 func (w *writeOp) changeKey(ctx context.Context, p plan) error {
 	q := getDoc(p.doc, "q")
-	doc, from, err := w.findOne(ctx, w.rt, p.shards, q, nil)
+	by, err := w.comparing(w.ns, p.doc)
+	if err != nil {
+		return err
+	}
+	doc, from, err := w.findOne(ctx, w.rt, p.shards, q, nil, by)
 	if err != nil {
 		return err
 	}
@@ -54,7 +59,7 @@ func (w *writeOp) changeKey(ctx context.Context, p plan) error {
 		p.alone, p.spread = false, true
 		return w.spread(ctx, p)
 	}
-	idx, err := w.arrayIndex(q, doc)
+	idx, err := w.arrayIndex(q, doc, by)
 	if err != nil {
 		return err
 	}
@@ -97,8 +102,8 @@ func elementsOf(doc bson.Raw) bson.D {
 	return d
 }
 
-func (o *op) arrayIndex(q, doc bson.Raw) (int, error) {
-	m, err := query.Compile(q, query.Options{Expr: o.exprHook()})
+func (o *op) arrayIndex(q, doc bson.Raw, by *collation.Collation) (int, error) {
+	m, err := query.Compile(q, query.Options{Expr: o.exprHook(), Collation: by})
 	if err != nil {
 		return -1, err
 	}
@@ -110,7 +115,7 @@ func (o *op) arrayIndex(q, doc bson.Raw) (int, error) {
 
 // findOne returns the first document that matches on these shards, in the
 // order of sort, and the shard that has it; nil if there is none.
-func (o *op) findOne(ctx context.Context, rt route, shards []string, q, sort bson.Raw) (bson.Raw, string, error) {
+func (o *op) findOne(ctx context.Context, rt route, shards []string, q, sort bson.Raw, by *collation.Collation) (bson.Raw, string, error) {
 	_, coll, _ := splitNS(rt.ns)
 	if q == nil {
 		q = rawDoc(bson.D{})
@@ -119,10 +124,11 @@ func (o *op) findOne(ctx context.Context, rt route, shards []string, q, sort bso
 	if !value.IsEmpty(sort) {
 		cmd = append(cmd, bson.E{Key: "sort", Value: sort})
 	}
-	for _, name := range []string{"let", "collation"} {
-		if v, ok := value.Get(o.req.Body, name); ok {
-			cmd = append(cmd, bson.E{Key: name, Value: v})
-		}
+	if v, ok := value.Get(o.req.Body, "let"); ok {
+		cmd = append(cmd, bson.E{Key: "let", Value: v})
+	}
+	if rt.table != nil && !by.Same(rt.table.collation) {
+		cmd = append(cmd, collationArg(by))
 	}
 	base := o.read(o.req.DB, cmd)
 	resps, err := o.sendAll(ctx, shards, func(shard string) call {
@@ -135,7 +141,7 @@ func (o *op) findOne(ctx context.Context, rt route, shards []string, q, sort bso
 	}
 	less := func(bson.Raw, bson.Raw) int { return 0 }
 	if !value.IsEmpty(sort) {
-		s, err := query.CompileSort(sort)
+		s, err := query.CompileSort(sort, by)
 		if err != nil {
 			return nil, "", err
 		}

@@ -16,7 +16,7 @@ import (
 func (s *sharding) layout() (*table, error) {
 	now := s.r.cfg.Clock.Tick(1)
 	t := &table{
-		ns: s.ns, uuid: s.uuid, key: s.key, unique: s.unique,
+		ns: s.ns, uuid: s.uuid, key: s.key, unique: s.unique, collation: s.collation,
 		epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now(),
 	}
 	bounds, owner := s.splitPoints()

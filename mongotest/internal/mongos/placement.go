@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 )
 
@@ -21,14 +22,14 @@ type route struct {
 func internalDB(db string) bool { return db == "admin" || db == "config" || db == "local" }
 
 // route finds where filter may match in ns. No shards means that the database
-// does not exist. The caller holds a lock of ns.
-func (r *Router) route(ns string, filter bson.Raw) (route, error) {
+// does not exist. Strings are compared by the collation. The caller holds a lock of ns.
+func (r *Router) route(ns string, filter bson.Raw, by *collation.Collation) (route, error) {
 	db, _, _ := splitNS(ns)
 	if internalDB(db) {
 		return route{ns: ns, shards: []string{ConfigShard}, exact: true}, nil
 	}
 	if t := r.catalog.table(ns); t != nil {
-		tg, err := t.target(filter)
+		tg, err := t.target(filter, by)
 		if err != nil {
 			return route{}, err
 		}

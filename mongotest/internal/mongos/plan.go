@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -37,12 +38,17 @@ func (w *writeOp) plan(s statement) plan {
 		return p
 	}
 	q := getDoc(s.doc, "q")
-	tg, err := t.target(q)
+	by, err := w.comparing(t.ns, s.doc)
 	if err != nil {
 		p.err = err
 		return p
 	}
-	p.shards, p.byID = tg.shards, fixesID(q)
+	tg, err := t.target(q, by)
+	if err != nil {
+		p.err = err
+		return p
+	}
+	p.shards, p.byID = tg.shards, t.fixesID(q, by)
 	if w.req.Name == "delete" {
 		p.many = getInt(s.doc, "limit", 0) == 0
 		if !p.many && !tg.exact && !p.byID && !w.r.freeTargeting() {
@@ -76,7 +82,13 @@ func (r *Router) freeTargeting() bool {
 	return !strings.HasPrefix(r.cfg.Version, "6.") && !strings.HasPrefix(r.cfg.Version, "7.")
 }
 
-// fixesID reports whether the filter asks for one _id.
+// fixesID reports whether the filter asks for one _id. Equal to a string are
+// several, unless it is compared as the _id index does.
+func (t *table) fixesID(q bson.Raw, by *collation.Collation) bool {
+	v, _ := value.Get(q, "_id")
+	return fixesID(q) && (by.Same(t.collation) || !collation.HasStrings(v))
+}
+
 func fixesID(q bson.Raw) bool {
 	v, ok := value.Get(q, "_id")
 	if !ok || v.Type == bson.TypeRegex {

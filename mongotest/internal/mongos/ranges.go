@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/keystring"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -29,15 +30,15 @@ type target struct {
 }
 
 // target returns the shards a filter may match on.
-func (t *table) target(filter bson.Raw) (target, error) {
+func (t *table) target(filter bson.Raw, by *collation.Collation) (target, error) {
 	if t.unsplittable {
 		return target{shards: t.shards(), exact: true}, nil
 	}
 	if len(t.chunks) == 1 {
-		exact, _ := t.ranges(filter)
+		exact, _ := t.ranges(filter, by)
 		return target{shards: t.shards(), exact: len(exact) == 1 && isPoint(exact[0])}, nil
 	}
-	ranges, err := t.ranges(filter)
+	ranges, err := t.ranges(filter, by)
 	if err != nil {
 		return target{}, err
 	}
@@ -56,14 +57,17 @@ func (t *table) target(filter bson.Raw) (target, error) {
 func isPoint(r keyRange) bool { return bytes.Equal(r.lo, r.hi) }
 
 // ranges returns the parts of the key space a filter may match in.
-func (t *table) ranges(filter bson.Raw) ([]keyRange, error) {
-	m, err := query.Compile(filter, query.Options{Expr: anyExpr})
+func (t *table) ranges(filter bson.Raw, by *collation.Collation) ([]keyRange, error) {
+	m, err := query.Compile(filter, query.Options{Expr: anyExpr, Collation: by})
 	if err != nil {
 		return nil, err
 	}
 	prefixes := [][]byte{nil}
 	for _, f := range t.key.fields {
 		b, ok := m.Bounds(f.path)
+		if by != nil && b.HasStrings() { // equal strings may be anywhere
+			b, ok = query.Bounds{}, false
+		}
 		if !ok || len(b.Eq) == 0 {
 			return openRanges(prefixes, f, b, ok), nil
 		}

@@ -83,7 +83,7 @@ func (o *op) checkSupport(ctx context.Context, t *table, key keyPattern) error {
 		}
 		found := false
 		for _, s := range specs {
-			found = found || supports(getDoc(s, "key"), key) && !getBool(s, "sparse", false) && !has(s, "partialFilterExpression") &&
+			found = found || usable(s, key) &&
 				(!t.unique || getBool(s, "unique", false))
 		}
 		if !found {

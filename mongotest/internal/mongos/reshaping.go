@@ -90,6 +90,9 @@ func (r *reshaping) copy(ctx context.Context, next *table) error {
 	v, _ := value.Get(getDoc(infos[0], "info"), "uuid")
 	r.uuid, _ = value.ParseUUID(v)
 	r.info = infos[0]
+	if next.collation, err = defaultCollation(getDoc(r.info, "options")); err != nil {
+		return err
+	}
 	db, _, _ := splitNS(r.ns)
 	r.temp = db + "." + reshardingPrefix + r.uuid.String()
 	r.recipient = next.shards()
@@ -135,13 +138,13 @@ func (r *reshaping) specs(ctx context.Context, next *table) ([]bson.Raw, error) 
 	found := false
 	for _, s := range specs {
 		key := getDoc(s, "key")
-		found = found || supports(key, next.key) && !getBool(s, "sparse", false) && !has(s, "partialFilterExpression")
+		found = found || usable(s, next.key)
 		if err := next.checkIndexes([]bson.Raw{s}); err != nil {
 			return nil, mongoerr.New(mongoerr.InvalidOptions, "can't shard collection '%s' with unique index on %s and proposed shard key %s. Uniqueness can't be maintained unless shard key is a prefix", r.ns, key, next.key.raw)
 		}
 	}
 	if !found {
-		specs = append(specs, rawDoc(bson.D{{"v", int32(2)}, {"key", next.key.raw}, {"name", indexName(next.key.raw)}}))
+		specs = append(specs, rawDoc(bson.D{{"v", int32(2)}, {"key", next.key.raw}, {"name", indexName(next.key.raw)}, collationArg(nil)}))
 	}
 	return specs, nil
 }

@@ -51,7 +51,7 @@ func reshardCollection(ctx context.Context, o *op) (bson.Raw, error) {
 
 // reborn is the collection under a new UUID, without chunks yet.
 func (t *table) reborn(key keyPattern, now bson.Timestamp) *table {
-	return &table{ns: t.ns, uuid: value.NewUUID(), key: key, epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now()}
+	return &table{ns: t.ns, uuid: value.NewUUID(), key: key, collation: t.collation, epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now()}
 }
 
 // reshardZones reads the zone ranges that the collection is to have.

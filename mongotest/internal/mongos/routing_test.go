@@ -75,7 +75,7 @@ func TestFiltersAreTargetedByAPrefixOfTheKey(t *testing.T) {
 		{"under $and", bson.D{{"$and", bson.A{bson.D{{"a", 3}}, bson.D{{"b", 3}}}}}, []string{"s1"}, true},
 		{"null stands for missing too", bson.D{{"a", nil}, {"b", nil}}, []string{"s0"}, true},
 	} {
-		got, err := tb.target(rawDoc(tc.filter))
+		got, err := tb.target(rawDoc(tc.filter), nil)
 		require.NoError(t, err, tc.name)
 		assert.Equal(t, tc.want, got.shards, tc.name)
 		assert.Equal(t, tc.exact, got.exact, tc.name)
@@ -94,7 +94,7 @@ func TestTargetingNeverMissesAnOwner(t *testing.T) {
 				if !holds {
 					continue
 				}
-				got, err := tb.target(rawDoc(bson.D{{"a", bson.D{{op, y}}}}))
+				got, err := tb.target(rawDoc(bson.D{{"a", bson.D{{op, y}}}}), nil)
 				require.NoError(t, err)
 				assert.Contains(t, got.shards, owner, "a=%d, a %s %d", x, op, y)
 			}
@@ -111,14 +111,14 @@ func TestHashedKeysAreRoutedByTheirHash(t *testing.T) {
 		got, err := tb.shardOf(rawDoc(bson.D{{"k", tc.value}}))
 		require.NoError(t, err)
 		assert.Equal(t, tc.want, got, "%v", tc.value)
-		tg, err := tb.target(rawDoc(bson.D{{"k", tc.value}}))
+		tg, err := tb.target(rawDoc(bson.D{{"k", tc.value}}), nil)
 		require.NoError(t, err)
 		assert.Equal(t, []string{tc.want}, tg.shards, "%v", tc.value)
 	}
 	got, err := tb.shardOf(rawDoc(bson.D{}))
 	require.NoError(t, err)
 	assert.Equal(t, "s1", got, "a missing field hashes like null")
-	tg, err := tb.target(rawDoc(bson.D{{"k", bson.D{{"$gt", 5}}}}))
+	tg, err := tb.target(rawDoc(bson.D{{"k", bson.D{{"$gt", 5}}}}), nil)
 	require.NoError(t, err)
 	assert.Len(t, tg.shards, 2, "a range says nothing about hashes")
 }

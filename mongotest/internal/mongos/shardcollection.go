@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -41,6 +42,7 @@ type sharding struct {
 	data         string // the shard that has the documents: the primary, unless they were moved
 	uuid         value.UUID
 	empty        bool
+	collation    *collation.Collation // the collection's default
 }
 
 // shardCollection makes a collection sharded: a supporting index, chunks, the
@@ -127,6 +129,13 @@ func (s *sharding) prepare(ctx context.Context) error {
 	if len(infos) > 0 && getBool(getDoc(infos[0], "options"), "capped", false) {
 		return mongoerr.New(mongoerr.InvalidOptions, "can't shard a capped collection")
 	}
+	var options bson.Raw
+	if len(infos) > 0 {
+		options = getDoc(infos[0], "options")
+	}
+	if err := s.checkCollation(options); err != nil {
+		return err
+	}
 	if len(infos) == 0 {
 		if _, err := s.send(ctx, s.primary, call{name: "create", db: s.db, body: rawDoc(bson.D{{"create", s.coll}})}); err != nil {
 			return err
@@ -140,7 +149,7 @@ func (s *sharding) prepare(ctx context.Context) error {
 	}
 	v, _ := value.Get(getDoc(infos[0], "info"), "uuid")
 	s.uuid, _ = value.ParseUUID(v)
-	doc, _, err := s.findOne(ctx, route{ns: s.ns}, []string{s.data}, nil, nil)
+	doc, _, err := s.findOne(ctx, route{ns: s.ns}, []string{s.data}, nil, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -149,9 +158,9 @@ func (s *sharding) prepare(ctx context.Context) error {
 }
 
 // findOne of the op runs in the database of its command, which here is admin.
-func (s *sharding) findOne(ctx context.Context, rt route, shards []string, q, sort bson.Raw) (bson.Raw, string, error) {
+func (s *sharding) findOne(ctx context.Context, rt route, shards []string, q, sort bson.Raw, by *collation.Collation) (bson.Raw, string, error) {
 	in := &op{r: s.r, req: &command.Request{Name: s.req.Name, DB: s.db, Body: s.req.Body, Client: s.req.Client}}
-	return in.findOne(ctx, rt, shards, q, sort)
+	return in.findOne(ctx, rt, shards, q, sort, by)
 }
 
 func (s *sharding) supportingIndex(ctx context.Context) error {
@@ -162,7 +171,7 @@ func (s *sharding) supportingIndex(ctx context.Context) error {
 	found := false
 	for _, spec := range specs {
 		key := getDoc(spec, "key")
-		found = found || supports(key, s.key) && !getBool(spec, "sparse", false) && !has(spec, "partialFilterExpression")
+		found = found || usable(spec, s.key)
 		if err := (&table{key: s.key}).checkIndexes([]bson.Raw{spec}); err != nil {
 			return mongoerr.New(mongoerr.InvalidOptions, "can't shard collection '%s' with unique index on %s and proposed shard key %s. Uniqueness can't be maintained unless shard key is a prefix", s.ns, key, s.key.raw)
 		}
@@ -177,6 +186,9 @@ func (s *sharding) supportingIndex(ctx context.Context) error {
 	if s.unique {
 		spec = append(spec, bson.E{Key: "unique", Value: true})
 	}
+	if s.collation != nil {
+		spec = append(spec, collationArg(nil))
+	}
 	_, err = s.send(ctx, s.data, call{name: "createIndexes", db: s.db, body: rawDoc(bson.D{{"createIndexes", s.coll}, {"indexes", bson.A{spec}}})})
 	return err
 }
@@ -188,7 +200,14 @@ func (o *op) indexes(ctx context.Context, shard, ns string) ([]bson.Raw, error) 
 	if err != nil {
 		return nil, err
 	}
-	return getDocs(getDoc(resp.Body, "cursor"), "firstBatch"), nil
+	return explicit(getDocs(getDoc(resp.Body, "cursor"), "firstBatch")), nil
+}
+
+// usable reports whether a shard key can be looked up in an index: it starts with
+// the key, has all documents, and compares strings by their bytes.
+func usable(spec bson.Raw, key keyPattern) bool {
+	own, err := defaultCollation(spec)
+	return err == nil && own == nil && supports(getDoc(spec, "key"), key) && !getBool(spec, "sparse", false) && !has(spec, "partialFilterExpression")
 }
 
 // supports reports whether an index starts with the shard key.

@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/update"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -95,12 +96,16 @@ func withID(stmt, doc bson.Raw) bson.Raw {
 // upsert.
 func (w *writeOp) applied(stmt, doc bson.Raw, arrayIdx int) (bson.Raw, error) {
 	u, _ := value.Get(stmt, "u")
-	return w.apply(u, getDoc(stmt, "q"), getDocs(stmt, "arrayFilters"), doc, arrayIdx)
+	by, err := w.comparing(w.ns, stmt)
+	if err != nil {
+		return nil, err
+	}
+	return w.apply(u, getDoc(stmt, "q"), getDocs(stmt, "arrayFilters"), by, doc, arrayIdx)
 }
 
-func (o *op) apply(u bson.RawValue, q bson.Raw, filters []bson.Raw, doc bson.Raw, arrayIdx int) (bson.Raw, error) {
+func (o *op) apply(u bson.RawValue, q bson.Raw, filters []bson.Raw, by *collation.Collation, doc bson.Raw, arrayIdx int) (bson.Raw, error) {
 	c, err := update.Compile(u, update.Options{
-		ArrayFilters: filters, Upsert: doc == nil, Query: q, Let: getDoc(o.req.Body, "let"), Now: time.Now,
+		ArrayFilters: filters, Upsert: doc == nil, Query: q, Let: getDoc(o.req.Body, "let"), Collation: by, Now: time.Now,
 		Timestamp: o.r.cfg.Clock.Now, KeepEmptyTimestamps: getBool(o.req.Body, "bypassEmptyTsReplacement", false),
 	})
 	if err != nil {

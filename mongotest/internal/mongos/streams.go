@@ -28,6 +28,9 @@ func (o *op) changeStream(ctx context.Context, stages []bson.Raw) (bson.Raw, err
 	if err != nil {
 		return nil, err
 	}
+	if spec.Collation, err = defaultCollation(o.req.Body); err != nil {
+		return nil, err
+	}
 	if spec.ShowMigrationEvents {
 		return nil, mongoerr.New(31123, "Change streams from mongos may not show migration events")
 	}

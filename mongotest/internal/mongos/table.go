@@ -8,6 +8,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -43,8 +44,9 @@ type table struct {
 	timestamp    bson.Timestamp
 	lastmod      time.Time
 	noMigrations bool
-	unsplittable bool    // not sharded, only known to the catalog
-	chunks       []chunk // ascending, without gaps
+	collation    *collation.Collation // the collection's default, nil if it is simple
+	unsplittable bool                 // not sharded, only known to the catalog
+	chunks       []chunk              // ascending, without gaps
 }
 
 // chunkAt returns the index of the chunk that holds the position.

@@ -31,7 +31,7 @@ func validate(ctx context.Context, o *op) (bson.Raw, error) {
 // holders are the shards that have a part of the collection which the command
 // names.
 func (o *op) holders() ([]string, error) {
-	rt, err := o.r.route(o.req.NS(), nil)
+	rt, err := o.r.route(o.req.NS(), nil, nil)
 	if err != nil {
 		return nil, err
 	}

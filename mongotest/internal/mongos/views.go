@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -13,12 +14,22 @@ import (
 type view struct {
 	on       string // namespace of a collection or of another view
 	pipeline []bson.Raw
+	// collation is the view's own, which those below it share.
+	collation *collation.Collation
 }
 
 // setView remembers a view made or changed through a router.
 func (c *Catalog) setView(ns string, v view) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.views[ns] = v
+}
+
+// changeView remembers the new definition of a view, which keeps its collation.
+func (c *Catalog) changeView(ns string, v view) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v.collation = c.views[ns].collation
 	c.views[ns] = v
 }
 
@@ -45,7 +56,7 @@ func (c *Catalog) resolve(ns string) (view, bool) {
 		}
 		var below view
 		if below, ok = c.views[v.on]; ok {
-			v = view{on: below.on, pipeline: append(append([]bson.Raw{}, below.pipeline...), v.pipeline...)}
+			v = view{on: below.on, collation: v.collation, pipeline: append(append([]bson.Raw{}, below.pipeline...), v.pipeline...)}
 		}
 	}
 	return view{}, false
@@ -53,6 +64,9 @@ func (c *Catalog) resolve(ns string) (view, bool) {
 
 // findInView runs a find as an aggregate on what is below the view.
 func findInView(ctx context.Context, o *op, v view) (bson.Raw, error) {
+	if err := o.onView(o.req.NS(), v); err != nil {
+		return nil, err
+	}
 	body := o.req.Body
 	stages := append([]bson.Raw{}, v.pipeline...)
 	for _, s := range []struct{ field, stage string }{
@@ -71,6 +85,9 @@ func findInView(ctx context.Context, o *op, v view) (bson.Raw, error) {
 }
 
 func countInView(ctx context.Context, o *op, v view) (bson.Raw, error) {
+	if err := o.onView(o.req.NS(), v); err != nil {
+		return nil, err
+	}
 	body := o.req.Body
 	stages := append([]bson.Raw{}, v.pipeline...)
 	if q := getDoc(body, "query"); !value.IsEmpty(q) {

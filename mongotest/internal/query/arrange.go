@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 )
 
 // arrange brings the conditions of a filter into the form and order in which
@@ -81,6 +83,7 @@ func disjunction(subs []node) node {
 	}
 	var name string
 	var vals []bson.RawValue
+	var coll *collation.Collation
 	for i, sub := range subs {
 		all, ok := sub.(andNode)
 		if !ok || len(all) != 1 {
@@ -96,6 +99,9 @@ func disjunction(subs []node) node {
 			return orNode(subs)
 		}
 		name, vals = f.name, append(vals, c.arg)
+		if c.coll != nil {
+			coll = c.coll
+		}
 	}
-	return andNode{fieldNode{name: name, path: parsePath(name), cond: leafCond{pred: newInList(vals, nil)}}}
+	return andNode{fieldNode{name: name, path: parsePath(name), cond: leafCond{pred: newInList(vals, nil, coll)}}}
 }

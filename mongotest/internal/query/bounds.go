@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -15,6 +16,8 @@ type Bounds struct {
 	Eq               []bson.RawValue // one of these values, sorted; nil means no such demand, empty that nothing matches
 	Min, Max         *bson.RawValue
 	MinIncl, MaxIncl bool
+
+	coll *collation.Collation
 }
 
 // Bounds returns the demands on path that stand at the top level of the filter
@@ -22,6 +25,7 @@ type Bounds struct {
 // path could not answer, such as equality to a whole array, is left out. On
 // _id, comparisons with constants in $expr count too.
 func (m *Matcher) Bounds(path string) (b Bounds, ok bool) {
+	b.coll = m.coll
 	b.collect(m.root, path)
 	return b, b.Eq != nil || b.Min != nil || b.Max != nil
 }
@@ -56,6 +60,24 @@ func demandsExistence(c cond) bool {
 	default:
 		return false
 	}
+}
+
+// HasStrings reports whether a demand depends on how strings are compared.
+func (b *Bounds) HasStrings() bool {
+	for _, v := range b.Eq {
+		if collation.HasStrings(v) {
+			return true
+		}
+	}
+	return b.Min != nil && collation.HasStrings(*b.Min) || b.Max != nil && collation.HasStrings(*b.Max)
+}
+
+// Collation is how the filter compares strings.
+func (m *Matcher) Collation() *collation.Collation {
+	if m == nil {
+		return nil
+	}
+	return m.coll
 }
 
 func (b *Bounds) collect(nodes andNode, path string) {
@@ -121,7 +143,7 @@ func (b *Bounds) comparison(op operator, arg bson.RawValue) {
 // above keeps the tighter of two lower ends.
 func (b *Bounds) above(v bson.RawValue, incl bool) {
 	if b.Min != nil {
-		if c := value.Compare(v, *b.Min); c < 0 || (c == 0 && !b.MinIncl) {
+		if c := b.coll.Compare(v, *b.Min); c < 0 || (c == 0 && !b.MinIncl) {
 			return
 		}
 	}
@@ -130,7 +152,7 @@ func (b *Bounds) above(v bson.RawValue, incl bool) {
 
 func (b *Bounds) below(v bson.RawValue, incl bool) {
 	if b.Max != nil {
-		if c := value.Compare(v, *b.Max); c > 0 || (c == 0 && !b.MaxIncl) {
+		if c := b.coll.Compare(v, *b.Max); c > 0 || (c == 0 && !b.MaxIncl) {
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/hashkey"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -16,6 +17,7 @@ type Matcher struct {
 	near   *Near
 	search *textSearch // of $text, nil without one
 	text   *boundText  // search, once there is an index for it
+	coll   *collation.Collation
 }
 
 // Compile compiles a filter. A nil filter matches everything. Errors are those
@@ -29,7 +31,7 @@ func Compile(filter bson.Raw, o Options) (*Matcher, error) {
 	if p.near != nil && p.search != nil {
 		return nil, badValue("text and geoNear not allowed in same query")
 	}
-	return &Matcher{root: root, near: p.near, search: p.search}, nil
+	return &Matcher{root: root, near: p.near, search: p.search, coll: o.Collation}, nil
 }
 
 // Match reports whether doc matches. Only the hooks of Options, called for

@@ -1,6 +1,10 @@
 package query
 
-import "go.mongodb.org/mongo-driver/v2/bson"
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
+)
 
 // Options is what a filter or projection needs from its caller.
 type Options struct {
@@ -13,6 +17,8 @@ type Options struct {
 	// Value evaluates an aggregation expression in a projection; a missing
 	// value has Type 0. Without it expressions are refused.
 	Value func(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error)
+	// Collation is how strings are compared; nil compares their bytes.
+	Collation *collation.Collation
 	// Near allows $near and $nearSphere; see Matcher.Near for what the caller
 	// takes on.
 	Near bool

@@ -94,7 +94,7 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 		if p.elems > 0 {
 			return nil, badValue("$expr can only be applied to the top-level document")
 		}
-		return exprNode{expr: v, eval: p.o.Expr}, nil
+		return p.expression(v), nil
 	case "$jsonSchema":
 		if p.noSchema {
 			return nil, mongoerr.New(mongoerr.QueryFeatureNotAllowed, "$jsonSchema is not allowed in this context")
@@ -156,7 +156,7 @@ func (p *parser) fieldCond(name string, v bson.RawValue) (cond, error) {
 		re, err := newRegex(pattern, options)
 		return leafCond{pred: re}, err
 	default:
-		return compare(opEq, v)
+		return p.compare(opEq, v)
 	}
 }
 
@@ -204,24 +204,24 @@ func (p *parser) operators(field string, doc bson.Raw) (cond, error) {
 func (p *parser) operator(field, op string, arg bson.RawValue, doc bson.Raw) (cond, error) {
 	switch op {
 	case "$eq":
-		return compare(opEq, arg)
+		return p.compare(opEq, arg)
 	case "$ne":
 		if arg.Type == bson.TypeRegex {
 			return nil, badValue("Can't have regex as arg to $ne.")
 		}
-		return negated(compare(opEq, arg))
+		return negated(p.compare(opEq, arg))
 	case "$lt":
-		return ordered(field, opLt, arg)
+		return p.ordered(field, opLt, arg)
 	case "$lte":
-		return ordered(field, opLte, arg)
+		return p.ordered(field, opLte, arg)
 	case "$gt":
-		return ordered(field, opGt, arg)
+		return p.ordered(field, opGt, arg)
 	case "$gte":
-		return ordered(field, opGte, arg)
+		return p.ordered(field, opGte, arg)
 	case "$in":
-		return parseIn(op, arg)
+		return p.in(op, arg)
 	case "$nin":
-		return negated(parseIn(op, arg))
+		return negated(p.in(op, arg))
 	case "$not":
 		return p.not(field, arg)
 	case "$all":
@@ -268,18 +268,18 @@ func valueOperator(op string, arg bson.RawValue, doc bson.Raw) (cond, error) {
 	}
 }
 
-func compare(op operator, arg bson.RawValue) (cond, error) {
+func (p *parser) compare(op operator, arg bson.RawValue) (cond, error) {
 	if arg.Type == bson.TypeUndefined {
 		return nil, badValue("cannot compare to undefined")
 	}
-	return leafCond{pred: comparison{op: op, arg: arg}}, nil
+	return leafCond{pred: newComparison(op, arg, p.o.Collation)}, nil
 }
 
-func ordered(field string, op operator, arg bson.RawValue) (cond, error) {
+func (p *parser) ordered(field string, op operator, arg bson.RawValue) (cond, error) {
 	if arg.Type == bson.TypeRegex {
 		return nil, badValue("Can't have RegEx as arg to predicate over field '%s'.", field)
 	}
-	return compare(op, arg)
+	return p.compare(op, arg)
 }
 
 func negated(c cond, err error) (cond, error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-func parseIn(op string, arg bson.RawValue) (cond, error) {
+func (p *parser) in(op string, arg bson.RawValue) (cond, error) {
 	if arg.Type != bson.TypeArray {
 		return nil, badValue("%s needs an array", op)
 	}
@@ -34,7 +34,7 @@ func parseIn(op string, arg bson.RawValue) (cond, error) {
 			vals = append(vals, e)
 		}
 	}
-	return leafCond{pred: newInList(vals, regexes)}, nil
+	return leafCond{pred: newInList(vals, regexes, p.o.Collation)}, nil
 }
 
 // typeAliases are the names that $type and $jsonSchema know types by.

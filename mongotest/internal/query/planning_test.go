@@ -69,7 +69,7 @@ func TestSortOrder(t *testing.T) {
 		{`{"a": -1}`, []string{`{"a": "a\u0000"}`, `{"a": "a"}`}},
 	}
 	for _, tt := range tests {
-		s, err := query.CompileSort(doc(t, tt.spec))
+		s, err := query.CompileSort(doc(t, tt.spec), nil)
 		require.NoError(t, err)
 		for i, a := range tt.docs {
 			for j, b := range tt.docs {
@@ -85,13 +85,13 @@ func TestSortOrder(t *testing.T) {
 			}
 		}
 	}
-	s, err := query.CompileSort(doc(t, `{"a": 1, "b.c": -1}`))
+	s, err := query.CompileSort(doc(t, `{"a": 1, "b.c": -1}`), nil)
 	require.NoError(t, err)
 	assert.Equal(t, []bson.RawValue{value.Int32(1), value.Null()}, s.Values(doc(t, `{"a": [3, 1]}`)))
 }
 
 func TestEqualNumbersSortAlikeWhateverTheirType(t *testing.T) {
-	s, err := query.CompileSort(doc(t, `{"a": 1}`))
+	s, err := query.CompileSort(doc(t, `{"a": 1}`), nil)
 	require.NoError(t, err)
 	assert.Equal(t, s.Key(value.D("a", 1)), s.Key(value.D("a", 1.0)))
 	assert.Equal(t, s.Key(value.D()), s.Key(value.D("a", nil)))
@@ -107,7 +107,7 @@ func TestBadSortsAreRefused(t *testing.T) {
 		`{"a.": 1}`:                     40353,
 		`{"s": {"$meta": "textScore"}}`: 15974,
 	} {
-		_, err := query.CompileSort(doc(t, spec))
+		_, err := query.CompileSort(doc(t, spec), nil)
 		assert.True(t, mongoerr.Is(err, code), "%s: %v", spec, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -32,6 +33,18 @@ const (
 type comparison struct {
 	op  operator
 	arg bson.RawValue
+	// coll is nil if strings are compared by their bytes, or if arg has none;
+	// else key is arg's comparison key.
+	coll *collation.Collation
+	key  bson.RawValue
+}
+
+func newComparison(op operator, arg bson.RawValue, coll *collation.Collation) comparison {
+	c := comparison{op: op, arg: arg}
+	if coll != nil && collation.HasStrings(arg) {
+		c.coll, c.key = coll, coll.Key(arg)
+	}
+	return c
 }
 
 func (c comparison) test(v bson.RawValue) (bool, error) {
@@ -44,7 +57,12 @@ func (c comparison) test(v bson.RawValue) (bool, error) {
 			return an && vn && c.op != opLt && c.op != opGt, nil
 		}
 	}
-	d := value.Compare(v, c.arg)
+	d := 0
+	if c.coll == nil {
+		d = value.Compare(v, c.arg)
+	} else {
+		d = value.Compare(c.coll.Key(v), c.key)
+	}
 	switch c.op {
 	case opLt:
 		return d < 0, nil
@@ -79,11 +97,20 @@ type inList struct {
 	vals    []bson.RawValue
 	regexes []*regex
 	null    bool
+	coll    *collation.Collation // nil if strings are compared by their bytes
+	keys    []bson.RawValue      // with coll: the comparison keys of vals, sorted
 }
 
-func newInList(vals []bson.RawValue, regexes []*regex) inList {
+func newInList(vals []bson.RawValue, regexes []*regex, coll *collation.Collation) inList {
 	in := inList{vals: vals, regexes: regexes}
 	slices.SortFunc(in.vals, value.Compare)
+	if coll != nil && slices.ContainsFunc(vals, collation.HasStrings) {
+		in.coll = coll
+		for _, v := range vals {
+			in.keys = append(in.keys, coll.Key(v))
+		}
+		slices.SortFunc(in.keys, value.Compare)
+	}
 	for _, v := range vals {
 		in.null = in.null || v.Type == bson.TypeNull
 	}
@@ -94,7 +121,7 @@ func (in inList) test(v bson.RawValue) (bool, error) {
 	if v.Type == 0 {
 		return in.null, nil
 	}
-	if _, ok := slices.BinarySearchFunc(in.vals, v, value.Compare); ok {
+	if in.has(v) {
 		return true, nil
 	}
 	for _, re := range in.regexes {
@@ -103,6 +130,15 @@ func (in inList) test(v bson.RawValue) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+func (in inList) has(v bson.RawValue) bool {
+	list := in.vals
+	if in.coll != nil {
+		list, v = in.keys, in.coll.Key(v)
+	}
+	_, ok := slices.BinarySearchFunc(list, v, value.Compare)
+	return ok
 }
 
 type exists struct{}

@@ -130,7 +130,7 @@ func FuzzCompile(f *testing.F) {
 			_, err = m.Match(raw)
 			require.NoError(t, err)
 		}
-		if s, err := query.CompileSort(raw); err == nil {
+		if s, err := query.CompileSort(raw, nil); err == nil {
 			s.Key(target)
 		}
 		if p, err := query.CompileProjection(raw, query.Options{Value: fieldOrLiteral}); err == nil {

@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/keystring"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -27,6 +28,7 @@ const keyEnd = 0x04
 // Sort is a compiled sort. It may be used from many goroutines at once.
 type Sort struct {
 	fields []sortField
+	coll   *collation.Collation
 }
 
 type sortField struct {
@@ -37,15 +39,26 @@ type sortField struct {
 }
 
 // CompileSort compiles a sort such as {a: 1, "b.c": -1}. An empty one takes all
-// documents as equal. $natural and $meta are no matter of values and are refused.
-func CompileSort(spec bson.Raw) (*Sort, error) { return compileSort(spec, nil) }
+// documents as equal. Strings are in the order of coll. $natural and $meta are no
+// matter of values and are refused.
+func CompileSort(spec bson.Raw, coll *collation.Collation) (*Sort, error) {
+	return compileSort(spec, coll, nil)
+}
+
+// Collated returns s with strings in the order of coll.
+func (s *Sort) Collated(coll *collation.Collation) *Sort {
+	if s.coll == coll {
+		return s
+	}
+	return &Sort{fields: s.fields, coll: coll}
+}
 
 // CompileSort compiles a sort of what m matches, which may be by the score of
 // its $text: {s: {$meta: "textScore"}}, the best first.
-func (m *Matcher) CompileSort(spec bson.Raw) (*Sort, error) { return compileSort(spec, m) }
+func (m *Matcher) CompileSort(spec bson.Raw) (*Sort, error) { return compileSort(spec, m.coll, m) }
 
-func compileSort(spec bson.Raw, m *Matcher) (*Sort, error) {
-	s := &Sort{}
+func compileSort(spec bson.Raw, coll *collation.Collation, m *Matcher) (*Sort, error) {
+	s := &Sort{coll: coll}
 	for name, v := range value.Elements(spec) {
 		if err := checkFieldPath(name); err != nil {
 			return nil, err
@@ -99,29 +112,30 @@ func (s *Sort) Compare(a, b bson.Raw) int { return bytes.Compare(s.Key(a), s.Key
 func (s *Sort) Key(doc bson.Raw) []byte {
 	var key []byte
 	for _, f := range s.fields {
-		key = keystring.Append(key, f.value(doc), f.desc)
+		key = keystring.Append(key, s.coll.Key(f.value(doc, s.coll)), f.desc)
 	}
 	return append(key, keyEnd)
 }
 
 // Values returns what Key orders by, one value for each field of the sort: the
-// sort key that a router merges by.
+// sort key that a router merges by. Strings are comparison keys if there is a
+// collation.
 func (s *Sort) Values(doc bson.Raw) []bson.RawValue {
 	vals := make([]bson.RawValue, len(s.fields))
 	for i, f := range s.fields {
-		vals[i] = f.value(doc)
+		vals[i] = s.coll.Key(f.value(doc, s.coll))
 	}
 	return vals
 }
 
-func (f sortField) value(doc bson.Raw) bson.RawValue {
+func (f sortField) value(doc bson.Raw, coll *collation.Collation) bson.RawValue {
 	if f.score != nil {
 		return f.score(doc)
 	}
 	var best bson.RawValue
 	sortValues(doc, f.path, func(v bson.RawValue) {
 		if best.Type != 0 {
-			if c := value.Compare(v, best); c == 0 || (c < 0) == f.desc {
+			if c := coll.Compare(v, best); c == 0 || (c < 0) == f.desc {
 				return
 			}
 		}

@@ -37,7 +37,6 @@ func isIDIndexOf(d bson.Raw) error {
 	key := d.Lookup("key").Document()
 	direction, _ := value.AsFloat64(key.Lookup("_id"))
 	version, _ := value.AsFloat64(d.Lookup("v"))
-	locale, _ := d.Lookup("collation", "locale").StringValueOK()
 	second, _ := key.IndexErr(1)
 	switch {
 	case direction != 1 || second != nil:
@@ -48,8 +47,6 @@ func isIDIndexOf(d bson.Raw) error {
 		return mongoerr.New(mongoerr.BadValue, "Index version must be representable as a 32-bit integer, but got %v", version)
 	case has(d, "v") && version != 1 && version != 2:
 		return mongoerr.New(mongoerr.CannotCreateIndex, "Invalid index specification %s; cannot create an index with v=%v", d, version)
-	case locale != "" && locale != "simple":
-		return mongoerr.New(mongoerr.BadValue, "The _id index must have the same collation as the collection")
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (ix *Index) Bound(key bson.Raw) ([]byte, error) {
 func (ix *Index) Prefix(vals ...bson.RawValue) []byte {
 	buf := make([]byte, 0, 32)
 	for i, v := range vals {
-		buf = keystring.Append(buf, v, ix.fields[i].desc)
+		buf = keystring.Append(buf, ix.coll.Key(v), ix.fields[i].desc)
 	}
 	return buf
 }

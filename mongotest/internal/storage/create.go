@@ -46,7 +46,7 @@ func (tx *Tx) Create(ns string, spec CollectionSpec, m Meta) (*Collection, error
 	} else if have := tx.CollectionByUUID(c.UUID); have != nil {
 		return nil, mongoerr.New(mongoerr.NamespaceExists, "UUID %s already belongs to collection %s", c.UUID, have.NS)
 	}
-	c.indexes = []*Index{idIndex(opts.clusteredIndex)}
+	c.indexes = []*Index{idIndex(opts.clusteredIndex, opts.coll)}
 	tx.put(c)
 	if t := tx.txn; t != nil {
 		tx.e.locks.take(nameLock(ns), t)
@@ -62,7 +62,7 @@ func createOp(c *Collection) bson.Raw {
 	dst := value.Append(make([]byte, 4, len(c.Options)+96), "create", value.String(c.Name()))
 	dst = appendDoc(dst, c.Options)
 	if !c.Clustered() {
-		dst = value.Append(dst, "idIndex", value.Doc(idIndexSpec()))
+		dst = value.Append(dst, "idIndex", value.Doc(idIndexSpec(c.opts.coll)))
 	}
 	return finishDoc(dst)
 }

@@ -58,9 +58,12 @@ func (tx *Tx) mayIndex(c *Collection) error {
 func (c *Collection) newIndexes(specs []bson.Raw) ([]*Index, error) {
 	var added []*Index
 	for _, spec := range specs {
-		ix, err := parseIndex(spec)
+		ix, err := parseIndex(spec, c.opts.coll)
 		if err != nil {
 			return nil, err
+		}
+		if samePattern(ix.fields, c.indexes[0].fields) && !ix.coll.Same(c.opts.coll) {
+			return nil, otherIDCollation(ix.coll, c.opts.coll)
 		}
 		exists := false
 		for _, have := range append(c.indexes[:len(c.indexes):len(c.indexes)], added...) {

@@ -146,12 +146,12 @@ func (tx *Tx) validate(c *Collection, old, doc bson.Raw, m Meta) error {
 	if v == nil || tx.e.validate == nil || level == "off" || action == "warn" || m.BypassValidation || m.FromMigrate {
 		return nil
 	}
-	ok, info, err := tx.e.validate(v, doc)
+	ok, info, err := tx.e.validate(v, doc, c.opts.coll)
 	if err != nil || ok {
 		return err
 	}
 	if level == "moderate" && old != nil {
-		if was, _, err := tx.e.validate(v, old); err == nil && !was {
+		if was, _, err := tx.e.validate(v, old, c.opts.coll); err == nil && !was {
 			return nil
 		}
 	}

@@ -121,11 +121,7 @@ func (tx *Tx) renameAcross(c *Collection, to string, m Meta) error {
 	if err != nil {
 		return err
 	}
-	specs := make([]bson.Raw, 0, len(c.indexes))
-	for _, ix := range c.indexes[1:] {
-		specs = append(specs, ix.Spec)
-	}
-	if _, err := tx.CreateIndexes(temp, specs, m); err != nil {
+	if _, err := tx.CreateIndexes(temp, c.IndexSpecs(), m); err != nil {
 		return err
 	}
 	m.BypassValidation, m.KeepEmptyTimestamps = true, true

@@ -25,13 +25,23 @@ func checkUnique(c *Collection, rid int64, doc bson.Raw, p plan) error {
 
 // duplicateKey returns the server's E11000 error with keyPattern and keyValue.
 func duplicateKey(c *Collection, ix *Index, vals []bson.RawValue) error {
+	collation := ""
+	var hexEncoded []bson.RawValue
+	if ix.coll != nil {
+		collation = " collation: " + render(ix.coll.Doc())
+		vals, hexEncoded = ix.collatedKey(vals)
+	}
 	dst := make([]byte, 4, 64)
 	for i, v := range vals {
 		dst = value.Append(dst, ix.fields[i].name, v)
 	}
 	keyValue := finishDoc(dst)
-	return mongoerr.New(mongoerr.DuplicateKey, "E11000 duplicate key error collection: %s index: %s dup key: %s",
-		c.NS, ix.Name, render(keyValue)).
+	err := mongoerr.New(mongoerr.DuplicateKey, "E11000 duplicate key error collection: %s index: %s%s dup key: %s",
+		c.NS, ix.Name, collation, render(keyValue)).
 		WithInfo("keyPattern", ix.Key).
 		WithInfo("keyValue", keyValue)
+	if ix.coll != nil {
+		err = err.WithInfo("hexEncoded", value.ArrayOf(hexEncoded...)).WithInfo("collation", ix.coll.Doc())
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/btree"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 )
 
@@ -22,6 +23,7 @@ type Index struct {
 
 	fields        []indexField
 	filter        *query.Matcher // of Partial
+	coll          *collation.Collation
 	prepareUnique bool
 	expireAfter   *int64 // seconds; nil if it is no TTL index
 	clustered     bool

@@ -8,6 +8,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -25,11 +26,15 @@ func newIndex() *Index {
 }
 
 // parseIndex reads an element of createIndexes' indexes into an index without
-// data.
-func parseIndex(spec bson.Raw) (*Index, error) {
+// data, of a collection with the collation coll.
+func parseIndex(spec bson.Raw, coll *collation.Collation) (*Index, error) {
 	ix := newIndex()
 	p := specParser{ix: ix, spec: spec}
 	if err := eachElement(spec, p.option); err != nil {
+		return nil, err
+	}
+	p.inherit(coll)
+	if err := p.filter(); err != nil {
 		return nil, err
 	}
 	if ix.Key == nil {
@@ -50,7 +55,7 @@ func parseIndex(spec bson.Raw) (*Index, error) {
 			render(spec))
 	}
 	ix.Spec = finishDoc(append(p.head(), p.rest...))
-	for _, check := range []func() error{ix.checkWildcard, ix.checkOptions} {
+	for _, check := range []func() error{ix.checkWildcard, ix.checkOptions, ix.checkCollation} {
 		if err := check(); err != nil {
 			return nil, err
 		}
@@ -63,6 +68,9 @@ type specParser struct {
 	ix   *Index
 	spec bson.Raw
 	rest []byte // the options beside v, key and name, as listIndexes shows them
+	// ownCollation says that the specification has a collation, if only the
+	// simple one.
+	ownCollation bool
 }
 
 func (p *specParser) head() []byte {
@@ -165,24 +173,6 @@ func (p *specParser) wrongType(key string, v bson.RawValue) error {
 		"The field '%s' has the wrong type %s", render(p.spec), key, v.Type)
 }
 
-func (p *specParser) collation(v bson.RawValue) error {
-	d, err := p.document("collation", v)
-	if err != nil {
-		return err
-	}
-	return simpleCollation(d)
-}
-
-// simpleCollation refuses every collation but the simple one, which listings
-// do not show.
-func simpleCollation(d bson.Raw) error {
-	if locale, _ := value.Get(d, "locale"); locale.Type == bson.TypeString && locale.StringValue() == "simple" {
-		return nil
-	}
-	return mongoerr.New(mongoerr.CommandNotSupported,
-		"collations other than {locale: \"simple\"} are not supported by this simulated server: %s", render(d))
-}
-
 func (p *specParser) partial(v bson.RawValue) error {
 	d, err := p.document("partialFilterExpression", v)
 	if err != nil {
@@ -192,7 +182,17 @@ func (p *specParser) partial(v bson.RawValue) error {
 		return err
 	}
 	p.ix.Partial = d
-	if p.ix.filter, err = query.Compile(d, query.Options{}); err != nil {
+	return nil
+}
+
+// filter compiles the filter of a partial index, which compares strings as the
+// index does.
+func (p *specParser) filter() error {
+	if p.ix.Partial == nil {
+		return nil
+	}
+	var err error
+	if p.ix.filter, err = query.Compile(p.ix.Partial, query.Options{Collation: p.ix.coll}); err != nil {
 		return fmt.Errorf("partialFilterExpression of index %q: %w", p.ix.Name, err)
 	}
 	return nil
@@ -259,7 +259,7 @@ func (ix *Index) withOption(key string, v *bson.RawValue) (*Index, error) {
 	if v != nil {
 		spec = with(ix.Spec, key, *v)
 	}
-	n, err := parseIndex(spec)
+	n, err := parseIndex(spec, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -269,29 +269,37 @@ func (ix *Index) withOption(key string, v *bson.RawValue) (*Index, error) {
 
 // idIndex returns the index every collection has, in the form a clustered
 // collection shows if clustered.
-func idIndex(clusteredSpec bson.Raw) *Index {
+func idIndex(clusteredSpec bson.Raw, coll *collation.Collation) *Index {
 	ix := newIndex()
 	ix.Name, ix.Unique = idIndexName, true
 	ix.Key = value.D(idField, int32(1))
 	ix.fields = []indexField{{path: []string{idField}, name: idField}}
+	ix.coll = coll
 	if clusteredSpec == nil {
-		ix.Spec = idIndexSpec()
+		ix.Spec = idIndexSpec(coll)
 		return ix
 	}
 	name, _ := value.Get(clusteredSpec, "name")
 	ix.Name, ix.clustered = name.StringValue(), true
 	ix.Spec = value.D("v", int32(2), "key", ix.Key, "name", ix.Name, "unique", true, "clustered", true)
+	if coll != nil {
+		ix.Spec = with(ix.Spec, "collation", value.Doc(coll.Doc()))
+	}
 	return ix
 }
 
-func idIndexSpec() bson.Raw {
-	return value.D("v", int32(2), "key", value.D(idField, int32(1)), "name", idIndexName)
+func idIndexSpec(coll *collation.Collation) bson.Raw {
+	spec := value.D("v", int32(2), "key", value.D(idField, int32(1)), "name", idIndexName)
+	if coll != nil {
+		spec = with(spec, "collation", value.Doc(coll.Doc()))
+	}
+	return spec
 }
 
 // relation says what an existing index means for the creation of another.
 func (ix *Index) relation(have *Index) (exists bool, err error) {
 	same := samePattern(ix.fields, have.fields) && ix.Unique == have.Unique && ix.Sparse == have.Sparse &&
-		sameBytes(ix.Partial, have.Partial) && sameWeights(ix, have) && sameProjection(ix, have)
+		sameBytes(ix.Partial, have.Partial) && ix.coll.Same(have.coll) && sameWeights(ix, have) && sameProjection(ix, have)
 	if have.isID() {
 		same = samePattern(ix.fields, have.fields)
 	}

@@ -51,7 +51,7 @@ func (ix *Index) keysOf(doc bson.Raw) (keys []string, multi bool, err error) {
 	if ix.isID() { // never an array; the hot path of inserts
 		id, _ := value.Get(doc, idField)
 		var buf [32]byte
-		return []string{string(keystring.Append(buf[:0], id, false))}, false, nil
+		return []string{string(keystring.Append(buf[:0], ix.coll.Key(id), false))}, false, nil
 	}
 	g := keygen{ix: ix}
 	if err := g.run(doc); err != nil {
@@ -251,7 +251,7 @@ func (g *keygen) emit(cs []cursor) {
 		if f.special != "" {
 			continue
 		}
-		v := cs[i].v
+		v := g.ix.coll.Key(cs[i].v)
 		if f.hashed {
 			v = value.Int64(hashkey.Hash(v))
 		}

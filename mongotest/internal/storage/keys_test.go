@@ -41,7 +41,7 @@ func TestIndexKeysAreTheServers(t *testing.T) {
 		"an array beside a scalar":           {value.D("a", 1, "b", 1), value.D("a", arr(1, 2), "b", 3), []string{"[ 1, 3 ]", "[ 2, 3 ]"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ix, err := parseIndex(keySpec("x", tc.key))
+			ix, err := parseIndex(keySpec("x", tc.key), nil)
 			require.NoError(t, err)
 			keys, _, err := ix.keysOf(tc.doc)
 			require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestDocumentsThatCannotBeIndexed(t *testing.T) {
 }
 
 func TestSparseAndPartialIndexesLeaveDocumentsOut(t *testing.T) {
-	ix, err := parseIndex(keySpec("x", value.D("a", 1, "b", 1), "sparse", true))
+	ix, err := parseIndex(keySpec("x", value.D("a", 1, "b", 1), "sparse", true), nil)
 	require.NoError(t, err)
 	keys, _, err := ix.keysOf(value.D("c", 1))
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -21,8 +22,10 @@ type options struct {
 	images           bool
 	viewOn           string // name without the database; empty for collections
 	pipeline         bson.Raw
+	coll             *collation.Collation // nil: simple
 	hasSize, hasMax  bool
 	hasIDIndex       bool
+	idCollation      bson.RawValue // of idIndex
 	hasValidationOpt bool
 }
 
@@ -40,6 +43,9 @@ func parseOptions(raw bson.Raw, roundSize bool) (options, bson.Raw, error) {
 		return options{}, nil, err
 	}
 	if err := p.opts.check(); err != nil {
+		return options{}, nil, err
+	}
+	if err := p.opts.checkIDCollation(); err != nil {
 		return options{}, nil, err
 	}
 	if p.opts.viewOn != "" {
@@ -102,16 +108,23 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 	case "viewOn", "pipeline":
 		return v, o.setView(key, v)
 	case "collation":
+		if v.Type == bson.TypeNull {
+			return bson.RawValue{}, nil
+		}
 		d, err := documentOption(key, v)
 		if err != nil {
 			return v, err
 		}
-		return bson.RawValue{}, simpleCollation(d)
+		o.coll, err = collation.Parse(d)
+		return shownIf(value.Doc(o.coll.Doc()), o.coll != nil), err
 	case "timeseries":
 		return v, mongoerr.New(mongoerr.CommandNotSupported,
 			"time-series collections are not supported by this simulated server")
 	case "idIndex", "autoIndexId":
 		o.hasIDIndex = o.hasIDIndex || key == "idIndex"
+		if d, ok := v.DocumentOK(); ok {
+			o.idCollation, _ = value.Get(d, "collation")
+		}
 		return bson.RawValue{}, nil // every collection has the plain _id index
 	case "temp", "storageEngine", "indexOptionDefaults", "encryptedFields", "recordIdsReplicated":
 		return v, nil
@@ -264,7 +277,11 @@ func (o *options) shownView() bson.Raw {
 	if o.pipeline == nil {
 		o.pipeline = emptyDoc()
 	}
-	return value.D("viewOn", o.viewOn, "pipeline", value.Array(o.pipeline))
+	shown := value.D("viewOn", o.viewOn, "pipeline", value.Array(o.pipeline))
+	if o.coll != nil {
+		shown = with(shown, "collation", value.Doc(o.coll.Doc()))
+	}
+	return shown
 }
 
 // check refuses combinations of options.

@@ -16,12 +16,13 @@ func (tx *Tx) Get(c *Collection, rid int64) (bson.Raw, bool) {
 }
 
 // FindID returns the record whose _id equals id, numbers of different types
-// being equal.
+// being equal, and strings that are so to the collection's collation.
 func (tx *Tx) FindID(c *Collection, id bson.RawValue) (Rec, bool) {
 	if c.IsView() {
 		return Rec{}, false
 	}
-	rid, ok := c.IDIndex().data.entries.Get(string(keystring.Append(nil, id, false)))
+	ix := c.IDIndex()
+	rid, ok := ix.data.entries.Get(string(keystring.Append(nil, ix.coll.Key(id), false)))
 	if !ok {
 		return Rec{}, false
 	}

@@ -28,7 +28,7 @@ func TestSpecialIndexesShowTheirOptions(t *testing.T) {
 		}
 		assert.Equal(t, "2dsphere", c.Index("geo").Special("loc"))
 		assert.Empty(t, c.Index("geo").Special("n"))
-		again, err := parseIndex(c.Index("words").Spec)
+		again, err := parseIndex(c.Index("words").Spec, nil)
 		require.NoError(t, err, "what a listing shows can be created")
 		assert.Equal(t, words, render(again.Spec))
 		return nil

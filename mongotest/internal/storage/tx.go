@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -60,10 +61,11 @@ type Rec struct {
 	Doc bson.Raw
 }
 
-// ValidateFunc decides whether doc fulfils validator, a query document. If it
+// ValidateFunc decides whether doc fulfils validator, a query document that
+// compares strings by coll. If it
 // does not, info is the errInfo.details of the server's error. It is called
 // with the engine locked.
-type ValidateFunc func(validator, doc bson.Raw) (ok bool, info bson.Raw, err error)
+type ValidateFunc func(validator, doc bson.Raw, coll *collation.Collation) (ok bool, info bson.Raw, err error)
 
 // Changed reports whether the call has logged a change.
 func (tx *Tx) Changed() bool { return len(tx.staged) > 0 }

@@ -70,5 +70,9 @@ func (tx *Tx) findView(c *Collection) (home *Collection, r Rec, ok bool) {
 }
 
 func viewDoc(c *Collection) bson.Raw {
-	return value.D(idField, c.NS, "viewOn", c.opts.viewOn, "pipeline", value.Array(c.opts.pipeline))
+	doc := value.D(idField, c.NS, "viewOn", c.opts.viewOn, "pipeline", value.Array(c.opts.pipeline))
+	if c.opts.coll != nil {
+		doc = with(doc, "collation", value.Doc(c.opts.coll.Doc()))
+	}
+	return doc
 }

@@ -32,7 +32,7 @@ func TestWildcardIndexes(t *testing.T) {
 		"a computed projection":      {51271, value.D("key", all, "name", "w", "wildcardProjection", value.D("a", "x"))},
 		"a projection that is none":  {mongoerr.TypeMismatch, value.D("key", all, "name", "w", "wildcardProjection", 1)},
 	} {
-		ix, err := parseIndex(tc.spec)
+		ix, err := parseIndex(tc.spec, nil)
 		if tc.code == 0 {
 			require.NoError(t, err, name)
 			assert.NotEmpty(t, ix.wildcard(), name)
@@ -56,7 +56,7 @@ func TestOptionsOfTextAndGeoIndexes(t *testing.T) {
 		"an old sphere":          {mongoerr.CannotCreateIndex, value.D("key", value.D("a", "2dsphere"), "name", "x", "2dsphereIndexVersion", 0)},
 		"nor in a partial index": {mongoerr.CannotCreateIndex, value.D("key", value.D("a", 1), "name", "x", "partialFilterExpression", value.D("$nor", []bson.Raw{value.D("a", 1)}))},
 	} {
-		_, err := parseIndex(tc.spec)
+		_, err := parseIndex(tc.spec, nil)
 		assert.True(t, mongoerr.Is(err, tc.code), "%s: %v", name, err)
 	}
 }

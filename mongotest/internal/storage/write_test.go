@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
@@ -230,7 +231,7 @@ func TestExpiredDocumentsAreDeleted(t *testing.T) {
 
 func TestValidatorsDecide(t *testing.T) {
 	w := newWorld(t)
-	w.e.SetValidator(func(_, doc bson.Raw) (bool, bson.Raw, error) {
+	w.e.SetValidator(func(_, doc bson.Raw, _ *collation.Collation) (bool, bson.Raw, error) {
 		_, ok := value.Get(doc, "good")
 		return ok, value.D("why", "no good"), nil
 	})

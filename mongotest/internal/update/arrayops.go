@@ -48,7 +48,7 @@ func compileAddToSet(o *op, _ string, arg bson.RawValue) error {
 		have := rawdoc.Values(t.cur.Value)
 		n := len(have)
 		for _, v := range vals {
-			if !contains(have, v) {
+			if !o.opts.contains(have, v) {
 				have = append(have, v)
 			}
 		}
@@ -60,9 +60,9 @@ func compileAddToSet(o *op, _ string, arg bson.RawValue) error {
 	return nil
 }
 
-func contains(vals []bson.RawValue, v bson.RawValue) bool {
+func (o *Options) contains(vals []bson.RawValue, v bson.RawValue) bool {
 	for _, x := range vals {
-		if value.Equal(x, v) {
+		if o.Collation.Equal(x, v) {
 			return true
 		}
 	}
@@ -104,7 +104,7 @@ func compilePullAll(o *op, _ string, arg bson.RawValue) error {
 		return mongoerr.New(mongoerr.BadValue, "$pullAll requires an array argument but was given a %s", rawdoc.TypeName(arg.Type))
 	}
 	unwanted := rawdoc.Values(arg.Value)
-	return cull(o, func(v bson.RawValue) (bool, error) { return contains(unwanted, v), nil })
+	return cull(o, func(v bson.RawValue) (bool, error) { return o.opts.contains(unwanted, v), nil })
 }
 
 func compilePull(o *op, _ string, arg bson.RawValue) error {
@@ -116,7 +116,7 @@ func compilePull(o *op, _ string, arg bson.RawValue) error {
 			return v.Value, v.Type == bson.TypeEmbeddedDocument
 		})
 	}
-	return cull(o, func(v bson.RawValue) (bool, error) { return value.Equal(v, arg), nil })
+	return cull(o, func(v bson.RawValue) (bool, error) { return o.opts.Collation.Equal(v, arg), nil })
 }
 
 // isCondition reports whether a $pull argument is a condition on the element

@@ -86,7 +86,7 @@ func compileMax(o *op, _ string, arg bson.RawValue) error { return compileExtrem
 
 func compileExtreme(o *op, arg bson.RawValue, sign int) error {
 	o.leaf = func(t target) (outcome, error) {
-		if t.missing() || value.Compare(arg, t.cur)*sign > 0 {
+		if t.missing() || o.opts.Collation.Compare(arg, t.cur)*sign > 0 {
 			return putValue(arg)
 		}
 		return outcome{}, nil

@@ -52,7 +52,7 @@ func (c *operators) compileFilters(u bson.Raw) error {
 
 // matching returns the options that conditions inside an update compile with:
 // there is no $expr in them.
-func (o Options) matching() query.Options { return query.Options{Let: o.Let} }
+func (o Options) matching() query.Options { return query.Options{Let: o.Let, Collation: o.Collation} }
 
 // filterName returns the one top-level name that an array filter is about.
 func filterName(f bson.Raw) (string, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/number"
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -27,7 +28,7 @@ func compilePush(o *op, _ string, arg bson.RawValue) error {
 	}
 	p := &push{vals: vals}
 	if wrapped {
-		if err := p.modifiers(arg.Value); err != nil {
+		if err := p.modifiers(arg.Value, o.opts.Collation); err != nil {
 			return err
 		}
 	}
@@ -40,7 +41,7 @@ func compilePush(o *op, _ string, arg bson.RawValue) error {
 	return nil
 }
 
-func (p *push) modifiers(spec bson.Raw) error {
+func (p *push) modifiers(spec bson.Raw, coll *collation.Collation) error {
 	for k, v := range value.Elements(spec) {
 		i, whole := number.Exact(v)
 		switch k {
@@ -57,7 +58,7 @@ func (p *push) modifiers(spec bson.Raw) error {
 			p.slice = &i
 		case "$sort":
 			var err error
-			if p.order, err = pushOrder(v); err != nil {
+			if p.order, err = pushOrder(v, coll); err != nil {
 				return err
 			}
 		default:
@@ -95,13 +96,13 @@ func (p *push) apply(have []bson.RawValue) []bson.RawValue {
 
 // pushOrder compiles $sort: a direction for whole elements, or fields of
 // embedded documents with one each.
-func pushOrder(spec bson.RawValue) (func(a, b bson.RawValue) int, error) {
+func pushOrder(spec bson.RawValue, coll *collation.Collation) (func(a, b bson.RawValue) int, error) {
 	if spec.Type != bson.TypeEmbeddedDocument {
 		dir, ok := direction(spec)
 		if !ok {
 			return nil, mongoerr.New(mongoerr.BadValue, "The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1} to sort embedded fields")
 		}
-		return func(a, b bson.RawValue) int { return value.Compare(a, b) * dir }, nil
+		return func(a, b bson.RawValue) int { return coll.Compare(a, b) * dir }, nil
 	}
 	if value.IsEmpty(spec.Value) {
 		return nil, mongoerr.New(mongoerr.BadValue, "The $sort pattern is empty when it should be a set of fields.")
@@ -126,7 +127,7 @@ func pushOrder(spec bson.RawValue) (func(a, b bson.RawValue) int, error) {
 	}
 	return func(a, b bson.RawValue) int {
 		for _, f := range fields {
-			if c := value.Compare(sortKey(a, f.path), sortKey(b, f.path)) * f.dir; c != 0 {
+			if c := coll.Compare(sortKey(a, f.path), sortKey(b, f.path)) * f.dir; c != 0 {
 				return c
 			}
 		}

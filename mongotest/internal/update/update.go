@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 	Query bson.Raw
 	// Let holds the command's variables, already evaluated.
 	Let bson.Raw
+	// Collation is how strings are compared; nil compares their bytes.
+	Collation *collation.Collation
 	// Now is the clock of $currentDate and $$NOW; nil means time.Now.
 	Now func() time.Time
 	// Timestamp gives the cluster time that replaces an empty timestamp and

@@ -105,6 +105,7 @@ func HasStrings(v bson.RawValue) bool {
 				return true
 			}
 		}
+	default:
 	}
 	return false
 }

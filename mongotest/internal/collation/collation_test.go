@@ -150,8 +150,16 @@ func FuzzKey(f *testing.F) {
 func TestFullForm(t *testing.T) {
 	full := func(locale string, changed ...any) bson.Raw {
 		d := bson.D{
-			{"locale", locale}, {"caseLevel", false}, {"caseFirst", "off"}, {"strength", int32(3)}, {"numericOrdering", false},
-			{"alternate", "non-ignorable"}, {"maxVariable", "punct"}, {"normalization", false}, {"backwards", false}, {"version", "57.1"},
+			{"locale", locale},
+			{"caseLevel", false},
+			{"caseFirst", "off"},
+			{"strength", int32(3)},
+			{"numericOrdering", false},
+			{"alternate", "non-ignorable"},
+			{"maxVariable", "punct"},
+			{"normalization", false},
+			{"backwards", false},
+			{"version", "57.1"},
 		}
 		for i := range d {
 			for n := 0; n < len(changed); n += 2 {

@@ -26,11 +26,12 @@ type Log struct {
 	clock *Clock
 	opts  Options
 
-	mu    sync.RWMutex
-	ring  segments
-	bytes int64
-	term  int64
-	last  bson.Timestamp
+	mu     sync.RWMutex
+	ring   queue[*Entry]
+	stored *stored // what comes before ring and is on the disk; nil: nothing is
+	bytes  int64
+	term   int64
+	last   bson.Timestamp
 	// lastTerm is the term of the entry at last.
 	lastTerm int64
 	dropped  bson.Timestamp // timestamp of the newest entry that is gone, zero if none is
@@ -55,6 +56,23 @@ func (l *Log) Append(es ...*Entry) bson.Timestamp {
 	if len(es) == 0 {
 		return l.last
 	}
+	l.stamp(es)
+	if l.stored != nil && l.stored.attached {
+		_, _ = l.write(nil, es) // a disk that fails ends the cluster
+		return l.last
+	}
+	for _, e := range es {
+		l.ring.push(e)
+	}
+	l.added(es)
+	return l.last
+}
+
+// stamp gives the entries what they have of the log's: see Append.
+func (l *Log) stamp(es []*Entry) {
+	if len(es) == 0 {
+		return
+	}
 	ts := l.clock.Tick(len(es))
 	var wall time.Time
 	for i, e := range es {
@@ -71,13 +89,20 @@ func (l *Log) Append(es ...*Entry) bson.Timestamp {
 		if i > 0 && sameTransaction(es[i-1], e) {
 			e.Txn.Prev = es[i-1].TS
 		}
-		l.ring.push(e)
+	}
+}
+
+// added counts entries that have been added.
+func (l *Log) added(es []*Entry) {
+	if len(es) == 0 {
+		return
+	}
+	for _, e := range es {
 		l.bytes += e.size()
 	}
 	l.last, l.lastTerm = es[len(es)-1].TS, es[len(es)-1].Term
 	l.rollover()
 	l.wake()
-	return l.last
 }
 
 // wake has everyone look again who waits for entries. The caller holds mu.
@@ -100,10 +125,10 @@ func (l *Log) Noop(o bson.Raw) bson.Timestamp { return l.Append(&Entry{Op: Noop,
 func (l *Log) First() bson.Timestamp {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if l.ring.len() == 0 {
+	if l.count() == 0 {
 		return bson.Timestamp{}
 	}
-	return l.ring.at(0).TS
+	return l.timeAt(0)
 }
 
 // Last returns the timestamp of the newest entry, zero if there never was one.
@@ -132,7 +157,7 @@ func (l *Log) Dropped() bson.Timestamp {
 func (l *Log) Len() int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.ring.len()
+	return l.count()
 }
 
 // Bytes returns the size of all entries in bytes, as Options.MaxBytes counts it.
@@ -165,19 +190,18 @@ func (l *Log) Read(after bson.Timestamp, inclusive bool, limit int) ([]*Entry, e
 	if l.dropped.After(after) || inclusive && !l.dropped.IsZero() && l.dropped.Equal(after) {
 		return nil, fmt.Errorf("read after %v: %w", after, ErrTruncated)
 	}
-	from := l.ring.search(after, inclusive)
-	return l.ring.slice(from, limit), nil
+	return l.slice(l.search(after, inclusive), limit), nil
 }
 
 // At returns the entry with exactly this timestamp.
 func (l *Log) At(ts bson.Timestamp) (*Entry, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	i := l.ring.search(ts, true)
-	if i == l.ring.len() || !l.ring.at(i).TS.Equal(ts) {
+	i := l.search(ts, true)
+	if i == l.count() || !l.timeAt(i).Equal(ts) {
 		return nil, false
 	}
-	return l.ring.at(i), true
+	return l.entryAt(i), true
 }
 
 // Wait returns nil once Last is later than after, or the cause of ctx's end.
@@ -238,20 +262,7 @@ func (l *Log) watch(reached func() bool) <-chan struct{} {
 func (l *Log) Truncate(before bson.Timestamp) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.ring.len() > 1 && l.ring.at(0).TS.Before(before) {
+	for l.count() > 1 && l.timeAt(0).Before(before) {
 		l.dropFirst()
 	}
-}
-
-func (l *Log) rollover() {
-	for l.ring.len() > 1 && (l.opts.MaxEntries > 0 && l.ring.len() > l.opts.MaxEntries ||
-		l.opts.MaxBytes > 0 && l.bytes > l.opts.MaxBytes) {
-		l.dropFirst()
-	}
-}
-
-func (l *Log) dropFirst() {
-	e := l.ring.pop()
-	l.bytes -= e.size()
-	l.dropped = e.TS
 }

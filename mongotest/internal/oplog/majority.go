@@ -72,12 +72,7 @@ func (l *Log) Branch(ts bson.Timestamp) *Log {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := &Log{clock: l.clock, opts: l.opts, term: l.term, dropped: l.dropped, last: ts, held: true, commit: l.majority()}
-	for i := range l.ring.search(ts, false) {
-		e := l.ring.at(i)
-		b.ring.push(e)
-		b.bytes += e.size()
-		b.lastTerm = e.Term
-	}
+	l.copyTo(b, l.search(ts, false))
 	if b.commit.After(ts) {
 		b.commit = ts
 	}

@@ -108,26 +108,30 @@ func (l *Log) common(old *Log) bson.Timestamp {
 // maxScratch bounds the memory that is kept for the next frame.
 const maxScratch = 1 << 20
 
-// Restore takes in a frame of Commit and returns its changes.
-func (l *Log) Restore(at disk.Place, frame []byte) (changes []byte, err error) {
+// Restore takes in a frame of Commit. apply is given its changes before the
+// entries are added.
+func (l *Log) Restore(at disk.Place, frame []byte, apply func(changes []byte) error) error {
 	n, used := binary.Uvarint(frame)
 	if used <= 0 || n > uint64(len(frame)-used) {
-		return nil, errEntry
+		return errEntry
+	}
+	begin := used + int(n)
+	if err := apply(frame[used:begin]); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	begin := used + int(n)
 	for off := begin; off < len(frame); {
 		b, err := entryAt(frame[off:])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := l.restore(b, disk.Place{Segment: at.Segment, Offset: at.Offset + uint32(off)}); err != nil {
-			return nil, err
+			return err
 		}
 		off += 4 + len(b)
 	}
-	return frame[used:begin], nil
+	return nil
 }
 
 func (l *Log) restore(b []byte, at disk.Place) error {

@@ -20,8 +20,7 @@ func openStored(t require.TestingT, dir string, o Options) (*Log, *disk.Log) {
 	l := NewLog(NewClock(), o)
 	l.Attach(d)
 	require.NoError(t, d.Replay(func(at disk.Place, frame []byte) error {
-		_, err := l.Restore(at, frame)
-		return err
+		return l.Restore(at, frame, func([]byte) error { return nil })
 	}))
 	require.NoError(t, d.Resume())
 	return l, d

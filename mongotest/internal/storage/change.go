@@ -94,6 +94,11 @@ func difference(a, b []string) (onlyA, onlyB []string) {
 	return onlyA, onlyB
 }
 
+// makesMultikey reports whether an index becomes multikey.
+func (p plan) makesMultikey() bool {
+	return slices.ContainsFunc(p, func(ch indexChange) bool { return ch.multi && !ch.ix.data.multikey })
+}
+
 // carryOut changes the record and its index entries.
 func (c *Collection) carryOut(rid int64, old, r rec, p plan) {
 	for i := range p {
@@ -116,12 +121,15 @@ func (c *Collection) carryOut(rid int64, old, r rec, p plan) {
 }
 
 // force changes a record without any check, for undoing and for committing.
-// Its index keys could be made before, so they can be made now.
-func (c *Collection) force(rid int64, r rec) {
+// Its index keys could be made before, so they can be made now. It reports
+// whether an index became multikey.
+func (c *Collection) force(rid int64, r rec) (multikey bool) {
 	old, _ := c.records.Get(rid)
 	if p, err := c.plan(nil, old.doc, r.doc); err == nil {
+		multikey = p.makesMultikey()
 		c.carryOut(rid, old, r, p)
 	}
+	return multikey
 }
 
 // holder returns the record other than rid that has the key in the index.
@@ -142,29 +150,37 @@ func (ix *Index) holder(key string, rid int64) (int64, bool) {
 	return other, found
 }
 
-// change sets (doc nil: deletes) a record after all checks; if it fails,
-// nothing has changed.
-func (tx *Tx) change(c *Collection, rid int64, doc bson.Raw) error {
+// change sets (doc nil: deletes) a record after all checks, and returns the
+// document as it is kept; if it fails, nothing has changed.
+func (tx *Tx) change(c *Collection, rid int64, doc bson.Raw) (bson.Raw, error) {
 	old, had := c.records.Get(rid)
 	p, err := c.plan(tx.scratch[:0], old.doc, doc)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tx.scratch = p
 	if err := tx.mayWrite(c, rid, old, had, p); err != nil {
-		return err
+		return nil, err
 	}
 	if doc != nil {
 		if err := checkUnique(c, rid, doc, p); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := tx.claim(c, rid, p); err != nil {
-		return err
+		return nil, err
+	}
+	if tx.changes != nil {
+		if doc, err = tx.e.journal.Load().put(tx.changes, c, rid, doc); err != nil {
+			return nil, err
+		}
+		if p.makesMultikey() {
+			tx.changes.touch(c)
+		}
 	}
 	tx.undo = append(tx.undo, undoRecord{c: c, rid: rid, old: old, op: len(tx.staged)})
 	c.carryOut(rid, old, rec{doc: doc, ver: tx.e.seq}, p)
-	return nil
+	return doc, nil
 }
 
 // rollback takes back everything since the Tx began, newest first.
@@ -202,6 +218,7 @@ func (tx *Tx) onUndo(fn func()) { tx.undo = append(tx.undo, undoRecord{fn: fn}) 
 
 // noteChange arranges for a change of the catalog to be taken back.
 func (tx *Tx) noteChange(kind changeKind, c *Collection, old entry) {
+	tx.changes.touch(c)
 	tx.undo = append(tx.undo, undoRecord{
 		c: c, catalog: &catalogChange{kind: kind, ns: c.NS, uuid: c.UUID, old: old}, op: len(tx.staged),
 	})

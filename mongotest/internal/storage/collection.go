@@ -19,6 +19,7 @@ type Collection struct {
 	bytes   int64
 	nextID  *atomic.Int64 // the last record id given out; shared with snapshots, so that ids never collide
 	writes  uint64        // counts changes of records, so that a scan knows when to seek again
+	ident   uint64        // its number in the journal, 0 without one; shared with snapshots
 }
 
 // An entry is what DDL changes about a collection. It is replaced as a whole,
@@ -150,7 +151,7 @@ func (c *Collection) DocumentKey(doc bson.Raw) bson.Raw {
 func (c *Collection) logged() bool { return c.DB() != "local" }
 
 func (c *Collection) snapshot() *Collection {
-	s := &Collection{entry: c.entry, bytes: c.bytes, nextID: c.nextID}
+	s := &Collection{entry: c.entry, bytes: c.bytes, nextID: c.nextID, ident: c.ident}
 	s.records = *c.records.Copy()
 	s.indexes = make([]*Index, len(c.indexes))
 	for i, ix := range c.indexes {

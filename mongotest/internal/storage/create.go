@@ -35,7 +35,7 @@ func (tx *Tx) Create(ns string, spec CollectionSpec, m Meta) (*Collection, error
 	if err := tx.checkNew(ns); err != nil {
 		return nil, err
 	}
-	c := &Collection{nextID: new(atomic.Int64)}
+	c := &Collection{nextID: new(atomic.Int64), ident: tx.e.journal.Load().newIdent()}
 	c.entry = entry{NS: ns, Options: shown, opts: opts, schema: tx.e.seq}
 	if c.IsView() {
 		return c, tx.createView(c, m)

@@ -3,6 +3,9 @@ package storage
 import (
 	"context"
 	"sync"
+	"sync/atomic"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
@@ -21,7 +24,8 @@ type Engine struct {
 	validate ValidateFunc
 	changed  chan struct{} // closed when a transaction ends; nil while nobody waits
 	past     history
-	copying  *sync.Mutex // of what is in no catalog any more, but perhaps in several pasts
+	journal  atomic.Pointer[journal] // nil: the data is in memory only
+	copying  *sync.Mutex             // of what is in no catalog any more, but perhaps in several pasts
 }
 
 // NewEngine returns an engine without data that logs its changes to log.
@@ -61,11 +65,22 @@ func (e *Engine) Update(fn func(*Tx) error) error {
 func (e *Engine) update(fn func(*Tx) error) error {
 	e.seq++
 	tx := &Tx{e: e, cat: e.cat, writable: true}
-	if err := fn(tx); err != nil {
+	j := e.journal.Load()
+	if j != nil {
+		tx.changes = &changes{}
+	}
+	err := fn(tx)
+	var at bson.Timestamp
+	if err == nil && j != nil {
+		at, err = j.commit(e.log, e.cat, tx.changes, tx.staged)
+	} else if err == nil {
+		at = e.log.Append(tx.staged...)
+	}
+	if err != nil {
 		tx.rollback()
 		return err
 	}
-	e.past.add(tx.undo, len(tx.staged), e.log.Append(tx.staged...))
+	e.past.add(tx.undo, len(tx.staged), at)
 	return nil
 }
 

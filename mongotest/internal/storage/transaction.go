@@ -99,7 +99,7 @@ func (t *Transaction) ended() error {
 
 // Commit makes the changes visible and logs them as one applyOps entry, whose
 // timestamp it returns; zero if there were none. It fails only if the
-// transaction has ended before.
+// transaction has ended before, or the disk fails.
 func (t *Transaction) Commit() (bson.Timestamp, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,26 +117,44 @@ func (t *Transaction) Commit() (bson.Timestamp, error) {
 	}
 	e.seq++
 	var undo []undoRecord
+	var w *changes
+	j := e.journal.Load()
+	if j != nil {
+		w = &changes{}
+	}
 	for id := range t.created {
 		c := t.cat.byUUID[id]
-		c.schema = e.seq
+		c.schema, c.ident = e.seq, j.newIdent() // it may have been made on another branch
 		e.cat.add(c)
+		w.touch(c)
 		undo = append(undo, undoRecord{c: c, catalog: &catalogChange{kind: made, ns: c.NS, uuid: id}})
 	}
 	for id, rids := range t.writes {
-		undo = t.apply(id, rids, undo)
+		var err error
+		if undo, err = t.apply(id, rids, undo, w); err != nil {
+			return bson.Timestamp{}, err
+		}
 	}
-	at := e.log.Append(applyOps(t.ops, t.meta)...)
+	var at bson.Timestamp
+	if j == nil {
+		at = e.log.Append(applyOps(t.ops, t.meta)...)
+	} else {
+		var err error
+		if at, err = j.commit(e.log, e.cat, w, applyOps(t.ops, t.meta)); err != nil {
+			return at, err
+		}
+	}
 	e.past.add(undo, 0, at)
 	return at, nil
 }
 
 // apply brings the records a transaction changed into the engine's data, and
 // adds what undoes it. The locks have seen to it that nobody else changed them.
-func (t *Transaction) apply(id value.UUID, rids map[int64]bool, undo []undoRecord) []undoRecord {
+// It fails if the disk does, which ends the cluster.
+func (t *Transaction) apply(id value.UUID, rids map[int64]bool, undo []undoRecord, w *changes) ([]undoRecord, error) {
 	from, to := t.cat.byUUID[id], t.e.cat.byUUID[id]
-	if from == nil || from == to {
-		return undo
+	if from == nil || to == nil || from == to && w == nil {
+		return undo, nil
 	}
 	order := make([]int64, 0, len(rids))
 	for rid := range rids {
@@ -145,11 +163,21 @@ func (t *Transaction) apply(id value.UUID, rids map[int64]bool, undo []undoRecor
 	slices.Sort(order)
 	for _, rid := range order {
 		r, _ := from.records.Get(rid)
+		if w != nil {
+			var err error
+			if r.doc, err = t.e.journal.Load().put(w, to, rid, r.doc); err != nil {
+				return undo, err
+			}
+		}
 		old, _ := to.records.Get(rid)
-		to.force(rid, rec{doc: r.doc, ver: t.e.seq})
-		undo = append(undo, undoRecord{c: to, rid: rid, old: old})
+		if to.force(rid, rec{doc: r.doc, ver: t.e.seq}) {
+			w.touch(to)
+		}
+		if from != to {
+			undo = append(undo, undoRecord{c: to, rid: rid, old: old})
+		}
 	}
-	return undo
+	return undo, nil
 }
 
 // CarryTo returns the transaction, open whatever has become of t, with all it has

@@ -20,7 +20,8 @@ type Tx struct {
 	writable bool
 	undo     []undoRecord
 	staged   []*oplog.Entry
-	scratch  plan // of the latest change; its memory is used again
+	scratch  plan     // of the latest change; its memory is used again
+	changes  *changes // for the journal; nil without one, and in transactions, whose Commit writes them
 }
 
 // Meta says on whose behalf a change is made.

@@ -28,7 +28,7 @@ func (tx *Tx) Insert(c *Collection, doc bson.Raw, m Meta) (Rec, error) {
 		return Rec{}, err
 	}
 	rid := c.nextID.Add(1)
-	if err := tx.change(c, rid, doc); err != nil {
+	if doc, err = tx.change(c, rid, doc); err != nil {
 		return Rec{}, err
 	}
 	tx.stage(c, &oplog.Entry{
@@ -62,7 +62,7 @@ func (tx *Tx) Replace(c *Collection, rid int64, doc bson.Raw, m Meta) (Rec, erro
 		return Rec{}, err
 	}
 	key := c.DocumentKey(old)
-	if err := tx.change(c, rid, doc); err != nil {
+	if doc, err = tx.change(c, rid, doc); err != nil {
 		return Rec{}, err
 	}
 	e := &oplog.Entry{Op: oplog.Update, NS: c.NS, UUID: c.UUID, O: updateOp(old, doc, m), O2: key}
@@ -108,7 +108,7 @@ func (tx *Tx) remove(c *Collection, rid int64, m Meta) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.change(c, rid, nil); err != nil {
+	if _, err := tx.change(c, rid, nil); err != nil {
 		return err
 	}
 	e := &oplog.Entry{Op: oplog.Delete, NS: c.NS, UUID: c.UUID, O: c.DocumentKey(old)}

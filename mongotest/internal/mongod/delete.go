@@ -16,6 +16,7 @@ type deleteStatement struct {
 	limit  int // 0: all
 	meta   storage.Meta
 	owned  func(bson.Raw) bool
+	done   func(tx *storage.Tx, r stmtResult, last bson.Raw) // nil, or called with what was deleted
 }
 
 func runDelete(ctx context.Context, op *operation) (bson.Raw, error) {
@@ -109,6 +110,9 @@ func (op *operation) runDeleteStatement(ctx context.Context, coll string, st *de
 			}
 			r.n++
 			last = rec.Doc
+		}
+		if st.done != nil && r.n > 0 {
+			st.done(tx, r, last)
 		}
 		return nil
 	})

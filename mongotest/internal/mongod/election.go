@@ -202,6 +202,7 @@ func (s *ReplicaSet) lead(winner, newest *Node, voters []*Node) {
 	}
 	winner.place.Store(&place{line: l})
 	s.term++
+	s.succeed(l, s.line())
 	s.newest.Store(l)
 	winner.topo.lead(winner.cfg.Name, s.term)
 	s.settle()

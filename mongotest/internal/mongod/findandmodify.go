@@ -104,6 +104,10 @@ func parseFindAndModify(op *operation) (*findAndModify, error) {
 
 func (f *findAndModify) runRemove(ctx context.Context) (bson.Raw, error) {
 	st := &deleteStatement{wanted: f.wanted, limit: 1, meta: f.op.meta(f.stmtID), owned: f.op.owned()}
+	st.done = func(tx *storage.Tx, r stmtResult, doc bson.Raw) {
+		reply, err := f.reply(value.D("n", int32(r.n)), doc, doc)
+		f.keep(tx, reply, err)
+	}
 	r, doc, err := f.op.runDeleteStatement(ctx, f.coll, st)
 	if err != nil {
 		return nil, err
@@ -136,19 +140,29 @@ func (f *findAndModify) runUpdate(ctx context.Context) (bson.Raw, error) {
 		if len(recs) > 0 {
 			before = recs[0].Doc
 			_, after, err = st.apply(tx, c, recs[0])
-			return err
-		}
-		if f.upsert {
-			rec, err := st.insert(tx, c)
+		} else if f.upsert {
+			var rec storage.Rec
+			rec, err = st.insert(tx, c)
 			after = rec.Doc
-			return err
 		}
-		return nil
+		if err == nil && tx.Changed() {
+			reply, replyErr := f.updateReply(before, after)
+			f.keep(tx, reply, replyErr)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return f.updateReply(before, after)
+}
+
+// keep has the reply written together with what it tells of. One that cannot be
+// made is none.
+func (f *findAndModify) keep(tx *storage.Tx, reply bson.Raw, err error) {
+	if err == nil {
+		f.op.keep(tx, f.stmtID, stmtResult{reply: reply})
+	}
 }
 
 func (f *findAndModify) updateReply(before, after bson.Raw) (bson.Raw, error) {

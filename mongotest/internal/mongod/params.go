@@ -203,7 +203,7 @@ func runSetFCV(_ context.Context, op *operation) (bson.Raw, error) {
 	switch v := op.node.version; fcv {
 	case v.fcv(), version{v[0] - 1, 0}.fcv():
 		op.node.params.setFCV(fcv)
-		return value.D(), nil
+		return value.D(), op.node.set.keep()
 	default:
 		return nil, mongoerr.New(4926900, "Invalid feature compatibility version value '%s'; expected '%s' or '%s'", fcv, v.fcv(), version{v[0] - 1, 0}.fcv())
 	}

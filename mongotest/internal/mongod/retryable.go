@@ -54,6 +54,7 @@ func (op *operation) recall(stmtID int32) (stmtResult, bool) {
 func (op *operation) remember(stmtID int32, r stmtResult) {
 	if op.isRetryable() {
 		r.at = op.line.log.Last()
+		r.upserted = ownValue(r.upserted)
 		op.session.change(func() { op.session.results[stmtID] = r })
 	}
 }

@@ -108,16 +108,21 @@ func (n *Node) sweep(ctx context.Context) {
 		l := n.line()
 		l.snapshots.expire(n, l)
 		for _, s := range l.sessions.list() {
-			n.sweepSession(l, s, now)
+			if err := n.sweepSession(l, s, now); err != nil {
+				n.cfg.Logger.WarnContext(ctx, "idle session not forgotten", "error", err)
+			}
+		}
+		if err := l.forgetPast(now); err != nil {
+			n.cfg.Logger.WarnContext(ctx, "idle sessions not forgotten", "error", err)
 		}
 	})
 }
 
 // sweepSession aborts a transaction that has lived too long and removes an
 // idle session. A session in use is left for the next time.
-func (n *Node) sweepSession(l *line, s *session, now time.Time) {
+func (n *Node) sweepSession(l *line, s *session, now time.Time) error {
 	if !s.tryCheckOut() {
-		return
+		return nil
 	}
 	defer s.checkIn()
 	if t := s.txn; t != nil && t.state == txnOpen && now.Sub(t.started) >= n.params.seconds(paramTxnSecs) {
@@ -125,6 +130,7 @@ func (n *Node) sweepSession(l *line, s *session, now time.Time) {
 	}
 	if now.Sub(s.idleSince()) >= sessionTimeoutMins*time.Minute && s.interrupt(n) {
 		n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key })
-		l.sessions.remove(s)
+		return l.forget(s)
 	}
+	return nil
 }

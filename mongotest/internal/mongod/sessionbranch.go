@@ -14,6 +14,9 @@ func (t *sessionTable) branch(to *line, at bson.Timestamp) *sessionTable {
 	for _, s := range t.list() {
 		b.all[s.key] = s.branch(to, at)
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.Copy(b.past, t.past) // nobody has done anything in them since the restart
 	return b
 }
 
@@ -22,7 +25,7 @@ func (s *session) branch(to *line, at bson.Timestamp) *session {
 	defer s.mu.Unlock()
 	b := &session{
 		key: s.key, lsid: s.lsid, user: s.user, lastUse: time.Now(),
-		checkedOut: make(chan struct{}, 1), number: s.number, results: maps.Clone(s.results),
+		checkedOut: make(chan struct{}, 1), number: s.number, results: maps.Clone(s.results), kept: s.kept,
 	}
 	maps.DeleteFunc(b.results, func(_ int32, r stmtResult) bool { return r.at.After(at) })
 	if s.txn != nil {

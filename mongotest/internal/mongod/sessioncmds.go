@@ -95,24 +95,25 @@ func (op *operation) killWhere(ctx context.Context, forget bool, choose func(*se
 		if !choose(s) {
 			continue
 		}
-		if err := op.killOne(ctx, s); err != nil {
+		if err := op.killOne(ctx, s, forget); err != nil {
 			return nil, err
-		}
-		if forget {
-			op.line.sessions.remove(s)
 		}
 	}
 	return value.D(), nil
 }
 
-// killOne aborts a session's transaction and kills its cursors.
-func (op *operation) killOne(ctx context.Context, s *session) error {
+// killOne aborts a session's transaction and kills its cursors, and with forget
+// removes it.
+func (op *operation) killOne(ctx context.Context, s *session, forget bool) error {
 	if err := s.checkOut(ctx); err != nil {
 		return err
 	}
 	defer s.checkIn()
 	s.abort(op.node)
 	op.node.cursors.killWhere(func(c *cursor) bool { return c.session == s.key })
+	if forget {
+		return op.line.forget(s)
+	}
 	return nil
 }
 

@@ -59,7 +59,11 @@ func runReceiveSessionMods(ctx context.Context, op *operation) (bson.Raw, error)
 			return nil, err
 		}
 		s.learn(op.node, history)
+		err = op.line.keepHistory(s)
 		s.checkIn()
+		if err != nil {
+			return nil, err
+		}
 	}
 	return value.D(), a.err
 }
@@ -83,6 +87,7 @@ func (s *session) learn(n *Node, history bson.Raw) {
 			continue
 		}
 		r := stmtResult{n: d.Lookup("n").AsInt64(), modified: d.Lookup("nModified").AsInt64(), upserted: d.Lookup("upserted")}
+		r.upserted = ownValue(r.upserted)
 		r.reply, _ = d.Lookup("reply").DocumentOK()
 		s.change(func() { s.results[id] = r })
 	}

@@ -18,8 +18,9 @@ const noNumber = -1
 
 // sessionTable holds the logical sessions that clients have used.
 type sessionTable struct {
-	mu  sync.Mutex
-	all map[string]*session
+	mu   sync.Mutex
+	all  map[string]*session
+	past map[string]*session // of before a restart, until somebody uses them
 }
 
 // A session is one logical session. Key, lsid and user never change; what is
@@ -37,6 +38,7 @@ type session struct {
 	number     int64         // latest transaction number seen
 	results    map[int32]stmtResult
 	txn        *transaction // the latest one, in any state
+	kept       bool         // some of results are on the disk by themselves
 }
 
 // change runs f, which changes what belongs to the checkout.
@@ -46,7 +48,9 @@ func (s *session) change(f func()) {
 	f()
 }
 
-func newSessionTable() *sessionTable { return &sessionTable{all: map[string]*session{}} }
+func newSessionTable() *sessionTable {
+	return &sessionTable{all: map[string]*session{}, past: map[string]*session{}}
+}
 
 // use finds or makes the session lsid of client and refreshes it.
 func (t *sessionTable) use(lsid bson.Raw, client *command.Client) (*session, error) {
@@ -58,14 +62,20 @@ func (t *sessionTable) use(lsid bson.Raw, client *command.Client) (*session, err
 	defer t.mu.Unlock()
 	s, ok := t.all[key]
 	if !ok {
-		s = &session{
-			key: key, user: client.User, lsid: loggedLSID(lsid, client.User), number: noNumber,
-			checkedOut: make(chan struct{}, 1), results: map[int32]stmtResult{},
+		if s, ok = t.past[key]; ok {
+			delete(t.past, key)
+		} else {
+			s = newSession(key, loggedLSID(lsid, client.User))
 		}
+		s.user = client.User
 		t.all[key] = s
 	}
 	s.touch()
 	return s, nil
+}
+
+func newSession(key string, lsid bson.Raw) *session {
+	return &session{key: key, lsid: lsid, number: noNumber, checkedOut: make(chan struct{}, 1), results: map[int32]stmtResult{}}
 }
 
 func (t *sessionTable) remove(s *session) {

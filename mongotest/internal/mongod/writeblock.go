@@ -133,7 +133,7 @@ func runSetUserWriteBlockMode(ctx context.Context, op *operation) (bson.Raw, err
 	if err := op.line.block.set(ctx, on, reason, op.node.cfg.Clock.Tick(1)); err != nil {
 		return nil, err
 	}
-	return value.D(), nil
+	return value.D(), op.node.set.keep()
 }
 
 // missingField is the server's error for a required field of a command.

@@ -23,10 +23,14 @@ func (op *operation) waitForWriteConcern(ctx context.Context) (bson.Raw, error) 
 	if a.err != nil {
 		return nil, a.err
 	}
+	journaled := value.Truthy(wc.Lookup("j"))
 	if wc.Lookup("w").Type == 0 {
 		if byDefault := op.node.set.wide.concerns.concern(); byDefault != nil {
 			wc = byDefault
 		}
+	}
+	if err := op.journal(wc, journaled); err != nil {
+		return nil, err
 	}
 	need, committed, concernError := op.members(wc)
 	if concernError != nil || need <= 1 && !committed {

@@ -178,9 +178,9 @@ func (p *loading) collection(ident uint64) (*Collection, error) {
 	})
 	specs, _ := p.entry.Lookup("indexes").ArrayOK()
 	for i, spec := range value.Elements(bson.Raw(specs)) {
-		ix := idIndex(opts.clusteredIndex)
+		ix := idIndex(opts.clusteredIndex, opts.coll)
 		if len(c.indexes) > 0 {
-			if ix, err = parseIndex(slices.Clone(spec.Document())); err != nil {
+			if ix, err = parseIndex(slices.Clone(spec.Document()), nil); err != nil {
 				return nil, err
 			}
 		}

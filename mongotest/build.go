@@ -84,6 +84,9 @@ func (c *Cluster) configAddr() string {
 func (c *Cluster) addUsers() error {
 	for _, u := range c.users {
 		for _, s := range c.sets() {
+			if _, ok := s.any().Accounts().User(u.DB, u.Name); ok {
+				continue // it is on the disk
+			}
 			if err := s.any().Accounts().Add(u); err != nil {
 				return fmt.Errorf("mongotest: user %s: %w", u.Name, err)
 			}

@@ -86,13 +86,21 @@ func (c *Cluster) Run(ctx context.Context) error {
 		return err
 	}
 	defer close(c.stopped)
+	d, err := c.openDisk(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.close()
 	for _, s := range c.sets() {
-		s.initiate()
+		if err := s.begin(d.fresh()); err != nil {
+			return err
+		}
 	}
 	if err := c.addUsers(); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	d.run(ctx, g)
 	for _, m := range c.members() {
 		g.Go(func() error {
 			m.node.Run(ctx)
@@ -108,18 +116,33 @@ func (c *Cluster) Run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		if c.catalog != nil {
-			if err := c.catalog.Init(ctx); err != nil {
+			begin := c.catalog.Load
+			if d.fresh() {
+				begin = c.catalog.Init
+			}
+			if err := begin(ctx); err != nil {
 				return ended(ctx, fmt.Errorf("mongotest: sharding catalog: %w", err))
 			}
-			for _, r := range c.routers {
-				r.clock.Advance(c.config.any().Clock().Now()) // a router reads the catalog first
-			}
+			c.setClocks()
+		}
+		if err := d.complete(c.opts.Version); err != nil {
+			return err
 		}
 		close(c.ready)
 		c.accept(ctx)
 		return nil
 	})
 	return g.Wait()
+}
+
+// setClocks lets the routers know the times of everybody else: a router reads
+// the catalog first, and clients may have seen later times before a restart.
+func (c *Cluster) setClocks() {
+	for _, r := range c.routers {
+		for _, s := range c.sets() {
+			r.clock.Advance(s.any().Clock().Now())
+		}
+	}
 }
 
 func (c *Cluster) start() error {

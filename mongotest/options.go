@@ -71,6 +71,12 @@ type Options struct {
 	// that only the cluster's Dialer knows.
 	Listen string
 
+	// DBPath keeps the cluster in this directory, which is made if it is not
+	// there: it may then be larger than memory, and another cluster of the same
+	// shape and DBPath goes on where this one ended. One process at a time may
+	// have it open. Empty keeps everything in memory.
+	DBPath string
+
 	// Logger gets one line per connection that ends badly; nil discards.
 	Logger *slog.Logger
 }

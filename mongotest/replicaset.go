@@ -4,12 +4,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/shardferry/shardferry/mongotest/internal/disk"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongod"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
-	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // A replicaSet is one shard, the config server, or all of a cluster without
@@ -17,6 +17,7 @@ import (
 type replicaSet struct {
 	id      string    // the shard's id; the set's name
 	members []*member // the first one is the primary in the beginning
+	disk    *disk.Log // nil in memory
 }
 
 // A member is one process of a replica set.
@@ -93,11 +94,4 @@ func (s *replicaSet) hosts() string {
 		addrs[i] = m.addr
 	}
 	return strings.Join(addrs, ",")
-}
-
-// initiate writes what the oplog of every replica set begins with.
-func (s *replicaSet) initiate() {
-	log := s.log()
-	log.Noop(value.D("msg", "initiating set"))
-	log.Noop(value.D("msg", "new primary"))
 }

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/storage"
 )
 
 // A ReplicaSet is what its members share. As long as they are of one line, a
@@ -69,6 +70,9 @@ func (s *ReplicaSet) line() *line { return s.newest.Load() }
 
 // Log returns the oplog of the latest term.
 func (s *ReplicaSet) Log() *oplog.Log { return s.line().log }
+
+// Engine returns the storage of the latest term.
+func (s *ReplicaSet) Engine() *storage.Engine { return s.line().engine }
 
 // Accounts returns the users and roles of the set.
 func (s *ReplicaSet) Accounts() *Accounts { return s.accounts }

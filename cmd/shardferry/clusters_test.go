@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -37,6 +38,8 @@ type cluster struct {
 	shards   []string
 	client   *mongo.Client // of nobody
 	app      *mongo.Client // of an application
+	process  *process
+	args     []string // it was started with
 }
 
 // sandbox starts a simulated cluster of its own ports; 0 shards make a plain
@@ -50,8 +53,15 @@ func sandbox(t *testing.T, shards int, more ...string) *cluster {
 	} else {
 		args = append(args, "--shards", strconv.Itoa(shards))
 	}
-	ready := launch(t, nil, args...).await("ready")
-	c := &cluster{plain: ready["uri"].(string), operator: ready["operatorUri"].(string)}
+	return serve(t, args)
+}
+
+// serve starts the sandbox of a command line.
+func serve(t *testing.T, args []string) *cluster {
+	t.Helper()
+	p := launch(t, nil, args...)
+	ready := p.await("ready")
+	c := &cluster{process: p, args: args, plain: ready["uri"].(string), operator: ready["operatorUri"].(string)}
 	for _, s := range ready["shards"].([]any) {
 		c.shards = append(c.shards, s.(string))
 	}
@@ -66,7 +76,11 @@ func connectTo(t *testing.T, o *options.ClientOptions) *mongo.Client {
 	t.Helper()
 	client, err := mongo.Connect(o)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = client.Disconnect(context.WithoutCancel(t.Context())) }) // the cluster goes too
+	t.Cleanup(func() { // the cluster goes too, or has gone
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Second)
+		defer cancel()
+		_ = client.Disconnect(ctx)
+	})
 	return client
 }
 

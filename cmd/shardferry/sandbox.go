@@ -24,7 +24,9 @@ func sandboxCommand() *cli.Command {
    shardferry sandbox --replica-set --port 27100
 
    Routers come first, then each shard's members and the config server's, on the
-   ports that follow. Data is in memory and gone when it stops.
+   ports that follow. Data is in memory and gone when it stops, or with --db-path
+   in a directory: it may then be larger than memory, and the next start with the
+   same directory and shape goes on where this one ended, even if it was killed.
 
    With TLS, createUser on the database $external lets the owner of a certificate
    log in (MONGODB-X509).`,
@@ -37,6 +39,7 @@ func sandboxCommand() *cli.Command {
 			&cli.IntFlag{Name: "port", Usage: "first port", Value: 27017},
 			&cli.StringFlag{Name: "name", Usage: "name of the cluster", Value: "sandbox"},
 			&cli.StringFlag{Name: "server-version", Usage: "server version to simulate: 7.0 or 8.0, or a release of these", Value: "8.0.4"},
+			&cli.StringFlag{Name: "db-path", Usage: "keep the data in this `DIR`; default: in memory"},
 			&cli.IntFlag{Name: "oplog-entries", Usage: "entries of each oplog before it rolls over; 0: no bound"},
 			&cli.BoolFlag{Name: "auth", Usage: "refuse what a client has not logged in for, or what its roles do not allow"},
 			jsonFlag(),
@@ -55,7 +58,10 @@ func sandboxOptions(c *cli.Context) (mongotest.Options, error) {
 	o := mongotest.Options{
 		Name: c.String("name"), Shards: c.Int("shards"), Mongos: c.Int("mongos"), Members: c.Int("members"), Version: c.String("server-version"),
 		OplogEntries: c.Int("oplog-entries"), Users: rehearse.Users(), RequireAuth: c.Bool("auth"), FaultCommands: true,
-		Listen: net.JoinHostPort(c.String("host"), strconv.Itoa(c.Int("port"))),
+		Listen: net.JoinHostPort(c.String("host"), strconv.Itoa(c.Int("port"))), DBPath: c.String("db-path"),
+	}
+	if c.IsSet("db-path") && o.DBPath == "" {
+		return o, usage("--db-path: want the name of a directory")
 	}
 	var err error
 	if o.TLS, err = tlsConfig(c); err != nil {

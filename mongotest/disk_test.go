@@ -277,3 +277,60 @@ func TestDirectoryIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// With several members the disk has what the latest primary has: what only an
+// isolated one took is gone after a restart, as after its rollback, and a retry
+// of that does it again.
+func TestDiskFollowsTheLatestPrimary(t *testing.T) {
+	id := bson.D{{"id", bson.Binary{Subtype: 4, Data: []byte{1, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}}}}
+	increment := func(w any) bson.D {
+		return bson.D{
+			{"findAndModify", "c"},
+			{"query", bson.D{{"_id", 1}}},
+			{"update", bson.D{{"$inc", bson.D{{"n", 1}}}}},
+			{"new", true},
+			{"lsid", id},
+			{"txnNumber", int64(1)},
+			{"writeConcern", bson.D{{"w", w}}},
+		}
+	}
+	lives(t, mongotest.Options{Members: 3, ElectionTimeout: time.Second},
+		func(t *testing.T, c *mongotest.Cluster) {
+			cl, done := connect(t, c)
+			defer done()
+			coll := cl.Database("d").Collection("c")
+			_, err := coll.InsertMany(t.Context(), []any{bson.D{{"_id", 1}}, bson.D{{"_id", 2}}})
+			require.NoError(t, err)
+			members, err := c.Members("rs0")
+			require.NoError(t, err)
+			require.NoError(t, c.StopReplication(members[1]))
+			require.NoError(t, c.StopReplication(members[2]))
+			plain(t, c, "d", increment(1)) // only the first member has this
+			plain(t, c, "d", bson.D{{"create", "lost"}, {"writeConcern", bson.D{{"w", 1}}}})
+			require.NoError(t, c.Isolate(t.Context(), members[0]))
+			pass(5 * time.Second)
+			require.NoError(t, c.ResumeReplication(members[1]))
+			require.NoError(t, c.ResumeReplication(members[2]))
+			_, err = coll.InsertOne(t.Context(), bson.D{{"_id", 3}})
+			require.NoError(t, err)
+			require.NoError(t, c.Rejoin(members[0]))
+			pass(5 * time.Second)
+		},
+		func(t *testing.T, c *mongotest.Cluster) {
+			cl, done := connect(t, c)
+			defer done()
+			coll := cl.Database("d").Collection("c")
+			assert.Equal(t, []bson.D{{{"_id", int32(1)}}, {{"_id", int32(2)}}, {{"_id", int32(3)}}}, all(t, coll))
+			names, err := cl.Database("d").ListCollectionNames(t.Context(), bson.D{})
+			require.NoError(t, err)
+			assert.Equal(t, []string{"c"}, names)
+			reply := plain(t, c, "d", increment("majority"))
+			assert.Equal(t, int32(1), reply.Lookup("value", "n").Int32())
+			assert.Zero(t, reply.Lookup("retriedStmtId").Type)
+		},
+		func(t *testing.T, c *mongotest.Cluster) {
+			reply := plain(t, c, "d", increment("majority"))
+			assert.Equal(t, int32(1), reply.Lookup("value", "n").Int32())
+			assert.NotZero(t, reply.Lookup("retriedStmtId").Type)
+		})
+}

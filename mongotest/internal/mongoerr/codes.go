@@ -72,6 +72,7 @@ const (
 	FailedToSatisfyReadPreference             Code = 133
 	ReadConcernMajorityNotAvailableYet        Code = 134
 	CappedPositionLost                        Code = 136
+	JSInterpreterFailure                      Code = 139
 	ExceededMemoryLimit                       Code = 146
 	StaleEpoch                                Code = 150
 	DurationOverflow                          Code = 159
@@ -227,6 +228,7 @@ var names = map[Code]string{
 	FailedToSatisfyReadPreference:             "FailedToSatisfyReadPreference",
 	ReadConcernMajorityNotAvailableYet:        "ReadConcernMajorityNotAvailableYet",
 	CappedPositionLost:                        "CappedPositionLost",
+	JSInterpreterFailure:                      "JSInterpreterFailure",
 	ExceededMemoryLimit:                       "ExceededMemoryLimit",
 	StaleEpoch:                                "StaleEpoch",
 	DurationOverflow:                          "DurationOverflow",

@@ -83,7 +83,9 @@ func compileAccumulator(op string, arg bson.RawValue) (def accDef, ok bool, err 
 	case "$percentile", "$median":
 		def, err = compilePercentile(op, arg)
 	case "$accumulator":
-		err = mongoerr.New(mongoerr.CommandNotSupported, "$accumulator needs server-side JavaScript, which is not available")
+		def, err = compileScriptAccumulator(arg)
+	case "$_internalJsReduce":
+		def, err = compileReducer(arg)
 	default:
 		return def, false, nil
 	}

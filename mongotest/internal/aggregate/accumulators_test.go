@@ -59,7 +59,17 @@ func TestAccumulatorsRefuse(t *testing.T) {
 		{`{"$mergeObjects":1}`, 5911200},
 		{`{"$setUnion":1}`, 14},
 		{`{"$sum":{"$divide":[1,0]}}`, 4848401},
-		{`{"$accumulator":{}}`, 115},
+		{`{"$accumulator":1}`, 4544703},
+		{`{"$accumulator":{}}`, 4544707},
+		{`{"$accumulator":{"init":"$a"}}`, 4544701},
+		{`{"$accumulator":{"init":1}}`, 4544702},
+		{`{"$accumulator":{"lang":1}}`, 4544704},
+		{`{"$accumulator":{"lang":"py"}}`, 4544705},
+		{`{"$accumulator":{"more":1}}`, 4544706},
+		{`{"$accumulator":{"init":"f"}}`, 4544708},
+		{`{"$accumulator":{"init":"f","accumulate":"f"}}`, 4544709},
+		{`{"$accumulator":{"init":"f","accumulate":"f","merge":"f","lang":"js"}}`, 4544710},
+		{`{"$accumulator":{"init":"f","accumulate":"f","merge":"f","accumulateArgs":[],"lang":"js"}}`, 31264},
 	} {
 		_, err := run(t, store{}, docs(t, `[{"_id":1}]`), `[{"$group":{"_id":null,"r":`+tt.acc+`}}]`)
 		require.Error(t, err, tt.acc)

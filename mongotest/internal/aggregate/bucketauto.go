@@ -156,5 +156,5 @@ func (b *bucketAuto) bucket(begin, end bson.RawValue, rows []keyed) (bson.Raw, e
 			return nil, err
 		}
 	}
-	return b.group.result(bk), nil
+	return b.group.result(bk)
 }

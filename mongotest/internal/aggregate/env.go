@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/collation"
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -34,6 +35,16 @@ type Writer interface {
 	Merge(ctx context.Context, db, coll string, on []string, doc bson.Raw, decide func(existing bson.Raw) (bson.Raw, error)) error
 }
 
+// Script runs server-side JavaScript for $function, $accumulator and mapReduce.
+// It is called where an expression is evaluated, one call at a time. A source is
+// a function, or the body of one.
+type Script interface {
+	// Call calls a function. Numbers it returns are doubles, undefined is null.
+	Call(code string, args []bson.RawValue) (bson.RawValue, error)
+	// Map calls a function with doc as this, and emit for what it emits.
+	Map(code string, doc bson.Raw, emit func(k, v bson.RawValue) error) error
+}
+
 // Env is what a pipeline takes from the command that runs it.
 type Env struct {
 	// DB is the database of the aggregate command.
@@ -44,6 +55,9 @@ type Env struct {
 	Reader Reader
 	// Writer may be nil: the stages that need it are refused.
 	Writer Writer
+	// Where compiles $where for the $match of mapReduce; elsewhere it is nil and
+	// $where refused.
+	Where func(code string) (func(doc bson.Raw) (bool, error), error)
 	// inFacet says that the stages are within a $facet.
 	inFacet bool
 }
@@ -60,6 +74,8 @@ type scope struct {
 	name  string
 	value bson.RawValue // type 0: missing
 	outer *scope
+	// script stands in a scope of no name.
+	script Script
 }
 
 // NewVars returns the variables of a command: those of its let document, whose
@@ -78,6 +94,22 @@ func NewVars(let bson.Raw, now time.Time, clusterTime bson.Timestamp) Vars {
 // With returns v with one more variable. A value of type 0 means missing.
 func (v Vars) With(name string, value bson.RawValue) Vars {
 	return Vars{scope: &scope{name: name, value: value, outer: v.scope}, coll: v.coll}
+}
+
+// WithScript returns v with what runs JavaScript. Without one JavaScript is
+// refused.
+func (v Vars) WithScript(s Script) Vars {
+	return Vars{scope: &scope{script: s, outer: v.scope}, coll: v.coll}
+}
+
+// runner returns what runs JavaScript.
+func (v Vars) runner() (Script, error) {
+	for s := v.scope; s != nil; s = s.outer {
+		if s.script != nil {
+			return s.script, nil
+		}
+	}
+	return nil, mongoerr.New(31264, "Cannot run server-side javascript without the javascript engine enabled")
 }
 
 func (v Vars) lookup(name string) (bson.RawValue, bool) {

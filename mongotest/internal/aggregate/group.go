@@ -158,15 +158,19 @@ func groupError(err error) error {
 	return err
 }
 
-func (g *groupSpec) result(b *bucket) bson.Raw {
+func (g *groupSpec) result(b *bucket) (bson.Raw, error) {
 	var out rawdoc.Builder
 	out.Add("_id", b.id)
 	for i, f := range g.fields {
-		if v := b.accs[i].result(); v.Type != 0 {
+		v := b.accs[i].result()
+		if acc, mayFail := b.accs[i].(failing); mayFail && acc.err() != nil {
+			return nil, acc.err()
+		}
+		if v.Type != 0 {
 			out.Add(f.name, v)
 		}
 	}
-	return out.Bytes()
+	return out.Bytes(), nil
 }
 
 // run groups by equal _id values, which for numbers does not mean equal types.
@@ -198,7 +202,10 @@ func (g *groupSpec) run(docs []bson.Raw, vars Vars) ([]bson.Raw, error) {
 	}
 	out := make([]bson.Raw, len(order))
 	for i, b := range order {
-		out[i] = g.result(b)
+		var err error
+		if out[i], err = g.result(b); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

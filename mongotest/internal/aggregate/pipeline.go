@@ -190,7 +190,7 @@ func compileMatch(spec bson.RawValue, env Env) (stage, error) {
 	if spec.Type != bson.TypeEmbeddedDocument {
 		return nil, mongoerr.New(15959, "the match filter must be an expression in an object")
 	}
-	m, err := query.Compile(spec.Value, query.Options{Collation: env.Vars.coll, Expr: ExprHook(env.Vars), Value: ValueHook(env.Vars), Text: query.TextTooLate})
+	m, err := query.Compile(spec.Value, query.Options{Collation: env.Vars.coll, Expr: ExprHook(env.Vars), Value: ValueHook(env.Vars), Text: query.TextTooLate, Where: env.Where})
 	if err != nil {
 		return nil, err
 	}

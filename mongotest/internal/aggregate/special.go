@@ -57,6 +57,10 @@ func specialOp(name string) (special, bool) {
 		return compileSigmoid, true
 	case "$rand":
 		return compileRand, true
+	case "$function":
+		return compileFunction, true
+	case "$_internalJsEmit":
+		return compileEmit, true
 	default:
 		return nil, false
 	}

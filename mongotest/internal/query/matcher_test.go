@@ -175,6 +175,7 @@ func TestBadFiltersAreRefusedWithTheServersCodes(t *testing.T) {
 		{`{"$jsonSchema": 1}`, mongoerr.TypeMismatch},
 		{`{"$jsonSchema": {"foo": 1}}`, mongoerr.FailedToParse},
 		{`{"$where": "1"}`, mongoerr.BadValue},
+		{`{"a": {"$where": "1"}}`, mongoerr.BadValue},
 	}
 	for _, tt := range tests {
 		_, err := query.Compile(doc(t, tt.filter), query.Options{})

@@ -19,6 +19,8 @@ type Options struct {
 	Value func(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error)
 	// Collation is how strings are compared; nil compares their bytes.
 	Collation *collation.Collation
+	// Where compiles the script of $where. Without it $where is refused.
+	Where func(code string) (func(doc bson.Raw) (bool, error), error)
 	// Near allows $near and $nearSphere; see Matcher.Near for what the caller
 	// takes on.
 	Near bool

@@ -107,7 +107,7 @@ func (p *parser) topLevel(name string, v bson.RawValue) (node, error) {
 		}
 		return sampleNode(f), nil
 	case "$where":
-		return nil, badValue("no globalScriptEngine in $where parsing") // as a server without JavaScript
+		return p.where(v)
 	case "$text":
 		return p.text(v)
 	}
@@ -263,6 +263,8 @@ func valueOperator(op string, arg bson.RawValue, doc bson.Raw) (cond, error) {
 		return nil, badValue("near must be first in: %s", rawdoc.RenderDoc(doc))
 	case "$comment":
 		return nil, nil
+	case "$where":
+		return nil, badValue("$where cannot be applied to a field")
 	default:
 		return nil, badValue("unknown operator: %s", op)
 	}

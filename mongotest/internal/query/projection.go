@@ -21,6 +21,10 @@ type Projection struct {
 	scores   []path // of {$meta: "textScore"}
 }
 
+// Positional reports whether Apply needs the position that made a document
+// match.
+func (p *Projection) Positional() bool { return p.position != nil }
+
 type (
 	slicedField struct {
 		path        path

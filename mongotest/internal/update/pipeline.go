@@ -44,6 +44,9 @@ func compilePipeline(stages bson.Raw, o Options) (executor, error) {
 
 func (p *pipelineUpdate) apply(doc bson.Raw, _ int, _ bool) (bson.Raw, error) {
 	vars := aggregate.NewVars(p.opts.Let, p.opts.now(), p.opts.timestamp()).Collated(p.opts.Collation)
+	if p.opts.Script != nil {
+		vars = vars.WithScript(p.opts.Script)
+	}
 	post, err := p.transform.Apply(doc, vars)
 	if err != nil {
 		return nil, err

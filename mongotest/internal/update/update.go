@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/aggregate"
 	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
@@ -34,6 +35,8 @@ type Options struct {
 	Let bson.Raw
 	// Collation is how strings are compared; nil compares their bytes.
 	Collation *collation.Collation
+	// Script runs the JavaScript of pipelines; without it they may have none.
+	Script aggregate.Script
 	// Now is the clock of $currentDate and $$NOW; nil means time.Now.
 	Now func() time.Time
 	// Timestamp gives the cluster time that replaces an empty timestamp and

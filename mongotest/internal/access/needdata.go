@@ -12,7 +12,7 @@ import (
 // dataRules are the rules of the commands that read and write documents.
 var dataRules = map[string]rule{
 	"find": onColl("find"), "count": onColl("find"), "distinct": onColl("find"),
-	"aggregate": aggregateNeeds, "mapReduce": onColl("find"), "mapreduce": onColl("find"),
+	"aggregate": aggregateNeeds, "mapReduce": mapReduce, "mapreduce": mapReduce,
 	"getMore": nothing, "killCursors": nothing, // a cursor belongs to the session that opened it
 	"insert": insert, "update": update, "delete": onColl("remove"), "bulkWrite": bulkWrite,
 	"findAndModify": findAndModify, "findandmodify": findAndModify,
@@ -107,6 +107,26 @@ func aggregateNeeds(req *command.Request) []Need {
 		out = needs(collection(req), "find")
 	}
 	return append(out, stageNeeds(req.DB, stages)...)
+}
+
+// mapReduce needs to read, and to write where its results go.
+func mapReduce(req *command.Request) []Need {
+	out := needs(collection(req), "find")
+	target, ok := req.Body.Lookup("out").StringValueOK()
+	r := Resource{DB: req.DB, Coll: target}
+	if ok {
+		return append(out, needs(r, "insert", "remove")...)
+	}
+	spec, _ := req.Body.Lookup("out").DocumentOK()
+	if db, ok := spec.Lookup("db").StringValueOK(); ok {
+		r.DB = db
+	}
+	for mode, action := range map[string]string{"replace": "remove", "merge": "update", "reduce": "update"} {
+		if r.Coll, ok = spec.Lookup(mode).StringValueOK(); ok {
+			return append(out, needs(r, "insert", action)...)
+		}
+	}
+	return out
 }
 
 // changeStream needs to read what it watches: a collection, a database or all.

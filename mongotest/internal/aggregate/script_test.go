@@ -48,7 +48,7 @@ func TestFunctionArguments(t *testing.T) {
 	assert.Equal(t, `f {"$numberInt":"1"} {"$numberInt":"7"} null`, v.StringValue())
 	v, err = eval(`{"$_internalJsEmit": {"eval": "m", "this": "$$ROOT"}}`, vars)
 	require.NoError(t, err)
-	assert.Equal(t, `[{"k": "m","v": {"a": {"$numberInt":"1"}}}]`, v.String())
+	assert.JSONEq(t, `[{"k": "m","v": {"a": {"$numberInt":"1"}}}]`, v.String())
 
 	for expr, code := range map[string]mongoerr.Code{
 		`1`:                         31260,

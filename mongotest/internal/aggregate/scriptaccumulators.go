@@ -151,7 +151,7 @@ func compileReducer(arg bson.RawValue) (accDef, error) {
 	}
 	data, given := value.Get(arg.Value, "data")
 	if !given {
-		return accDef{}, mongoerr.New(31349, "$_internalJsReduce requires 'data' argument, recieved input: %s", rawdoc.RenderDoc(arg.Value))
+		return accDef{}, mongoerr.New(31349, "$_internalJsReduce requires 'data' argument, received input: %s", rawdoc.RenderDoc(arg.Value))
 	}
 	fn, err := compile(data)
 	return accDef{arg: fn, make: func(c evalCtx) (accumulator, error) {

@@ -72,8 +72,8 @@ func checkStrict(req *command.Request) error {
 			"Provided apiStrict:true, but the command %s is not in API Version 1. Information on supported commands and migrations in API Version 1 "+manual,
 			req.Name)
 	}
-	if req.Name != "aggregate" {
-		return nil
+	if err := checkScripts(req); err != nil || req.Name != "aggregate" {
+		return err
 	}
 	stages, _ := req.Body.Lookup("pipeline").ArrayOK()
 	for _, v := range value.Elements(bson.Raw(stages)) {

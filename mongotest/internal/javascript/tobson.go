@@ -86,7 +86,7 @@ func primitive(v goja.Value, before bson.RawValue) (bson.RawValue, bool) {
 }
 
 func (w *writer) object(key string, o *goja.Object, depth int) error {
-	switch x := o.Export().(type) { //nolint:exhaustive // by type
+	switch x := o.Export().(type) {
 	case *document:
 		return w.document(key, x, depth)
 	case *special:

@@ -28,6 +28,7 @@ type aggregateCommand struct {
 	bypass    bool
 	explain   bool
 	collation collationArg
+	mapReduce bool // it is what a mapReduce has become
 }
 
 // pipelineOf returns the stages of an aggregate command.
@@ -56,6 +57,9 @@ func parseAggregate(op *operation) (aggregateCommand, error) {
 	c.stages = a.docs("pipeline")
 	c.let, c.hint, c.natural = a.doc("let"), a.lookup("hint"), a.naturalScan()
 	c.bypass = a.bool("bypassDocumentValidation", false)
+	if c.mapReduce = op.req.Routed != nil && a.bool("isMapReduceCommand", false); c.mapReduce {
+		op.mapReduceScope(a.doc("runtimeConstants").Lookup("jsScope"))
+	}
 	c.batchSize = firstBatch
 	c.explain = a.bool("explain", false)
 	cur := a.doc("cursor")
@@ -105,7 +109,7 @@ func (op *operation) openPipeline(a aggregateCommand) (*cursor, error) {
 	if err != nil {
 		return nil, err
 	}
-	feed := &docFeed{left: -1}
+	feed := &docFeed{left: -1, script: lang.script}
 	c := &cursor{ns: op.req.DB + "." + a.coll, number: noNumber, feed: feed}
 	err = op.view(func(tx *storage.Tx) error {
 		if a.coll != noCollection {
@@ -125,11 +129,17 @@ func (op *operation) planPipeline(tx *storage.Tx, a aggregateCommand, lang *lang
 		return err
 	}
 	stages = append(slices.Clip(stages), a.stages...)
+	for _, st := range stages {
+		lang.script.expect(st)
+	}
 	src, rest, err := op.initialSource(tx, base, stages, feed, lang, a)
 	if err != nil {
 		return err
 	}
 	env := aggregate.Env{DB: op.req.DB, Vars: lang.vars, Reader: reader{op: op, coll: lang.vars.Collation()}, Writer: writer{op: op, bypass: a.bypass, coll: lang.vars.Collation()}}
+	if a.mapReduce {
+		env.Where = lang.script.where
+	}
 	if op.txn != nil || op.snapshot != nil {
 		env.Writer = nil
 	}
@@ -172,7 +182,7 @@ func (op *operation) initialSource(tx *storage.Tx, coll string, stages []bson.Ra
 		return nil, nil, err
 	}
 	var err error
-	if f.wanted.matcher, err = lang.stageFilter(f.wanted.filter); err != nil {
+	if f.wanted.matcher, err = lang.stageFilter(f.wanted.filter, a.mapReduce); err != nil {
 		return nil, nil, err
 	}
 	if err := op.restrict(coll, &f.wanted, nil); err != nil {

@@ -25,7 +25,8 @@ func ddlCommands() map[string]*handler {
 		"convertToCapped":          {runConvertToCapped, isWrite},
 		"cloneCollectionAsCapped":  {runCloneAsCapped, isWrite},
 		"applyOps":                 {runApplyOps, isWrite},
-		"mapReduce":                {runMapReduce, 0},
+		"mapReduce":                {runMapReduce, isWrite},
+		"mapreduce":                {runMapReduce, isWrite},
 		"shardCollection":          {runShardCollection, isWrite},
 		"_shardsvrShardCollection": {runShardCollection, isWrite},
 		"listCollections":          {runListCollections, 0},
@@ -33,11 +34,6 @@ func ddlCommands() map[string]*handler {
 		"listDatabases":            {runListDatabases, 0},
 		"validateDBMetadata":       {runValidateDBMetadata, 0},
 	}
-}
-
-// runMapReduce refuses mapReduce: the simulator runs no JavaScript.
-func runMapReduce(context.Context, *operation) (bson.Raw, error) {
-	return nil, mongoerr.New(mongoerr.CommandNotSupported, "mapReduce is not supported")
 }
 
 // ddlMeta is meta for catalog changes: they are no retryable statements.

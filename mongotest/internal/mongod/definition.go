@@ -68,6 +68,9 @@ func (op *operation) checkValidator(coll string, validator bson.Raw) error {
 	if _, err := query.Compile(validator, query.Options{Expr: aggregate.ExprHook(aggregate.NewVars(nil, time.Now(), bson.Timestamp{}))}); err != nil {
 		return err
 	}
+	if hasScript(validator) {
+		return mongoerr.New(4660800, "$function cannot be used inside a validator.")
+	}
 	return checkExpressions(validator)
 }
 

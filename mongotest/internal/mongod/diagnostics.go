@@ -46,7 +46,7 @@ func runBuildInfo(_ context.Context, op *operation) (bson.Raw, error) {
 	v := op.node.version
 	return value.D(
 		"version", op.node.cfg.Version, "gitVersion", strings.Repeat("0", 40), "modules", value.A(), "allocator", "system",
-		"javascriptEngine", "none", "sysInfo", "deprecated",
+		"javascriptEngine", "mozjs", "sysInfo", "deprecated",
 		"versionArray", value.A(int32(v[0]), int32(v[1]), int32(v[2]), int32(0)),
 		"openssl", value.D("running", "disabled", "compiled", "disabled"), "buildEnvironment", emptyDoc(),
 		"bits", 64, "debug", false, "maxBsonObjectSize", maxBSONObjectSize, "storageEngines", value.A("wiredTiger"),

@@ -46,11 +46,15 @@ type docFeed struct {
 	pending bson.Raw      // did not fit into the last batch
 	left    int64         // documents still to return, negative for all
 	token   func() bson.Raw
+	script  *script // nil: its documents come without one
 }
 
 // fill implements feed.
 func (f *docFeed) fill(ctx context.Context, b *batch) (bool, error) {
 	defer f.rest()
+	if f.script != nil {
+		defer f.script.serve(ctx)()
+	}
 	for !b.full() && f.left != 0 {
 		before := f.resumeToken()
 		doc, err := f.next(ctx)

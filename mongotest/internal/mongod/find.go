@@ -118,7 +118,7 @@ func (op *operation) openFind(f findCommand) (*cursor, error) {
 	if err := op.restrict(f.coll, &f.wanted, f.projection); err != nil {
 		return nil, err
 	}
-	feed := &docFeed{left: -1}
+	feed := &docFeed{left: -1, script: lang.script}
 	if f.limit > 0 {
 		feed.left = f.limit
 	}
@@ -200,6 +200,7 @@ func (op *operation) findSource(tx *storage.Tx, coll *storage.Collection, f find
 	}
 	op.notePlan(coll, f.wanted, f.projection, p)
 	scan := newScanSource(op.cursorView(), coll, p, f.wanted.matcher, op.owned())
+	scan.late = hasScript(f.wanted.filter)
 	feed.scans = append(feed.scans, scan)
 	if err := f.natural.start(tx, coll, scan); err != nil {
 		return nil, false, err
@@ -278,7 +279,10 @@ func (s *projectSource) Next(ctx context.Context) (bson.Raw, error) {
 	if err != nil || d == nil {
 		return nil, err
 	}
-	_, idx := s.matcher.MatchArrayIndex(d)
+	idx := -1
+	if s.projection.Positional() {
+		_, idx = s.matcher.MatchArrayIndex(d)
+	}
 	return s.projection.Apply(d, idx)
 }
 

@@ -12,16 +12,18 @@ import (
 // A language compiles the filters and projections of one command, with its
 // variables. It is not safe for concurrent use.
 type language struct {
-	let   bson.Raw // evaluated
-	vars  aggregate.Vars
-	exprs map[string]*aggregate.Expr
+	let    bson.Raw // evaluated
+	vars   aggregate.Vars
+	exprs  map[string]*aggregate.Expr
+	script *script
 }
 
 // language returns the language of op's command, with its let variables. Strings
 // are compared by coll.
 func (op *operation) language(let bson.Raw, coll *collation.Collation) (*language, error) {
 	now, ts := op.node.now(), op.node.cfg.Clock.Now()
-	l := &language{vars: aggregate.NewVars(nil, now, ts).Collated(coll), exprs: map[string]*aggregate.Expr{}}
+	l := &language{vars: aggregate.NewVars(nil, now, ts).Collated(coll), exprs: map[string]*aggregate.Expr{}, script: op.script()}
+	l.vars = l.vars.WithScript(l.script)
 	if isEmpty(let) {
 		return l, nil
 	}
@@ -29,7 +31,7 @@ func (op *operation) language(let bson.Raw, coll *collation.Collation) (*languag
 	if l.let, err = aggregate.EvalLet(let, l.vars); err != nil {
 		return nil, err
 	}
-	l.vars = aggregate.NewVars(l.let, now, ts).Collated(coll)
+	l.vars = aggregate.NewVars(l.let, now, ts).Collated(coll).WithScript(l.script)
 	return l, nil
 }
 
@@ -39,7 +41,10 @@ func (l *language) with(constants bson.Raw, op *operation) *language {
 	for name, v := range value.Elements(constants) {
 		let = appendFields(let, name, v)
 	}
-	return &language{let: let, vars: aggregate.NewVars(let, op.node.now(), op.node.cfg.Clock.Now()).Collated(l.vars.Collation()), exprs: map[string]*aggregate.Expr{}}
+	return &language{
+		let: let, vars: aggregate.NewVars(let, op.node.now(), op.node.cfg.Clock.Now()).Collated(l.vars.Collation()).WithScript(l.script),
+		exprs: map[string]*aggregate.Expr{}, script: l.script,
+	}
 }
 
 func (l *language) options() query.Options {
@@ -68,12 +73,25 @@ func (l *language) eval(expr bson.RawValue, doc bson.Raw) (bson.RawValue, error)
 func (l *language) filter(f bson.Raw) (*query.Matcher, error) {
 	o := l.options()
 	o.Near = true
+	if l.script.expect(f) {
+		o.Where = l.script.where
+	}
 	return compileFilter(f, o)
 }
 
-// stageFilter compiles the filter of a $match.
-func (l *language) stageFilter(f bson.Raw) (*query.Matcher, error) {
+// listFilter compiles the filter of a command that lists what the server has.
+func (l *language) listFilter(f bson.Raw) (*query.Matcher, error) {
 	return compileFilter(f, l.options())
+}
+
+// stageFilter compiles the filter of a $match, in which only mapReduce may have
+// $where.
+func (l *language) stageFilter(f bson.Raw, mapReduce bool) (*query.Matcher, error) {
+	o := l.options()
+	if l.script.expect(f) && mapReduce {
+		o.Where = l.script.where
+	}
+	return compileFilter(f, o)
 }
 
 func compileFilter(f bson.Raw, o query.Options) (*query.Matcher, error) {

@@ -63,7 +63,7 @@ func (op *operation) listFilter(filter bson.Raw) (*query.Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lang.filter(filter)
+	return lang.listFilter(filter)
 }
 
 // databaseSize returns the bytes of data and indexes, and the number of

@@ -21,11 +21,13 @@ type operation struct {
 	handler  *handler
 	req      *command.Request
 	running  *running
-	session  *session     // nil without lsid
-	number   int64        // txnNumber, noNumber without
-	start    bool         // startTransaction
-	inTxn    bool         // autocommit: false
-	txn      *transaction // the open transaction the command belongs to
+	ctx      context.Context //nolint:containedctx // ends the scripts of expressions, which are evaluated without one
+	scripts  *script         // nil until something may have JavaScript
+	session  *session        // nil without lsid
+	number   int64           // txnNumber, noNumber without
+	start    bool            // startTransaction
+	inTxn    bool            // autocommit: false
+	txn      *transaction    // the open transaction the command belongs to
 	concern  readConcern
 	snapshot *storage.Transaction // the snapshot it reads, nil for the latest data
 }
@@ -130,10 +132,12 @@ func (n *Node) begin(ctx context.Context, op *operation) (context.Context, func(
 		return nil, nil, err
 	}
 	limit := op.args().int64("maxTimeMS", 0)
+	op.ctx = ctx
 	if limit <= 0 || op.handler.has(awaits) || n.cfg.FailPoints.On(failpoint.NoTimeOut) {
 		return ctx, end, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(limit)*time.Millisecond, maxTimeExpired())
+	op.ctx = ctx
 	return ctx, func() { cancel(); end() }, nil
 }
 
@@ -177,9 +181,17 @@ func (op *operation) view(fn func(*storage.Tx) error) error {
 
 // write runs fn, which may change ns, atomically: in op's transaction or as one
 // of its own. It fails with UserWritesBlocked if the write block stands. Outside
-// of transactions fn is repeated after a conflict with one, so it must start
-// anew each time and return the conflict.
+// of transactions fn is repeated after a conflict with one, and anywhere after
+// scripts have been asked, so it must start anew each time and return the
+// conflict.
 func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) error) error {
+	if s := op.scripts; s != nil && s.wanted {
+		return s.judged(ctx, fn, func(fn func(*storage.Tx) error) error { return op.writeOnce(ctx, ns, fn) })
+	}
+	return op.writeOnce(ctx, ns, fn)
+}
+
+func (op *operation) writeOnce(ctx context.Context, ns string, fn func(*storage.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return interrupted(ctx, err)
 	}

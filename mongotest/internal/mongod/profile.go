@@ -182,6 +182,6 @@ func (op *operation) profileFilter(v bson.RawValue) (*query.Matcher, bson.Raw, e
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := lang.stageFilter(d)
+	m, err := lang.listFilter(d)
 	return m, parsedQuery(d), err
 }

@@ -31,6 +31,7 @@ type scanSource struct {
 	plan    plan
 	matcher *query.Matcher
 	owned   func(bson.Raw) bool
+	late    bool // matcher runs scripts, which must not hold the lock: it is asked as documents are handed out
 
 	pos    position // of the last document handed out
 	ahead  []found  // read but not handed out
@@ -66,24 +67,40 @@ func newScanSource(view viewer, c *storage.Collection, p plan, m *query.Matcher,
 
 // Next implements aggregate.Source.
 func (s *scanSource) Next(ctx context.Context) (bson.Raw, error) {
-	for len(s.ahead) == 0 {
-		if s.ended {
-			return nil, nil
-		}
-		if err := ctx.Err(); err != nil {
+	for {
+		if err := s.fetch(ctx); err != nil || len(s.ahead) == 0 {
 			return nil, err
+		}
+		f := s.ahead[0]
+		s.ahead = s.ahead[1:]
+		s.pos = f.at
+		if s.late {
+			if ok, err := s.matcher.Match(f.rec.Doc); err != nil {
+				return nil, err
+			} else if !ok {
+				continue
+			}
+		}
+		s.lastID = f.rec.ID
+		if s.seen != nil {
+			s.seen[f.rec.ID] = struct{}{}
+		}
+		return f.rec.Doc, nil
+	}
+}
+
+// fetch reads ahead if there is nothing ahead. There is still nothing at the
+// end.
+func (s *scanSource) fetch(ctx context.Context) error {
+	for len(s.ahead) == 0 && !s.ended {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		if err := s.view(s.look); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	f := s.ahead[0]
-	s.ahead = s.ahead[1:]
-	s.pos, s.lastID = f.at, f.rec.ID
-	if s.seen != nil {
-		s.seen[f.rec.ID] = struct{}{}
-	}
-	return f.rec.Doc, nil
+	return nil
 }
 
 // rest forgets what was read ahead, at the end of a batch: the next batch reads
@@ -140,7 +157,7 @@ func (s *scanSource) wants(rec storage.Rec) (bool, error) {
 	if s.owned != nil && !s.owned(rec.Doc) {
 		return false, nil
 	}
-	if s.matcher == nil {
+	if s.matcher == nil || s.late {
 		return true, nil
 	}
 	return s.matcher.Match(rec.Doc)

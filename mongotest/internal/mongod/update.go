@@ -142,8 +142,9 @@ func (st *updateStatement) compile(op *operation, l *language, u bson.RawValue, 
 	if st.wanted.matcher, err = l.filter(st.wanted.filter); err != nil {
 		return err
 	}
+	l.script.expect(u.Value)
 	st.change, err = update.Compile(u, update.Options{
-		ArrayFilters: filters, Upsert: st.upsert, Query: st.wanted.filter, Let: l.let, Collation: l.vars.Collation(), Now: op.node.now,
+		ArrayFilters: filters, Upsert: st.upsert, Query: st.wanted.filter, Let: l.let, Script: l.script, Collation: l.vars.Collation(), Now: op.node.now,
 		Timestamp: func() bson.Timestamp { return op.node.cfg.Clock.Tick(1) }, KeepEmptyTimestamps: keepTimestamps,
 	})
 	if err != nil {

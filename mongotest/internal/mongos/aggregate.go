@@ -131,7 +131,7 @@ func (o *op) openPipeline(ctx context.Context, ns string, stages []bson.Raw) (fe
 func (o *op) pipelineCall(ns string, stages []bson.Raw) call {
 	db, coll, _ := splitNS(ns)
 	cmd := bson.D{{"aggregate", coll}, {"pipeline", arrayOf(stages)}, {"cursor", bson.D{}}}
-	for _, name := range []string{"let", "collation", "allowDiskUse", "hint"} {
+	for _, name := range []string{"let", "collation", "allowDiskUse", "hint", "runtimeConstants", "isMapReduceCommand"} {
 		if v, ok := value.Get(o.req.Body, name); ok {
 			cmd = append(cmd, bson.E{Key: name, Value: v})
 		}
@@ -192,7 +192,7 @@ func (o *op) routerPart(in aggregate.Source, bound *binding, stages []bson.Raw) 
 		return nil, err
 	}
 	p, err := aggregate.CompilePipeline(stages, aggregate.Env{
-		DB: o.req.DB, Vars: vars, Reader: reader{bound}, Writer: writer{bound},
+		DB: o.req.DB, Vars: vars.WithScript(o.script(bound)), Reader: reader{bound}, Writer: writer{bound},
 	})
 	if err != nil {
 		return nil, err

@@ -8,7 +8,7 @@ func commandTable() map[string]commandFunc {
 		"find": find, "getMore": getMore, "killCursors": killCursors, "aggregate": runAggregate,
 		"count": count, "distinct": distinct, "explain": explain, "currentOp": currentOpCommand,
 		"insert": runWrite, "update": runWrite, "delete": runWrite, "findAndModify": findAndModify, "findandmodify": findAndModify,
-		"bulkWrite": bulkWrite,
+		"bulkWrite": bulkWrite, "mapReduce": mapReduce, "mapreduce": mapReduce,
 
 		"create": create, "drop": drop, "dropDatabase": dropDatabase, "renameCollection": renameCollection,
 		"createIndexes": indexDDL, "dropIndexes": indexDDL, "deleteIndexes": indexDDL, "collMod": indexDDL,
@@ -61,7 +61,7 @@ var refusedCommands = []string{
 	"abortMoveCollection", "abortUnshardCollection",
 	"transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"cleanupOrphaned",
-	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact", "mapReduce", "mapreduce",
+	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact",
 	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "killOp", "filemd5",
 }
 

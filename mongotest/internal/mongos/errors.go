@@ -9,8 +9,12 @@ import (
 
 // interrupted is the server's error for a wait that the context ended.
 func interrupted(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-		return mongoerr.New(mongoerr.MaxTimeMSExpired, "operation exceeded time limit")
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return timeExpired()
 	}
 	return mongoerr.New(mongoerr.Interrupted, "operation was interrupted")
+}
+
+func timeExpired() error {
+	return mongoerr.New(mongoerr.MaxTimeMSExpired, "operation exceeded time limit")
 }

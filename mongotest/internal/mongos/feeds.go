@@ -66,7 +66,7 @@ type sourceFeed struct {
 }
 
 func (f *sourceFeed) batch(ctx context.Context, o *op, d demand) (batch, error) {
-	f.bound.op = o
+	f.bound.op, f.bound.ctx = o, ctx
 	var b batch
 	bytes := 0
 	for d.size < 0 || int64(len(b.docs)) < d.size {

@@ -39,7 +39,7 @@ func find(ctx context.Context, o *op) (bson.Raw, error) {
 	single := getBool(o.req.Body, "singleBatch", false)
 	switch len(rt.shards) {
 	case 0:
-		_, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: o.exprHook()})
+		_, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: o.exprHook(), Where: anyWhere})
 		return emptyCursor(ns), err
 	case 1:
 		c := o.forward()
@@ -141,7 +141,7 @@ func (o *op) projection(sort bson.Raw, by *collation.Collation) (func(bson.Raw) 
 		return nil, nil //nolint:nilnil // nothing to do is an answer here
 	}
 	hook := o.exprHook()
-	m, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: hook, Collation: by})
+	m, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: hook, Collation: by, Where: anyWhere})
 	if err != nil {
 		return nil, err
 	}

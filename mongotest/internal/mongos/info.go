@@ -76,7 +76,7 @@ func buildInfo(_ context.Context, o *op) (bson.Raw, error) {
 		{"gitVersion", "0000000000000000000000000000000000000000"},
 		{"modules", bson.A{}},
 		{"allocator", "system"},
-		{"javascriptEngine", "none"},
+		{"javascriptEngine", "mozjs"},
 		{"sysInfo", "deprecated"},
 		{"versionArray", o.r.versionArray()},
 		{"bits", int32(64)},

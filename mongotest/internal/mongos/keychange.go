@@ -103,7 +103,7 @@ func elementsOf(doc bson.Raw) bson.D {
 }
 
 func (o *op) arrayIndex(q, doc bson.Raw, by *collation.Collation) (int, error) {
-	m, err := query.Compile(q, query.Options{Expr: o.exprHook(), Collation: by})
+	m, err := query.Compile(q, query.Options{Expr: o.exprHook(), Collation: by, Where: anyWhere})
 	if err != nil {
 		return -1, err
 	}

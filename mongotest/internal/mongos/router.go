@@ -63,7 +63,7 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	o := &op{r: r, req: req}
 	if ms := getInt(req.Body, "maxTimeMS", 0); ms > 0 && req.Name != "getMore" && req.Name != "hello" && !r.points.On(failpoint.NoTimeOut) {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(ms)*time.Millisecond, timeExpired()) // shards, which may be the first to notice, say it too
 		defer cancel()
 	}
 	if old := r.sessions.supersede(req.Body); old != nil {

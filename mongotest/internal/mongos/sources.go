@@ -13,6 +13,8 @@ import (
 type binding struct {
 	op    *op
 	reads map[*feedSource]bool // what stages have opened and not read to its end
+	// ctx is that of the command: scripts of expressions are evaluated without one.
+	ctx context.Context //nolint:containedctx // see above
 }
 
 func (b *binding) keep(s *feedSource) {

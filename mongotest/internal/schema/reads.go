@@ -2,6 +2,10 @@ package schema
 
 // readCommands are the commands that read documents and the cursors on them.
 func readCommands() map[string]*spec {
+	mapReduce := &spec{first: collection, fields: fields{
+		"map": anything.required(), "reduce": anything.required(), "out": anything.required(), "finalize": anything, "query": object, "sort": object,
+		"collation": object, "limit": number, "scope": object, "verbose": flag, "bypassDocumentValidation": flag, "jsMode": flag,
+	}}
 	return map[string]*spec{
 		"find": {first: anything, traits: stable, fields: fields{
 			"filter": object.notNull(), "projection": object, "sort": object, "hint": hint, "collation": object, "let": object,
@@ -36,6 +40,7 @@ func readCommands() map[string]*spec {
 			"querySettings": object, "includeQueryStatsMetrics": flag, "use44SortKeys": flag, "useNewUpsert": flag, "mirrored": anything,
 			"$_requestResumeToken": flag, "$_resumeAfter": object, "$_startAt": object, "$_generateV2ResumeTokens": flag,
 		}},
+		"mapReduce": mapReduce, "mapreduce": mapReduce,
 		"explain": {first: object.required(), traits: stable, fields: fields{
 			"verbosity": oneOf("queryPlanner", "executionStats", "allPlansExecution", "queryPlannerExtended", "internal"),
 		}},

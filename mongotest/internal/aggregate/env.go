@@ -27,8 +27,9 @@ type Reader interface {
 // Writer stores the results of $out and $merge. It is called while the
 // pipeline runs, from the goroutine that calls Next.
 type Writer interface {
-	// Replace makes docs the whole contents of the collection.
-	Replace(ctx context.Context, db, coll string, docs []bson.Raw) error
+	// Replace makes docs the whole contents of the collection, which becomes a
+	// time-series collection with the options series unless they are nil.
+	Replace(ctx context.Context, db, coll string, series bson.Raw, docs []bson.Raw) error
 	// Merge finds the document equal to doc in the fields on, asks decide what
 	// becomes of it (nil: there is none) and stores what decide returns. A nil
 	// answer changes nothing.

@@ -18,35 +18,37 @@ func compileOut(spec bson.RawValue, env Env) (stage, error) {
 	if env.Writer == nil {
 		return nil, mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "$out cannot write here")
 	}
-	db, coll, err := outTarget(spec, env)
+	db, coll, series, err := outTarget(spec, env)
 	if err != nil {
 		return nil, err
 	}
 	if coll == "" {
 		return nil, mongoerr.New(mongoerr.InvalidNamespace, "Invalid $out target namespace, %s.", db)
 	}
-	return sink(func(ctx context.Context, docs []bson.Raw) error { return env.Writer.Replace(ctx, db, coll, docs) }), nil
+	return sink(func(ctx context.Context, docs []bson.Raw) error {
+		return env.Writer.Replace(ctx, db, coll, series, docs)
+	}), nil
 }
 
-func outTarget(spec bson.RawValue, env Env) (db, coll string, err error) {
+func outTarget(spec bson.RawValue, env Env) (db, coll string, series bson.Raw, err error) {
 	if s, ok := spec.StringValueOK(); ok {
-		return env.DB, s, nil
+		return env.DB, s, nil, nil
 	}
 	if spec.Type != bson.TypeEmbeddedDocument {
-		return "", "", mongoerr.New(16990, "$out only supports a string or object argument, but found %s", typeName(spec))
+		return "", "", nil, mongoerr.New(16990, "$out only supports a string or object argument, but found %s", typeName(spec))
 	}
 	str := []bson.Type{bson.TypeString}
 	raw, err := typedArgs("$out", spec.Value, fieldTypes{"db": str, "coll": str, "timeseries": {bson.TypeEmbeddedDocument}}, "db", "coll")
 	if err != nil {
-		return "", "", err
+		return "", "", nil, err
 	}
 	if t, given := raw["timeseries"]; given {
 		if err := checkTimeseries(t.Value); err != nil {
-			return "", "", err
+			return "", "", nil, err
 		}
-		return "", "", mongoerr.New(mongoerr.CommandNotSupported, "time-series collections are not supported by this simulated server")
+		series = t.Value
 	}
-	return raw["db"].StringValue(), raw["coll"].StringValue(), nil
+	return raw["db"].StringValue(), raw["coll"].StringValue(), series, nil
 }
 
 // maxBucketSeconds is the longest span of a bucket of a time-series collection.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -78,7 +79,7 @@ func stageCompiler(name string) (compiler, bool) {
 		"$bucketAuto": compileBucketAuto, "$facet": compileFacet, "$lookup": compileLookup, "$unionWith": compileUnionWith,
 		"$out": compileOut, "$merge": compileMerge, "$documents": compileDocuments,
 		"$setWindowFields": compileSetWindowFields, "$bucket": compileBucket, "$redact": compileRedact, "$graphLookup": compileGraphLookup,
-		"$densify": compileDensify, "$fill": compileFill,
+		"$densify": compileDensify, "$fill": compileFill, timeseries.UnpackStage: compileUnpackBucket,
 	}[name]
 	return c, ok
 }

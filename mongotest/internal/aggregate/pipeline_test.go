@@ -40,7 +40,7 @@ func (s store) Open(_ context.Context, _, coll string) (aggregate.Source, error)
 	return aggregate.FromSlice(s[coll]), nil
 }
 
-func (s store) Replace(_ context.Context, _, coll string, ds []bson.Raw) error {
+func (s store) Replace(_ context.Context, _, coll string, _ bson.Raw, ds []bson.Raw) error {
 	s[coll] = ds
 	return nil
 }

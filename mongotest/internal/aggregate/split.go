@@ -5,6 +5,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/number"
 	"github.com/shardferry/shardferry/mongotest/internal/aggregate/rawdoc"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -16,7 +17,7 @@ func Split(stages []bson.Raw) (shard, merge []bson.Raw) {
 	for i, s := range stages {
 		name, _, _ := rawdoc.First(s)
 		switch name {
-		case "$match", "$project", "$addFields", "$set", "$unset", "$replaceRoot", "$replaceWith", "$unwind":
+		case "$match", "$project", "$addFields", "$set", "$unset", "$replaceRoot", "$replaceWith", "$unwind", timeseries.UnpackStage:
 			continue
 		case "$sort", "$skip", "$limit":
 			return append(stages[:i:i], trimmed(stages[i:])...), stages[i:]

@@ -124,7 +124,7 @@ func (op *operation) openPipeline(a aggregateCommand) (*cursor, error) {
 
 // planPipeline gives feed the results of the pipeline.
 func (op *operation) planPipeline(tx *storage.Tx, a aggregateCommand, lang *language, feed *docFeed) error {
-	base, stages, err := resolveView(tx, op.req.DB, a.coll)
+	base, stages, err := op.base(tx, a)
 	if err != nil {
 		return err
 	}
@@ -149,6 +149,17 @@ func (op *operation) planPipeline(tx *storage.Tx, a aggregateCommand, lang *lang
 	}
 	feed.src = p.Run(src)
 	return nil
+}
+
+// base returns what a pipeline reads, and the stages before its own. The stages
+// about a collection as a whole see a time-series collection as it is.
+func (op *operation) base(tx *storage.Tx, a aggregateCommand) (string, []bson.Raw, error) {
+	if first := firstStage(a.stages); first == "$collStats" || first == "$indexStats" {
+		if c := tx.Collection(op.req.DB + "." + a.coll); c != nil && c.IsTimeseries() {
+			return a.coll, nil, nil
+		}
+	}
+	return resolveView(tx, op.req.DB, a.coll)
 }
 
 // initialSource makes the source of a pipeline's first stages, and returns the

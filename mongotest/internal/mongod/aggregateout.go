@@ -20,8 +20,14 @@ type writer struct {
 
 // Replace implements aggregate.Writer. Like the server's $out it fills a
 // temporary collection and renames it over the target.
-func (w writer) Replace(ctx context.Context, db, coll string, docs []bson.Raw) error {
+func (w writer) Replace(ctx context.Context, db, coll string, series bson.Raw, docs []bson.Raw) error {
 	target := db + "." + coll
+	if isSeries, err := w.intoSeries(target, series); err != nil || isSeries {
+		if err != nil {
+			return err
+		}
+		return w.replaceSeries(ctx, db, coll, series, docs)
+	}
 	temp := db + ".tmp.agg_out." + value.NewUUID().String()
 	m := w.meta()
 	return w.op.write(ctx, target, func(tx *storage.Tx) error {

@@ -86,6 +86,8 @@ func (w *bulk) target(tx *storage.Tx, create bool) (*storage.Collection, error) 
 	return w.op.writeTarget(tx, w.coll, create)
 }
 
+// writeTarget is target. A view it returns together with the error: only those
+// who know what to do with a time-series collection look at it.
 func (op *operation) writeTarget(tx *storage.Tx, coll string, create bool) (*storage.Collection, error) {
 	if err := op.checkUUID(tx, coll); err != nil {
 		return nil, err
@@ -94,7 +96,7 @@ func (op *operation) writeTarget(tx *storage.Tx, coll string, create bool) (*sto
 	c := tx.Collection(ns)
 	switch {
 	case c != nil && c.IsView():
-		return nil, viewError(c)
+		return c, viewError(c)
 	case c != nil || !create:
 		return c, nil
 	default:

@@ -76,6 +76,8 @@ func (op *operation) copyCapped(tx *storage.Tx, source, target string, size int6
 	switch {
 	case c == nil:
 		return mongoerr.New(mongoerr.NamespaceNotFound, "source collection %s does not exist", source)
+	case c.Timeseries() != nil && !c.IsView():
+		return mongoerr.New(mongoerr.IllegalOperation, "cannot make the buckets of a time-series collection capped: %s", c.NS)
 	case c.IsView():
 		return viewError(c)
 	case have != nil && have.IsView():

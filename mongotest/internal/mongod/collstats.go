@@ -30,10 +30,10 @@ func (op *operation) collStatsStage(tx *storage.Tx, coll string, spec bson.Raw) 
 		pairs = append(pairs, "latencyStats", op.latencyStats(ns, value.Truthy(d.Lookup("histograms"))))
 	}
 	if d, ok := wants["storageStats"]; ok {
-		pairs = append(pairs, "storageStats", op.storageStats(ns, c, scaleOf(d)))
+		pairs = append(pairs, "storageStats", op.statsOf(tx, ns, c, scaleOf(d)))
 	}
 	if _, ok := wants["count"]; ok {
-		pairs = append(pairs, "count", value.Integer(op.countOf(ns, c)))
+		pairs = append(pairs, "count", value.Integer(op.countOf(ns, holder(tx, c))))
 	}
 	if _, ok := wants["queryExecStats"]; ok {
 		pairs = append(pairs, "queryExecStats", value.D("collectionScans", value.D("total", int64(0), "nonTailable", int64(0))))
@@ -59,7 +59,7 @@ func checkStatsTarget(ns string, c *storage.Collection, wants map[string]bson.Ra
 			continue
 		}
 		switch {
-		case c != nil && c.IsView():
+		case c != nil && c.IsView() && !c.IsTimeseries():
 			return viewError(c)
 		case c == nil && ns != oplogNS:
 			return mongoerr.New(mongoerr.NamespaceNotFound, "Unable to retrieve %s in $collStats stage :: caused by :: Collection [%s] not found.", section, ns)
@@ -84,6 +84,24 @@ func scaleOf(spec bson.Raw) int64 {
 		return min(s, 1<<31-1)
 	}
 	return 1
+}
+
+// statsOf is storageStats, and of a time-series collection what it is about its
+// buckets.
+func (op *operation) statsOf(tx *storage.Tx, ns string, c *storage.Collection, scale int64) bson.Raw {
+	if c == nil || c.Timeseries() == nil {
+		return op.storageStats(ns, c, scale)
+	}
+	home := holder(tx, c)
+	if home == nil {
+		return op.storageStats(ns, nil, scale)
+	}
+	average := int64(0)
+	if home.Count() > 0 {
+		average = home.Size() / home.Count()
+	}
+	buckets := value.D("bucketsNs", home.NS, "bucketCount", value.Integer(home.Count()), "avgBucketSize", value.Integer(average))
+	return appendFields(without(op.storageStats(ns, home, scale), func(name string) bool { return name == "count" || name == "avgObjSize" }), "timeseries", buckets)
 }
 
 // storageStats are the numbers of collStats and $collStats about ns; c is nil

@@ -57,7 +57,9 @@ func runCreate(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, a.err
 	}
 	v := op.node.version
-	spec := storage.CollectionSpec{Options: op.commandOptions(), RoundSize: v[0] < 6 || v[0] == 6 && v[1] == 0}
+	spec := storage.CollectionSpec{
+		Options: op.commandOptions(), RoundSize: v[0] < 6 || v[0] == 6 && v[1] == 0, MetaIndex: v[0] > 6 || v[0] == 6 && v[1] >= 3,
+	}
 	var key bson.Raw
 	if r := op.req.Routed; r != nil {
 		spec.UUID, key = r.UUID, r.ShardKey
@@ -106,7 +108,9 @@ func runDrop(ctx context.Context, op *operation) (bson.Raw, error) {
 			return nil // since 7.0 there is nothing wrong with it
 		}
 		reply = value.D("nIndexesWas", len(c.Indexes()), "ns", ns)
-		if c.IsView() {
+		if home := tx.Buckets(c); home != nil {
+			reply = value.D("nIndexesWas", len(home.Indexes()), "ns", ns)
+		} else if c.IsView() {
 			reply = value.D("ns", ns)
 		}
 		return tx.Drop(c, op.ddlMeta())

@@ -12,6 +12,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -29,10 +30,18 @@ func (op *operation) checkDefinition(tx *storage.Tx, coll string, options bson.R
 			return err
 		}
 	}
+	if options.Lookup("timeseries").Type != 0 && c == nil && !strings.HasPrefix(coll, timeseries.BucketsPrefix) {
+		if err := timeseries.CheckCreate(op.req.DB+"."+coll, options); err != nil {
+			return err
+		}
+	}
 	on, isView := options.Lookup("viewOn").StringValueOK()
 	pipeline, err := documentsOf(bson.Raw(options.Lookup("pipeline").Value))
 	if err != nil {
 		return err
+	}
+	if c != nil && c.IsTimeseries() {
+		return nil
 	}
 	if c != nil && c.IsView() {
 		oldOn, oldPipeline := c.View()

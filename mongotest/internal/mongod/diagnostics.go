@@ -63,10 +63,10 @@ func runCollStats(_ context.Context, op *operation) (bson.Raw, error) {
 	var reply bson.Raw
 	err = op.view(func(tx *storage.Tx) error {
 		c := tx.Collection(ns)
-		if c != nil && c.IsView() {
+		if c != nil && c.IsView() && !c.IsTimeseries() {
 			return viewError(c)
 		}
-		stats := op.storageStats(ns, c, scale)
+		stats := op.statsOf(tx, ns, c, scale)
 		reply = value.D("ns", ns)
 		for name, v := range value.Elements(stats) {
 			reply = appendFields(reply, name, v)
@@ -112,8 +112,6 @@ func runDBStats(_ context.Context, op *operation) (bson.Raw, error) {
 	return reply, nil
 }
 
-// runDBHash returns the MD5 of every collection's documents in the order of
-// _id, and of the whole database.
 // runDBHash hashes the documents of each collection, in the order of _id.
 func runDBHash(_ context.Context, op *operation) (bson.Raw, error) {
 	only := op.args().values("collections")
@@ -127,7 +125,7 @@ func runDBHash(_ context.Context, op *operation) (bson.Raw, error) {
 	all := md5.New()
 	err := op.view(func(tx *storage.Tx) error {
 		for _, c := range tx.Collections(op.req.DB) {
-			if c.IsView() || strings.HasPrefix(c.Name(), "system.") && c.Name() != "system.views" || !named(only, c.Name()) {
+			if c.IsView() || isHiddenSystem(c) || !named(only, c.Name()) {
 				continue
 			}
 			sum := hashCollection(tx, c)
@@ -145,6 +143,12 @@ func runDBHash(_ context.Context, op *operation) (bson.Raw, error) {
 	}
 	return value.D("host", op.node.cfg.Name, "collections", value.D(hashes...), "capped", value.ArrayOf(capped...), "uuids", value.D(uuids...),
 		"md5", hex.EncodeToString(all.Sum(nil)), "timeMillis", 0), nil
+}
+
+// isHiddenSystem reports whether dbHash leaves a collection out: it hashes the
+// definitions of views and the buckets of time-series collections.
+func isHiddenSystem(c *storage.Collection) bool {
+	return strings.HasPrefix(c.Name(), "system.") && c.Name() != "system.views" && c.Timeseries() == nil
 }
 
 func hashCollection(tx *storage.Tx, c *storage.Collection) string {

@@ -130,6 +130,9 @@ func (f *findAndModify) runUpdate(ctx context.Context) (bson.Raw, error) {
 	err := f.op.write(ctx, f.op.req.DB+"."+f.coll, func(tx *storage.Tx) error {
 		before, after = nil, nil
 		c, err := f.op.writeTarget(tx, f.coll, f.upsert)
+		if err != nil && c != nil && c.IsTimeseries() {
+			_, err = f.op.updateMeasurements(ctx, tx, c, st)
+		}
 		if err != nil || c == nil {
 			return err
 		}

@@ -33,11 +33,17 @@ func runCreateIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 	err = op.write(ctx, ns, func(tx *storage.Tx) error {
 		created = tx.Collection(ns) == nil
 		c, err := op.writeTarget(tx, coll, true)
+		wanted := specs
+		if err != nil && c != nil && c.IsTimeseries() {
+			if wanted, err = c.Timeseries().BucketIndexes(specs); err == nil {
+				c, err = bucketsOf(tx, c)
+			}
+		}
 		if err != nil {
 			return err
 		}
 		before = indexCount(c)
-		if made, err = tx.CreateIndexes(c, specs, op.ddlMeta()); err != nil {
+		if made, err = tx.CreateIndexes(c, wanted, op.ddlMeta()); err != nil {
 			return err
 		}
 		after = before + made
@@ -95,6 +101,13 @@ func runDropIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 			return err
 		}
 		c := tx.Collection(ns)
+		target := target
+		if c != nil && c.IsTimeseries() {
+			var err error
+			if c, target, err = bucketIndexToDrop(tx, c, target); err != nil {
+				return err
+			}
+		}
 		switch {
 		case c == nil:
 			return mongoerr.New(mongoerr.NamespaceNotFound, "ns not found %s", ns)
@@ -193,11 +206,10 @@ func runListIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 			return nil
 		case c == nil:
 			return mongoerr.New(mongoerr.NamespaceNotFound, "ns does not exist: %s", ns)
-		case c.IsView():
+		case c.IsView() && !c.IsTimeseries():
 			return viewError(c)
 		}
-		for _, ix := range c.Indexes() {
-			spec := ix.Spec
+		for _, spec := range shownIndexes(tx, c) {
 			if wrap {
 				spec = value.D("spec", spec)
 			}

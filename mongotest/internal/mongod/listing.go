@@ -147,6 +147,9 @@ func listEntries(tx *storage.Tx, db string) []bson.Raw {
 }
 
 func listEntry(c *storage.Collection) bson.Raw {
+	if c.IsTimeseries() {
+		return value.D("name", c.Name(), "type", "timeseries", "options", c.Options, "info", value.D("readOnly", false))
+	}
 	if c.IsView() {
 		return value.D("name", c.Name(), "type", "view", "options", c.Options, "info", value.D("readOnly", true))
 	}

@@ -99,9 +99,9 @@ func (op *operation) indexStatsStage(tx *storage.Tx, coll string) []bson.Raw {
 		return nil
 	}
 	var docs []bson.Raw
-	for _, ix := range c.Indexes() {
-		docs = append(docs, value.D("name", ix.Name, "key", ix.Key, "host", op.node.cfg.Name,
-			"accesses", value.D("ops", ix.Uses().Ops(), "since", ix.Uses().Since), "spec", ix.Spec))
+	for ix, spec := range shownIndexes(tx, c) {
+		docs = append(docs, value.D("name", ix.Name, "key", spec.Lookup("key"), "host", op.node.cfg.Name,
+			"accesses", value.D("ops", ix.Uses().Ops(), "since", ix.Uses().Since), "spec", spec))
 	}
 	return docs
 }

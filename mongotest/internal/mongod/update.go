@@ -22,6 +22,11 @@ type updateStatement struct {
 	upsert bool
 	meta   storage.Meta
 	owned  func(bson.Raw) bool
+
+	// As compile was given them, for an update of a time-series collection.
+	source  bson.RawValue
+	filters []bson.Raw
+	lang    *language
 }
 
 func runUpdate(ctx context.Context, op *operation) (bson.Raw, error) {
@@ -138,6 +143,7 @@ func (w *bulk) compileUpdate(i int) (*updateStatement, error) {
 
 // compile compiles the filter and the update of the statement.
 func (st *updateStatement) compile(op *operation, l *language, u bson.RawValue, filters []bson.Raw, keepTimestamps bool) error {
+	st.source, st.filters, st.lang = u, filters, l
 	var err error
 	if st.wanted.matcher, err = l.filter(st.wanted.filter); err != nil {
 		return err
@@ -170,6 +176,10 @@ func (op *operation) runUpdateStatement(ctx context.Context, coll string, st *up
 	err := op.write(ctx, op.req.DB+"."+coll, func(tx *storage.Tx) error {
 		r, failure = stmtResult{}, nil
 		c, err := op.writeTarget(tx, coll, st.upsert)
+		if err != nil && c != nil && c.IsTimeseries() {
+			r, err = op.updateMeasurements(ctx, tx, c, st)
+			return err
+		}
 		if err != nil || c == nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func runValidate(_ context.Context, op *operation) (bson.Raw, error) {
 	ns := op.req.DB + "." + coll
 	var reply bson.Raw
 	err = op.view(func(tx *storage.Tx) error {
-		c := tx.Collection(ns)
+		c := holder(tx, tx.Collection(ns))
 		if c == nil {
 			return mongoerr.New(mongoerr.NamespaceNotFound, "Collection '%s' does not exist to validate.", ns)
 		}

@@ -67,7 +67,10 @@ func (op *operation) findOnView(f findCommand) (*cursor, error) {
 	return op.openPipeline(aggregateCommand{coll: f.coll, stages: stages, let: f.let, collation: f.collation})
 }
 
-// viewError is the answer to a write on a view.
+// viewError is the answer to what cannot be done with a view.
 func viewError(c *storage.Collection) error {
+	if c.IsTimeseries() {
+		return mongoerr.New(mongoerr.CommandNotSupportedOnView, "Namespace %s is a timeseries collection", c.NS)
+	}
 	return mongoerr.New(mongoerr.CommandNotSupportedOnView, "Namespace %s is a view, not a collection", c.NS)
 }

@@ -151,8 +151,11 @@ const writerBatch = 1000
 
 // Replace implements aggregate.Writer: the documents go to a temporary
 // collection, which then takes the name.
-func (w writer) Replace(ctx context.Context, db, coll string, docs []bson.Raw) error {
+func (w writer) Replace(ctx context.Context, db, coll string, series bson.Raw, docs []bson.Raw) error {
 	o := w.bound.op
+	if err := w.checkNoSeries(ctx, db, coll, series); err != nil {
+		return err
+	}
 	if t := o.r.catalog.table(db + "." + coll); t != nil && !t.unsplittable {
 		return mongoerr.New(mongoerr.NamespaceCannotBeSharded, "namespace '%s' is sharded so it can't be used for $out", db+"."+coll)
 	}
@@ -198,6 +201,19 @@ func (o *op) optionsOf(ctx context.Context, db, coll string) (bson.D, error) {
 		return elementsOf(getDoc(info, "options")), nil
 	}
 	return nil, nil
+}
+
+// checkNoSeries refuses time-series collections as targets: a router cannot
+// rename one into place.
+func (w writer) checkNoSeries(ctx context.Context, db, coll string, series bson.Raw) error {
+	reply, err := w.bound.op.run(ctx, db, bson.D{{"listCollections", int32(1)}, {"filter", bson.D{{"name", coll}, {"type", "timeseries"}}}})
+	if err != nil {
+		return err
+	}
+	if series != nil || len(getDocs(getDoc(reply, "cursor"), "firstBatch")) > 0 {
+		return mongoerr.New(mongoerr.CommandNotSupported, "$out of a sharded collection into the time-series collection %s.%s is not supported by the simulated cluster", db, coll)
+	}
+	return nil
 }
 
 // Merge implements aggregate.Writer.

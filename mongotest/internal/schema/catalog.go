@@ -93,7 +93,7 @@ func createFields() fields {
 		"changeStreamPreAndPostImages": images, "recordPreImages": flag, "recordIdsReplicated": flag,
 		"timeseries": structure(fields{
 			"timeField": text.required(), "metaField": text, "granularity": oneOf("seconds", "minutes", "hours"),
-			"bucketMaxSpanSeconds": number.atLeast(1), "bucketRoundingSeconds": number.atLeast(1), "fixedBuckets": flag,
+			"bucketMaxSpanSeconds": number.between(1, 31536000), "bucketRoundingSeconds": number.between(1, 31536000), "fixedBuckets": flag,
 		}),
 		"clusteredIndex": clusteredIndex, "expireAfterSeconds": expiry,
 		"encryptedFields": object,
@@ -108,9 +108,9 @@ func collModFields() fields {
 		}),
 		"validator": object, "validationLevel": oneOf("off", "strict", "moderate"), "validationAction": oneOf("error", "warn", "errorAndLog"),
 		"viewOn": text, "pipeline": objects, "changeStreamPreAndPostImages": images, "recordPreImages": flag,
-		"expireAfterSeconds": expiry, "cappedSize": number, "cappedMax": number, "dryRun": flag,
+		"expireAfterSeconds": expiry.notNull(), "cappedSize": number, "cappedMax": number, "dryRun": flag,
 		"timeseries": structure(fields{
-			"granularity": oneOf("seconds", "minutes", "hours"), "bucketMaxSpanSeconds": number.atLeast(1), "bucketRoundingSeconds": number.atLeast(1),
+			"granularity": oneOf("seconds", "minutes", "hours"), "bucketMaxSpanSeconds": number.between(1, 31536000), "bucketRoundingSeconds": number.between(1, 31536000),
 		}),
 		"isTimeseriesNamespace": boolean, "collectionUUID": uuid,
 	}

@@ -168,7 +168,7 @@ func sameBytes(a, b bson.Raw) bool {
 // MadeWith reports whether c has the options that raw, options of the create
 // command, would give it.
 func (c *Collection) MadeWith(raw bson.Raw) bool {
-	_, shown, err := parseOptions(raw, false)
+	_, shown, err := parseOptions(c.NS, raw, false)
 	if err != nil || len(shown) != len(c.Options) {
 		return false
 	}

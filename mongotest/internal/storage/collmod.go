@@ -16,6 +16,9 @@ func (tx *Tx) CollMod(c *Collection, mod bson.Raw, m Meta) (bson.D, error) {
 	if err := tx.mayAlter(c, "collMod"); err != nil {
 		return nil, err
 	}
+	if c.IsTimeseries() {
+		return tx.modTimeseries(c, mod, m)
+	}
 	if c.IsView() {
 		return nil, tx.modView(c, mod, m)
 	}
@@ -24,7 +27,7 @@ func (tx *Tx) CollMod(c *Collection, mod bson.Raw, m Meta) (bson.D, error) {
 	if err := eachElement(mod, p.field); err != nil {
 		return nil, err
 	}
-	opts, shown, err := parseOptions(p.options, false)
+	opts, shown, err := parseOptions(c.NS, p.options, false)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +83,10 @@ func (p *collMod) field(key string, v bson.RawValue) error {
 			p.options = without(p.options, key)
 		} else {
 			p.options = with(p.options, key, v)
+		}
+	case "timeseries":
+		if err := p.seriesOption(key, v); err != nil {
+			return err
 		}
 	case "viewOn", "pipeline":
 		return mongoerr.New(mongoerr.InvalidOptions, "option only supported on a view: %s", key)

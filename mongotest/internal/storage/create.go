@@ -19,6 +19,9 @@ type CollectionSpec struct {
 	// RoundSize rounds a capped collection's size up to a multiple of 256
 	// bytes, as servers before 6.1 do.
 	RoundSize bool
+	// MetaIndex gives a time-series collection an index on metadata and time,
+	// as servers do since 6.3.
+	MetaIndex bool
 }
 
 // Create makes a collection or view. Inside a transaction it makes collections
@@ -28,12 +31,18 @@ func (tx *Tx) Create(ns string, spec CollectionSpec, m Meta) (*Collection, error
 	if !tx.writable {
 		return nil, mongoerr.New(mongoerr.IllegalOperation, "cannot create %s in a read-only view of the data", ns)
 	}
-	opts, shown, err := parseOptions(spec.Options, spec.RoundSize)
+	opts, shown, err := parseOptions(ns, spec.Options, spec.RoundSize)
 	if err != nil {
 		return nil, err
 	}
 	if err := tx.checkNew(ns); err != nil {
 		return nil, err
+	}
+	if opts.series == nil && isBuckets(ns) {
+		return nil, mongoerr.New(mongoerr.IllegalOperation, "Creation of a timeseries bucket collection without timeseries options is not allowed")
+	}
+	if opts.series != nil && !isBuckets(ns) {
+		return tx.createTimeseries(ns, spec, opts, shown, m)
 	}
 	c := &Collection{nextID: new(atomic.Int64), ident: tx.e.journal.Load().newIdent()}
 	c.entry = entry{NS: ns, Options: shown, opts: opts, schema: tx.e.seq}

@@ -59,6 +59,9 @@ func (c *Collection) newIndexes(specs []bson.Raw) ([]*Index, error) {
 	var added []*Index
 	for _, spec := range specs {
 		ix, err := parseIndex(spec, c.opts.coll)
+		if err == nil && c.opts.series == nil {
+			err = ix.checkNotOfBuckets()
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -212,11 +212,13 @@ func TestCreateRefuses(t *testing.T) {
 		"an unknown option":        {"db.x", value.D("odd", 1), mongoerr.IDLUnknownField},
 		"capped without size":      {"db.x", value.D("capped", true), mongoerr.InvalidOptions},
 		"size without capped":      {"db.x", value.D("size", 4096), mongoerr.InvalidOptions},
-		"time series":              {"db.x", value.D("timeseries", value.D("timeField", "t")), mongoerr.CommandNotSupported},
 		"an unknown collation":     {"db.x", value.D("collation", value.D("locale", "zzz")), mongoerr.BadValue},
 		"an _id index of another":  {"db.x", value.D("collation", value.D("locale", "de"), "idIndex", value.D("key", value.D("_id", 1), "name", "_id_", "collation", value.D("locale", "fr"))), mongoerr.BadValue},
 		"clustered by another key": {"db.x", value.D("clusteredIndex", value.D("key", value.D("a", 1), "unique", true)), mongoerr.InvalidIndexSpecificationOption},
 		"expiry without clusters":  {"db.x", value.D("expireAfterSeconds", 1), mongoerr.InvalidOptions},
+		"buckets of nothing":       {"db.system.buckets.x", nil, mongoerr.IllegalOperation},
+		"half a time series":       {"db.x", value.D("timeseries", value.D("timeField", "t", "bucketMaxSpanSeconds", 60)), mongoerr.InvalidOptions},
+		"an expiry of ages":        {"db.x", value.D("timeseries", value.D("timeField", "t"), "expireAfterSeconds", int64(1)<<31-1), mongoerr.InvalidOptions},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := withCollection(t)

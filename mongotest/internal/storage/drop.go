@@ -9,8 +9,20 @@ import (
 )
 
 // Drop removes a collection with all it has, or a view. Dropping system.views
-// removes the database's views.
+// removes the database's views. A time-series collection goes with its buckets,
+// whichever of the two is named.
 func (tx *Tx) Drop(c *Collection, m Meta) error {
+	if view := tx.seriesOf(c); view != nil {
+		c = view
+	}
+	home := tx.Buckets(c)
+	if err := tx.drop(c, m); err != nil || home == nil {
+		return err
+	}
+	return tx.drop(home, m)
+}
+
+func (tx *Tx) drop(c *Collection, m Meta) error {
 	if err := tx.mayAlter(c, "drop"); err != nil {
 		return err
 	}
@@ -46,7 +58,7 @@ func (tx *Tx) DropDatabase(db string, m Meta) error {
 		if c.IsView() {
 			continue // goes with system.views
 		}
-		if err := tx.Drop(c, m); err != nil {
+		if err := tx.drop(c, m); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/query"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -124,7 +125,7 @@ func (p *specParser) option(key string, v bson.RawValue) error {
 		v, err = p.expire(v)
 	case textWeights, "default_language", "language_override", "textIndexVersion", "2dsphereIndexVersion", "bits", "min", "max":
 		err = p.specialOption(key, v)
-	case wildcardProjection:
+	case wildcardProjection, timeseries.OriginalSpec:
 		_, err = p.document(key, v)
 	default:
 		return mongoerr.New(mongoerr.InvalidIndexSpecificationOption,

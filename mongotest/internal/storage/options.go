@@ -2,31 +2,33 @@ package storage
 
 import (
 	"math"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // options are a collection's or view's options, parsed.
 type options struct {
-	capped           bool
-	size, maxDocs    int64 // of a capped collection: bytes, documents (0: any number)
-	clustered        bool
-	clusteredIndex   bson.Raw // normalised
-	expireAfter      *int64   // seconds, of a clustered collection
-	validator        bson.Raw // nil: none
-	level, action    string
-	images           bool
-	viewOn           string // name without the database; empty for collections
-	pipeline         bson.Raw
-	coll             *collation.Collation // nil: simple
-	hasSize, hasMax  bool
-	hasIDIndex       bool
-	idCollation      bson.RawValue // of idIndex
-	hasValidationOpt bool
+	capped          bool
+	size, maxDocs   int64 // of a capped collection: bytes, documents (0: any number)
+	clustered       bool
+	clusteredIndex  bson.Raw // normalised
+	expireAfter     *int64   // seconds, of a clustered collection
+	validator       bson.Raw // nil: none
+	level, action   string
+	images          bool
+	viewOn          string // name without the database; empty for collections
+	pipeline        bson.Raw
+	coll            *collation.Collation // nil: simple
+	hasSize, hasMax bool
+	hasIDIndex      bool
+	idCollation     bson.RawValue       // of idIndex
+	series          *timeseries.Options // of a time-series collection and of its buckets
 }
 
 // maxCappedSize is the server's limit for size: 1 PB.
@@ -34,8 +36,8 @@ const maxCappedSize = 1 << 50
 
 // parseOptions reads the options of the create command and returns them parsed
 // and as listCollections shows them.
-func parseOptions(raw bson.Raw, roundSize bool) (options, bson.Raw, error) {
-	p := optionParser{opts: options{level: "strict", action: "error"}, roundSize: roundSize, shown: make([]byte, 4, len(raw)+32)}
+func parseOptions(ns string, raw bson.Raw, roundSize bool) (options, bson.Raw, error) {
+	p := optionParser{ns: ns, opts: options{level: "strict", action: "error"}, roundSize: roundSize, shown: make([]byte, 4, len(raw)+32)}
 	if len(raw) == 0 {
 		raw = emptyDoc()
 	}
@@ -55,6 +57,7 @@ func parseOptions(raw bson.Raw, roundSize bool) (options, bson.Raw, error) {
 }
 
 type optionParser struct {
+	ns        string
 	opts      options
 	roundSize bool
 	shown     []byte
@@ -92,6 +95,10 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 			o.clustered = o.capped
 			return bson.RawValue{}, nil
 		}
+		if v.Type == bson.TypeBoolean && isBuckets(p.ns) {
+			o.clustered, o.clusteredIndex = true, value.D("v", int32(2), "key", value.D(idField, int32(1)), "name", idIndexName, "unique", true)
+			return v, nil // as the server writes it of buckets
+		}
 		err = o.setClustered(v)
 		return value.Doc(o.clusteredIndex), err
 	case "expireAfterSeconds":
@@ -101,7 +108,6 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 		}
 		return v, err
 	case "validator", "validationLevel", "validationAction":
-		o.hasValidationOpt = true
 		return v, o.setValidation(key, v)
 	case "changeStreamPreAndPostImages":
 		return o.setImages(v)
@@ -118,8 +124,13 @@ func (p *optionParser) parse(key string, v bson.RawValue) (bson.RawValue, error)
 		o.coll, err = collation.Parse(d)
 		return shownIf(value.Doc(o.coll.Doc()), o.coll != nil), err
 	case "timeseries":
-		return v, mongoerr.New(mongoerr.CommandNotSupported,
-			"time-series collections are not supported by this simulated server")
+		d, err := documentOption(key, v)
+		if err != nil {
+			return v, err
+		}
+		series, err := timeseries.Parse(d)
+		o.series = &series
+		return value.Doc(series.Document()), err
 	case "idIndex", "autoIndexId":
 		o.hasIDIndex = o.hasIDIndex || key == "idIndex"
 		if d, ok := v.DocumentOK(); ok {
@@ -205,11 +216,10 @@ func (o *options) setClustered(v bson.RawValue) error {
 }
 
 func (o *options) setExpire(v bson.RawValue) error {
-	n, ok := value.AsFloat64(v)
-	if !ok || n < 0 || n > noExpiry {
+	seconds, ok := value.AsInt64(v)
+	if !ok || seconds < 0 || seconds > noExpiry {
 		return mongoerr.New(mongoerr.InvalidOptions, "'expireAfterSeconds' must be within the range 0 to %d", noExpiry)
 	}
-	seconds := int64(n)
 	o.expireAfter = &seconds
 	return nil
 }
@@ -306,7 +316,9 @@ func (o *options) check() error {
 		return invalid("the 'size' field is required when 'capped' is true")
 	case !o.capped && (o.hasSize || o.hasMax):
 		return invalid("the 'capped' field needs to be true when either the 'size' or 'max' fields are present")
-	case o.expireAfter != nil && !o.clustered:
+	case o.series != nil && o.expireAfter != nil && *o.expireAfter > time.Now().Unix():
+		return invalid("TTL index 'expireAfterSeconds' option must be within an acceptable range, try a different value")
+	case o.expireAfter != nil && !o.clustered && o.series == nil:
 		return invalid("'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified")
 	}
 	return nil

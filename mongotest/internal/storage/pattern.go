@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -72,10 +73,10 @@ func parseField(key string, v bson.RawValue) (indexField, error) {
 		case "hashed":
 			f.hashed = true
 			return f, nil
-		case kindText, kind2d, kind2dsphere:
+		case kindText, kind2d, kind2dsphere, timeseries.SphereBuckets:
 			f.special = plugin
 			return f, nil
-		case "2dsphere_bucket", "columnstore":
+		case "columnstore":
 			return f, unsupportedIndex(plugin, key)
 		}
 		return f, mongoerr.New(mongoerr.CannotCreateIndex, "Unknown index plugin '%s'", plugin)

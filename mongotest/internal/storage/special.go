@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/geo"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -98,7 +99,7 @@ func (p *specParser) specialDefaults() {
 			add("language_override", value.String("language"))
 			add("textIndexVersion", value.Int32(3))
 			return
-		case kind2dsphere:
+		case kind2dsphere, timeseries.SphereBuckets:
 			add("2dsphereIndexVersion", value.Int32(3))
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -39,6 +40,21 @@ type expiry struct {
 	deleted int
 }
 
+// expired returns the range of the values of an index that have expired. The
+// index has an entry per array element, so the earliest date decides. A bucket
+// expires when the last measurement that it may hold does; its _id begins with
+// its time.
+func (x *expiry) expired(c *Collection, ix *Index, after int64) (low, high bson.RawValue) {
+	limit := x.now.UnixMilli() - after*1000
+	if c.opts.series != nil {
+		limit -= c.opts.series.MaxSpan * 1000
+	}
+	if c.opts.series != nil && ix.clustered {
+		return value.ObjectID(bson.ObjectID{}), value.ObjectID(timeseries.FirstID(max(limit, 0)))
+	}
+	return value.DateTime(-1 << 63), value.DateTime(limit)
+}
+
 func (x *expiry) collection(tx *Tx, c *Collection) error {
 	for _, ix := range c.indexes {
 		after := ix.expireAfter
@@ -48,8 +64,7 @@ func (x *expiry) collection(tx *Tx, c *Collection) error {
 		if after == nil || ix.isID() && !ix.clustered {
 			continue
 		}
-		// The index has an entry per array element, so the earliest date decides.
-		low, high := value.DateTime(-1<<63), value.DateTime(x.now.UnixMilli()-*after*1000)
+		low, high := x.expired(c, ix, *after)
 		for _, r := range tx.Scan(c, ix.Range(nil, &low, &high, true, true)) {
 			if x.limit > 0 && x.deleted >= x.limit {
 				return nil

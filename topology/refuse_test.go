@@ -2,6 +2,7 @@ package topology_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -38,6 +39,31 @@ func TestUnsupportedChangesAreRefused(t *testing.T) {
 			assert.Empty(t, discover(t, cl[0]).Collections, tt.name)
 		}
 	})
+}
+
+// A time-series collection is seen as one, whether it is there at the start or
+// made later; the collection of its buckets is not seen at all.
+func TestTimeSeriesAreRefused(t *testing.T) {
+	for _, shards := range []int{0, 2} {
+		bubble(t, two(shards, shards), func(t *testing.T, cl []*mongo.Client) {
+			f := follow(t, cl[0], cl[1], true)
+			defer f.close()
+			command(t, cl[0], bson.D{{"create", "readings"}, {"timeseries", bson.D{{"timeField", "at"}, {"metaField", "of"}}}})
+			insert(t, cl[0], ns("readings"), bson.D{{"at", time.Now()}, {"of", "a"}})
+			src := discover(t, cl[0])
+			found := topology.Check(src, discover(t, cl[1]))
+			require.Len(t, found, 1)
+			assert.True(t, found[0].Fatal)
+			assert.Contains(t, found[0].String(), "d.readings is a timeseries collection")
+
+			changes := f.changes()
+			require.Len(t, changes, 1)
+			_, err := f.changer.Apply(t.Context(), changes[0])
+			require.ErrorIs(t, err, topology.ErrUnsupportedChange)
+			require.ErrorContains(t, err, "d.readings is a time-series collection")
+			assert.Empty(t, discover(t, cl[1]).Collections)
+		})
+	}
 }
 
 // Events of a collection that is gone, or came from a shard that was late, do

@@ -34,6 +34,8 @@ func TestARefusedStartChangesNothing(t *testing.T) {
 		require.NoError(t, s.insert(s.guest, 2))
 		cmd := bson.D{{"create", "secret"}, {"encryptedFields", bson.D{{"fields", bson.A{}}}}}
 		require.NoError(t, s.from.Database("d").RunCommand(t.Context(), cmd).Err())
+		cmd = bson.D{{"create", "readings"}, {"timeseries", bson.D{{"timeField", "at"}}}}
+		require.NoError(t, s.from.Database("d").RunCommand(t.Context(), cmd).Err())
 		s.faults.set(func(_ *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
 			switch {
 			case !ours(c):
@@ -46,13 +48,14 @@ func TestARefusedStartChangesNothing(t *testing.T) {
 		require.ErrorIs(t, err, api.ErrRefused)
 		require.ErrorContains(t, err, "the destination is not empty: it holds d.c")
 		require.ErrorContains(t, err, "d.secret uses queryable encryption")
+		require.ErrorContains(t, err, "d.readings is a timeseries collection")
 		st, _ := s.node.State()
 		assert.Equal(t, shardferry.StateIdle, st.State)
 		assert.True(t, balances(t, s.from) && balances(t, s.to))
 
 		s.faults.set(nil)
-		for db, drop := range map[*mongo.Client]string{s.from: "secret", s.to: "c"} {
-			require.NoError(t, db.Database("d").Collection(drop).Drop(t.Context()))
+		for _, c := range []*mongo.Collection{s.from.Database("d").Collection("secret"), s.from.Database("d").Collection("readings"), s.to.Database("d").Collection("c")} {
+			require.NoError(t, c.Drop(t.Context()))
 		}
 		s.start()
 		s.stream()

@@ -104,20 +104,32 @@ func TestACommitWaitsForOpenTransactions(t *testing.T) {
 // A schema change that cannot be carried over stops the sync, and once it is
 // undone on the source the sync goes on.
 func TestAnUnsupportedSchemaChangeCanBeUndone(t *testing.T) {
-	bubble(t, 0, 0, func(t *testing.T, s *stage) {
-		_, err := s.from.Database("d").Collection("c").InsertOne(t.Context(), bson.D{{"_id", 1}})
-		require.NoError(t, err)
-		s.start()
-		time.Sleep(10 * time.Second)
-		cmd := bson.D{{"create", "names"}, {"encryptedFields", bson.D{{"fields", bson.A{}}}}}
-		require.NoError(t, s.from.Database("d").RunCommand(t.Context(), cmd).Err())
-		_, err = s.from.Database("d").Collection("names").InsertOne(t.Context(), bson.D{{"_id", 1}})
-		require.NoError(t, err)
-		s.reach(shardferry.StatePaused)
-		require.NoError(t, s.from.Database("d").Collection("names").Drop(t.Context()))
-		require.NoError(t, s.node.Resume(t.Context(), "test"))
-		time.Sleep(10 * time.Second)
-		s.commit()
-		s.reach(shardferry.StateCommitted)
-	})
+	for _, tt := range []struct {
+		name   string
+		option bson.E
+		says   string
+	}{
+		{"queryable encryption", bson.E{Key: "encryptedFields", Value: bson.D{{"fields", bson.A{}}}}, "d.names uses queryable encryption"},
+		{"time series", bson.E{Key: "timeseries", Value: bson.D{{"timeField", "at"}}}, "d.names is a time-series collection"},
+	} {
+		for _, shards := range []int{0, 2} {
+			t.Run(fmt.Sprintf("%s, %d shards", tt.name, shards), func(t *testing.T) {
+				bubble(t, shards, shards, func(t *testing.T, s *stage) {
+					_, err := s.from.Database("d").Collection("c").InsertOne(t.Context(), bson.D{{"_id", 1}})
+					require.NoError(t, err)
+					s.start()
+					time.Sleep(10 * time.Second)
+					require.NoError(t, s.from.Database("d").RunCommand(t.Context(), bson.D{{"create", "names"}, tt.option}).Err())
+					_, err = s.from.Database("d").Collection("names").InsertOne(t.Context(), bson.D{{"_id", 1}, {"at", time.Now()}})
+					require.NoError(t, err)
+					assert.Contains(t, s.reach(shardferry.StatePaused).Hold, tt.says)
+					require.NoError(t, s.from.Database("d").Collection("names").Drop(t.Context()))
+					require.NoError(t, s.node.Resume(t.Context(), "test"))
+					time.Sleep(10 * time.Second)
+					s.commit()
+					s.reach(shardferry.StateCommitted)
+				})
+			})
+		}
+	}
 }

@@ -71,7 +71,7 @@ func (op *operation) checkValidator(coll string, validator bson.Raw) error {
 	if isInternalDB(op.req.DB) {
 		return mongoerr.New(mongoerr.InvalidOptions, "Document validators are not allowed on collection %s.%s in the %s internal database", op.req.DB, coll, op.req.DB)
 	}
-	if strings.HasPrefix(coll, "system.") {
+	if strings.HasPrefix(coll, "system.") && !strings.HasPrefix(coll, timeseries.BucketsPrefix) {
 		return mongoerr.New(mongoerr.InvalidOptions, "Document validators not allowed on system collection %s.%s", op.req.DB, coll)
 	}
 	if _, err := query.Compile(validator, query.Options{Expr: aggregate.ExprHook(aggregate.NewVars(nil, time.Now(), bson.Timestamp{}))}); err != nil {

@@ -229,7 +229,9 @@ func TestDeletingMeasurements(t *testing.T) {
 func TestUpdatingMetadata(t *testing.T) {
 	f := withSeries(t)
 	f.record(measured(0, "a", 1), measured(1, "a", 2), measured(0, "b", 3))
-	update := func(pairs ...any) bson.Raw { return f.run("db", "update", "s", "updates", []bson.Raw{value.D(pairs...)}) }
+	update := func(pairs ...any) bson.Raw {
+		return f.run("db", "update", "s", "updates", []bson.Raw{value.D(pairs...)})
+	}
 	reply := update("q", value.D("m", "a"), "u", value.D("$set", value.D("m", "x")), "multi", true)
 	assert.Equal(t, []int32{2, 2}, []int32{reply.Lookup("n").Int32(), reply.Lookup("nModified").Int32()})
 	assert.Equal(t, int32(2), f.run("db", "count", "s", "query", value.D("m", "x")).Lookup("n").Int32())

@@ -2,6 +2,7 @@ package mongos
 
 import (
 	"context"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -82,7 +83,17 @@ func (p *primaryMove) everything(ctx context.Context) ([]bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.rest(ctx, p.op)
+	infos, err := r.rest(ctx, p.op)
+	// A time-series collection must find its buckets there.
+	slices.SortStableFunc(infos, func(a, b bson.Raw) int { return rank(a) - rank(b) })
+	return infos, err
+}
+
+func rank(info bson.Raw) int {
+	if getString(info, "type") == "timeseries" {
+		return 1
+	}
+	return 0
 }
 
 // take brings one collection or view to the new primary shard. Of a sharded
@@ -108,7 +119,7 @@ func (p *primaryMove) take(ctx context.Context, info bson.Raw) error {
 	if _, err := p.send(ctx, p.to, copies(call{name: "create", db: p.db, body: rawDoc(create)})); err != nil {
 		return err
 	}
-	if getString(info, "type") == "view" {
+	if kind := getString(info, "type"); kind == "view" || kind == "timeseries" {
 		return nil
 	}
 	specs, err := p.indexes(ctx, p.from, ns)

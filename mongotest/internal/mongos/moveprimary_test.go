@@ -37,6 +37,21 @@ func TestMovingThePrimaryShowsNothingButMovesEverything(t *testing.T) {
 	assert.Equal(t, []string{"drop log", "drop plain", "dropDatabase "}, summary(w.events()), "from the new primary, once")
 }
 
+// A time-series collection moves with its buckets and indexes.
+func TestATimeseriesMovesWithThePrimary(t *testing.T) {
+	c := newCluster(t)
+	c.must("db", bson.D{{"create", "a"}, {"timeseries", bson.D{{"timeField", "t"}, {"metaField", "m"}}}})
+	c.must("db", bson.D{{"createIndexes", "a"}, {"indexes", bson.A{bson.D{{"key", bson.D{{"v", 1}}}, {"name", "v_1"}}}}})
+	c.insert("a", bson.D{{"_id", 1}, {"t", time.Unix(9, 0)}, {"m", 1}})
+	c.must("admin", bson.D{{"movePrimary", "db"}, {"to", "s1"}})
+	assert.Empty(t, c.on("s0", "system.buckets.a"))
+	c.insert("a", bson.D{{"_id", 2}, {"t", time.Unix(10, 0)}, {"m", 1}})
+	assert.Len(t, c.on("s1", "system.buckets.a"), 1)
+	assert.Equal(t, []int64{1, 2}, ids(c.all("db", bson.D{{"find", "a"}})))
+	assert.Len(t, c.all("db", bson.D{{"listIndexes", "a"}}), 2)
+	c.fails(mongoerr.CommandNotSupported, "admin", bson.D{{"shardCollection", "db.a"}, {"key", bson.D{{"m", 1}}}})
+}
+
 func TestWhereNoPrimaryCanMove(t *testing.T) {
 	c := newCluster(t)
 	c.insert("plain", bson.D{{"_id", 1}})

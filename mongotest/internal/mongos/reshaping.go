@@ -87,6 +87,9 @@ func (r *reshaping) copy(ctx context.Context, next *table) error {
 	if getString(infos[0], "type") == "view" {
 		return mongoerr.New(mongoerr.CommandNotSupportedOnView, "Namespace %s is a view", r.ns)
 	}
+	if getString(infos[0], "type") == "timeseries" {
+		return mongoerr.New(mongoerr.CommandNotSupported, "%s of the time-series collection %s is not supported by the simulated cluster", r.req.Name, r.ns)
+	}
 	v, _ := value.Get(getDoc(infos[0], "info"), "uuid")
 	r.uuid, _ = value.ParseUUID(v)
 	r.info = infos[0]

@@ -126,6 +126,9 @@ func (s *sharding) prepare(ctx context.Context) error {
 	if len(infos) > 0 && getString(infos[0], "type") == "view" {
 		return mongoerr.New(mongoerr.CommandNotSupportedOnView, "Namespace %s is a view", s.ns)
 	}
+	if len(infos) > 0 && getString(infos[0], "type") == "timeseries" {
+		return mongoerr.New(mongoerr.CommandNotSupported, "sharding the time-series collection %s is not supported by the simulated cluster", s.ns)
+	}
 	if len(infos) > 0 && getBool(getDoc(infos[0], "options"), "capped", false) {
 		return mongoerr.New(mongoerr.InvalidOptions, "can't shard a capped collection")
 	}

@@ -128,8 +128,8 @@ func TestTimeseriesModificationsRefused(t *testing.T) {
 	assert.Equal(t, before, w.dump())
 	_, err := withCollection(t).collMod("timeseries", value.D("granularity", "hours"))
 	assert.True(t, mongoerr.Is(err, mongoerr.InvalidOptions), "%v", err)
-	assert.Error(t, withCollection(t).index(keySpec("x", value.D("a", "2dsphere_bucket"))))
-	assert.Error(t, withCollection(t).index(keySpec("x", value.D("a", 1), timeseries.OriginalSpec, value.D())))
+	require.Error(t, withCollection(t).index(keySpec("x", value.D("a", "2dsphere_bucket"))))
+	require.Error(t, withCollection(t).index(keySpec("x", value.D("a", 1), timeseries.OriginalSpec, value.D())))
 }
 
 // A bucket expires when its last measurement may: that is its length later.

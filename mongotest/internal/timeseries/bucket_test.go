@@ -185,7 +185,7 @@ func TestUnpackStage(t *testing.T) {
 		value.Doc(value.D("timeField", "t", "odd", 1)), value.Doc(value.D("timeField", "t", "include", "v")),
 	} {
 		_, err := timeseries.NewUnpacker(spec)
-		assert.Error(t, err, "%s", spec)
+		require.Error(t, err, "%s", spec)
 	}
 	u := o.Unpacker()
 	_, err := u.Unpack(value.D("_id", bson.NewObjectID(), "control", value.D("version", 2), "data", value.D("t", bson.Binary{Subtype: 7})))

@@ -36,6 +36,9 @@ func catalogCommands() map[string]*spec {
 	}
 }
 
+// bucketSeconds is a length of buckets: up to a year.
+var bucketSeconds = number.upTo(365 * 24 * 3600)
+
 var images = structure(fields{"enabled": boolean.required()})
 
 // expiry is expireAfterSeconds of a collection: a number, or "off".
@@ -93,7 +96,7 @@ func createFields() fields {
 		"changeStreamPreAndPostImages": images, "recordPreImages": flag, "recordIdsReplicated": flag,
 		"timeseries": structure(fields{
 			"timeField": text.required(), "metaField": text, "granularity": oneOf("seconds", "minutes", "hours"),
-			"bucketMaxSpanSeconds": number.between(1, 31536000), "bucketRoundingSeconds": number.between(1, 31536000), "fixedBuckets": flag,
+			"bucketMaxSpanSeconds": bucketSeconds, "bucketRoundingSeconds": bucketSeconds,
 		}),
 		"clusteredIndex": clusteredIndex, "expireAfterSeconds": expiry,
 		"encryptedFields": object,
@@ -110,7 +113,7 @@ func collModFields() fields {
 		"viewOn": text, "pipeline": objects, "changeStreamPreAndPostImages": images, "recordPreImages": flag,
 		"expireAfterSeconds": expiry.notNull(), "cappedSize": number, "cappedMax": number, "dryRun": flag,
 		"timeseries": structure(fields{
-			"granularity": oneOf("seconds", "minutes", "hours"), "bucketMaxSpanSeconds": number.between(1, 31536000), "bucketRoundingSeconds": number.between(1, 31536000),
+			"granularity": oneOf("seconds", "minutes", "hours"), "bucketMaxSpanSeconds": bucketSeconds, "bucketRoundingSeconds": bucketSeconds,
 		}),
 		"isTimeseriesNamespace": boolean, "collectionUUID": uuid,
 	}

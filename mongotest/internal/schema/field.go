@@ -96,10 +96,11 @@ func (f field) atLeast(least int64) field {
 	})
 }
 
-// between are both bounds of a number.
-func (f field) between(least, most int64) field {
+// upTo makes a number one from 1 up to most.
+func (f field) upTo(most int64) field {
+	least := f.atLeast(1).rule
 	return f.with(func(path string, v bson.RawValue) error {
-		if err := f.atLeast(least).rule(path, v); err != nil {
+		if err := least(path, v); err != nil {
 			return err
 		}
 		if i := integer(v); i > most {

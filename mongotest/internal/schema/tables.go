@@ -18,7 +18,7 @@ var cursorOptions = structure(fields{"batchSize": count})
 
 // collation is how strings are compared.
 var collation = structure(fields{
-	"locale": text.required(), "caseLevel": boolean, "caseFirst": oneOf("upper", "lower", "off"), "strength": number.between(1, 5),
+	"locale": text.required(), "caseLevel": boolean, "caseFirst": oneOf("upper", "lower", "off"), "strength": number.upTo(5),
 	"numericOrdering": boolean, "alternate": oneOf("non-ignorable", "shifted"), "maxVariable": oneOf("punct", "space"),
 	"normalization": boolean, "backwards": boolean, "version": text,
 })

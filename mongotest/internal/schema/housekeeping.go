@@ -22,7 +22,7 @@ func housekeepingCommands() map[string]*spec {
 		}},
 		"fsyncUnlock": {first: anything, traits: adminOnly | lenient},
 		"autoCompact": {first: boolean.required(), traits: adminOnly, fields: fields{
-			"freeSpaceTargetMB": number.between(1, math.MaxInt64>>20), "runOnce": boolean,
+			"freeSpaceTargetMB": number.upTo(math.MaxInt64 >> 20), "runOnce": boolean,
 		}},
 		"dropConnections": {first: anything, traits: adminOnly, fields: fields{"hostAndPort": arrayOf(text.with(isHostAndPort)).required()}},
 		"setDefaultRWConcern": {first: anything, traits: adminOnly, fields: fields{

@@ -157,12 +157,12 @@ func (l *loader) collection(ident uint64) *loading {
 func (p *loading) collection(ident uint64) (*Collection, error) {
 	ns, _ := p.entry.Lookup("ns").StringValueOK()
 	raw, _ := p.entry.Lookup("options").DocumentOK()
-	opts, shown, err := parseOptions(slices.Clone(raw), false)
+	opts, shown, err := parseOptions(ns, slices.Clone(raw), false)
 	if err != nil || ns == "" {
 		return nil, fmt.Errorf("catalog entry %s: %w", render(p.entry), errors.Join(errChange, err))
 	}
 	c := &Collection{nextID: new(atomic.Int64), ident: ident, records: p.records}
-	c.entry = entry{NS: ns, Options: shown, opts: opts}
+	c.entry = entry{NS: ns, Options: shown, opts: opts.onBuckets(ns)}
 	if key, ok := p.entry.Lookup("shardKey").DocumentOK(); ok {
 		c.ShardKey = slices.Clone(key)
 	}

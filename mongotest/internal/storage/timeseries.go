@@ -81,10 +81,18 @@ func (tx *Tx) createTimeseries(ns string, spec CollectionSpec, opts options, sho
 			}
 		}
 	}
-	c := &Collection{}
-	c.entry = entry{NS: ns, Options: shown, opts: opts, schema: tx.e.seq}
-	c.opts.viewOn, c.opts.pipeline = home.Name(), opts.series.ViewPipeline()
+	c := &Collection{ident: tx.e.journal.Load().newIdent()}
+	c.entry = entry{NS: ns, Options: shown, opts: opts.onBuckets(ns), schema: tx.e.seq}
 	return c, tx.createView(c, m)
+}
+
+// onBuckets makes the options of a time-series collection those of a view.
+func (o options) onBuckets(ns string) options {
+	if o.series != nil && !isBuckets(ns) {
+		_, coll := oplog.SplitNS(ns)
+		o.viewOn, o.pipeline = timeseries.BucketsPrefix+coll, o.series.ViewPipeline()
+	}
+	return o
 }
 
 // modTimeseries changes a time-series collection: first the view, then the

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -156,5 +157,26 @@ func TestBucketsExpire(t *testing.T) {
 		n, err := tx.DeleteExpired(now, 0, nil)
 		assert.Equal(t, 2, n)
 		return err
+	})
+}
+
+// A time-series collection is what it was after a restart.
+func TestTimeseriesComeBack(t *testing.T) {
+	dir := t.TempDir()
+	w, d := onDisk(t, dir, oplog.Options{})
+	w.must(func(tx *Tx) error {
+		_, err := tx.Create("db.s", CollectionSpec{Options: value.D("timeseries", value.D("timeField", "t", "metaField", "m")), MetaIndex: true}, Meta{})
+		return err
+	})
+	before := w.state()
+	d.Close()
+	w, d = onDisk(t, dir, oplog.Options{})
+	defer d.Close()
+	assert.Equal(t, before, w.state())
+	w.must(func(tx *Tx) error {
+		c := tx.Collection("db.s")
+		assert.True(t, c.IsTimeseries())
+		assert.Len(t, tx.Buckets(c).Indexes(), 2)
+		return tx.Drop(c, Meta{})
 	})
 }

@@ -41,7 +41,7 @@ func (c *Cluster) build() error {
 
 // buildRouters makes the catalog and the routers that share it.
 func (c *Cluster) buildRouters() error {
-	cfg := mongos.CatalogConfig{Version: c.opts.Version, Clock: c.config.any().Clock(), Transport: c.transportOf(c.configAddr), Spares: c.opts.Spares, OrphanDelay: c.opts.OrphanDelay}
+	cfg := mongos.CatalogConfig{Version: c.version, Clock: c.config.any().Clock(), Transport: c.transportOf(c.configAddr), Spares: c.opts.Spares, OrphanDelay: c.opts.OrphanDelay}
 	for _, s := range c.shards {
 		cfg.Shards = append(cfg.Shards, mongos.Shard{ID: s.id, Host: s.id + "/" + s.hosts()})
 	}
@@ -58,7 +58,7 @@ func (c *Cluster) buildRouters() error {
 	for _, r := range c.routers {
 		r.mongo, err = mongos.NewRouter(mongos.Config{
 			Name:      r.addr,
-			Version:   c.opts.Version,
+			Version:   c.version,
 			Catalog:   catalog,
 			Clock:     r.clock,
 			Transport: c.transportOf(func() string { return r.addr }),

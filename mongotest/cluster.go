@@ -14,6 +14,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/wire"
 )
 
@@ -24,6 +25,7 @@ var ErrNotRunning = errors.New("mongotest: the cluster is not running")
 // goroutine, before, during and after Run.
 type Cluster struct {
 	opts    Options
+	version release.Version
 	shards  []*replicaSet
 	config  *replicaSet // nil for a plain replica set
 	routers []*router
@@ -62,8 +64,13 @@ func New(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	version, err := o.release()
+	if err != nil {
+		return nil, err
+	}
 	c := &Cluster{
 		opts:    o,
+		version: version,
 		servers: map[string]*wire.Server{},
 		net:     newNetwork(),
 

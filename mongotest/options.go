@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 )
 
 // Options say what cluster New makes. The zero value is a replica set of one
@@ -28,7 +30,8 @@ type Options struct {
 	// too; 0 means 1.
 	Members int
 	// Version is the server version the cluster claims to be; "8.0.4" if
-	// empty. A series, such as "7.0", stands for a release of it.
+	// empty. A series, such as "7.0", stands for a release of it. Nothing older
+	// than 6.0 is simulated.
 	Version string
 
 	// Users may log in. Without RequireAuth logging in is optional, and anyone
@@ -123,16 +126,25 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Shards > 0 && o.Mongos == 0 {
 		o.Mongos = 1
 	}
-	if o.Version == "" {
-		o.Version = "8.0"
-	}
-	if strings.Count(o.Version, ".") == 1 {
-		o.Version += ".4"
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o, nil
+}
+
+// release returns the version: of a series its fourth release.
+func (o Options) release() (release.Version, error) {
+	if o.Version == "" {
+		return release.Default, nil
+	}
+	if strings.Count(o.Version, ".") == 1 {
+		o.Version += ".4"
+	}
+	v, err := release.Parse(o.Version)
+	if err != nil || !v.AtLeast(6, 0) {
+		return v, fmt.Errorf("mongotest: version %q: want 6.0, 7.0 or 8.0, or a release of these", o.Version)
+	}
+	return v, nil
 }
 
 // addresses gives out the host:port of each process of the cluster, in the

@@ -35,7 +35,7 @@ func (c *Cluster) newSet(id string, addrs *addresses, sharded bool) *replicaSet 
 	cfg := mongod.Config{
 		Name:            addr,
 		SetName:         id,
-		Version:         c.opts.Version,
+		Version:         c.version,
 		ConfigServer:    id == mongos.ConfigShard,
 		Engine:          storage.NewEngine(log, clock),
 		Log:             log,

@@ -38,7 +38,7 @@ func sandboxCommand() *cli.Command {
 			&cli.StringFlag{Name: "host", Usage: "address to listen on", Value: "127.0.0.1"},
 			&cli.IntFlag{Name: "port", Usage: "first port", Value: 27017},
 			&cli.StringFlag{Name: "name", Usage: "name of the cluster", Value: "sandbox"},
-			&cli.StringFlag{Name: "server-version", Usage: "server version to simulate: 7.0 or 8.0, or a release of these", Value: "8.0.4"},
+			&cli.StringFlag{Name: "server-version", Usage: "server version to simulate: 6.0, 7.0 or 8.0, or a release of these", Value: "8.0.4"},
 			&cli.StringFlag{Name: "db-path", Usage: "keep the data in this `DIR`; default: in memory"},
 			&cli.IntFlag{Name: "oplog-entries", Usage: "entries of each oplog before it rolls over; 0: no bound"},
 			&cli.BoolFlag{Name: "auth", Usage: "refuse what a client has not logged in for, or what its roles do not allow"},
@@ -73,8 +73,8 @@ func sandboxOptions(c *cli.Context) (mongotest.Options, error) {
 	if o.Members < 1 || o.Members > 7 {
 		return o, usage("--members %d: want 1 to 7", o.Members)
 	}
-	if v := o.Version + "."; !strings.HasPrefix(v, "7.0.") && !strings.HasPrefix(v, "8.0.") {
-		return o, usage("--server-version %s: want 7.0 or 8.0, or a release of these", o.Version)
+	if v := o.Version + "."; !strings.HasPrefix(v, "6.0.") && !strings.HasPrefix(v, "7.0.") && !strings.HasPrefix(v, "8.0.") {
+		return o, usage("--server-version %s: want 6.0, 7.0 or 8.0, or a release of these", o.Version)
 	}
 	if c.Bool("replica-set") {
 		if c.IsSet("shards") {

@@ -35,7 +35,7 @@ func (m *maker) command(op *operation) *draft {
 		d.kind = typeDrop
 		return d
 	}
-	if !m.spec.ShowExpandedEvents || !d.describe(name, op) {
+	if !m.makesExpanded(op) || !d.describe(name, op) {
 		return nil
 	}
 	return d
@@ -111,7 +111,7 @@ func (m *maker) rename(op *operation) *draft {
 // noop drafts the event of what sharding commands leave in the oplog: a no-op
 // whose o2 starts with {<operationType>: "db.coll"}.
 func (m *maker) noop(op *operation) *draft {
-	if !m.spec.ShowExpandedEvents || op.fromMigrate || op.o2 == nil {
+	if op.fromMigrate || op.o2 == nil || !m.makesExpanded(op) {
 		return nil
 	}
 	first, err := op.o2.IndexErr(0)
@@ -119,7 +119,15 @@ func (m *maker) noop(op *operation) *draft {
 		return nil
 	}
 	switch name := first.Key(); name {
-	case "shardCollection", "refineCollectionShardKey", "reshardCollection":
+	case "shardCollection":
+	case "refineCollectionShardKey":
+		if !m.features.refines {
+			return nil
+		}
+	case "reshardCollection":
+		if !m.features.reshards {
+			return nil
+		}
 	case "migrateLastChunkFromShard":
 		if !m.spec.ShowSystemEvents {
 			return nil

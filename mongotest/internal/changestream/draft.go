@@ -44,9 +44,13 @@ func (d *draft) isCRUD() bool { return d.documentKey != nil }
 
 // isClassic reports whether the event is shown without showExpandedEvents.
 func (d *draft) isClassic() bool {
-	switch d.kind {
+	return !d.view && isClassicType(d.kind)
+}
+
+func isClassicType(kind string) bool {
+	switch kind {
 	case typeInsert, typeUpdate, typeReplace, typeDelete, typeDrop, typeRename, typeDropDatabase, typeInvalidate:
-		return !d.view
+		return true
 	}
 	return false
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/changestream"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -188,7 +189,7 @@ func TestMigrationEventsAreShownOnRequest(t *testing.T) {
 func TestNsTypeIsOfLaterServers(t *testing.T) {
 	log := newLog()
 	log.Append(commandEntry("db", value.UUID{1}, value.D("create", "c")))
-	stream, err := changestream.Open(log, docs{}, spec(t, "showExpandedEvents", true).StartingAt(bson.Timestamp{T: 1}), nil, "8.1.0")
+	stream, err := changestream.Open(log, docs{}, spec(t, "showExpandedEvents", true).StartingAt(bson.Timestamp{T: 1}), nil, release.Version{8, 1})
 	require.NoError(t, err)
 	got, _ := rest(t, stream)
 	assert.Equal(t, "collection", str(got[0], "nsType"))

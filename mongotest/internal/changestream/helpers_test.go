@@ -10,10 +10,11 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/changestream"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-const version = "8.0.4"
+var version = release.Default
 
 // tester is what *testing.T and *rapid.T have in common.
 type tester interface {

@@ -14,6 +14,7 @@ type event struct {
 	id          bson.Raw // the token document; shares doc's memory
 	time        bson.Timestamp
 	invalidates bool // it is the invalidate event
+	expanded    bool // only streams with showExpandedEvents return it
 }
 
 // A maker turns operations into events for one stream. It also drops the events
@@ -49,6 +50,7 @@ func (m *maker) events(dst []event, op *operation) ([]event, error) {
 		if err != nil {
 			return dst, err
 		}
+		e.expanded = !d.isClassic()
 		dst = append(dst, e)
 	}
 	if !d.invalidates(m.spec.Scope) {
@@ -86,6 +88,13 @@ func (m *maker) token(d *draft, op *operation) eventToken {
 		version = m.start.Version
 	}
 	return newEventToken(d, op, version)
+}
+
+// makesExpanded reports whether the stream makes the events of showExpandedEvents.
+// One without the option still finds the token of such an event, for the server
+// leaves those events out only after it has looked for the token.
+func (m *maker) makesExpanded(op *operation) bool {
+	return m.spec.ShowExpandedEvents || m.start.Type == EventToken && m.resumesAt(op.visible.TS)
 }
 
 func (m *maker) resumesAt(ts bson.Timestamp) bool { return ts.Equal(m.start.Time) }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 )
 
 // maxRemoteWait bounds how long one shard is waited for when there are several,
@@ -32,13 +34,11 @@ type Merge struct {
 // NewMerge validates the user's stages and returns the merged stream. The spec
 // must have its Start (see Spec.StartingAt) and be the one that the remotes
 // were opened with, but for NeedsMerge.
-func NewMerge(remotes []Remote, spec Spec, userStages []bson.Raw, version string) (*Merge, error) {
-	f, err := featuresOf(version)
-	if err != nil {
-		return nil, err
-	}
+func NewMerge(remotes []Remote, spec Spec, userStages []bson.Raw, version release.Version) (*Merge, error) {
+	f := featuresOf(version)
 	start := spec.startToken(f)
 	m := &Merge{mark: startMark(start, f), start: start.BSON()}
+	var err error
 	if m.tail, err = newTail(spec, userStages); err != nil {
 		return nil, err
 	}

@@ -66,5 +66,5 @@ func (r *remote) pop() event {
 	r.docs, r.keys = r.docs[1:], r.keys[1:]
 	id, _ := doc.Lookup("_id").DocumentOK()
 	kind, _ := doc.Lookup("operationType").StringValueOK()
-	return event{doc: doc, id: id, invalidates: kind == typeInvalidate}
+	return event{doc: doc, id: id, invalidates: kind == typeInvalidate, expanded: !isClassicType(kind)}
 }

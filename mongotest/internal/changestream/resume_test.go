@@ -11,6 +11,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/changestream"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -82,7 +83,7 @@ func TestResumingReturnsExactlyTheRest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		log := newLog()
 		drawHistory(t, log, "history")
-		server := rapid.SampledFrom([]string{"6.0.14", "7.0.5", "8.0.4"}).Draw(t, "server")
+		server := rapid.SampledFrom([]release.Version{{6, 0, 14}, {7, 0, 5}, {8, 0, 4}}).Draw(t, "server")
 		opts := drawSpec(t)
 		start := func(more ...any) []bson.Raw {
 			s, err := changestream.Open(log, docs{}, spec(t, append(append([]any{}, opts...), more...)...), nil, server)
@@ -123,20 +124,38 @@ func TestResumingReturnsExactlyTheRest(t *testing.T) {
 // token belongs to.
 func TestResumingWithATokenOfAnotherVersion(t *testing.T) {
 	log := newLog()
-	log.Append(applyOps(oplog.TxnInfo{}, "", innerInsert("db.c", 0), innerInsert("db.c", 1)), insertEntry("db.c", value.UUID{}, value.D("_id", 2)))
-	read := func(server string, opts ...any) []bson.Raw {
+	log.Append(applyOps(oplog.TxnInfo{}, "", innerInsert("db.c", 0), innerInsert("db.c", 1)), insertEntry("db.c", value.UUID{1}, value.D("_id", 2)))
+	read := func(server release.Version, opts ...any) []bson.Raw {
 		s, err := changestream.Open(log, docs{}, spec(t, opts...).StartingAt(log.First()), nil, server)
 		require.NoError(t, err)
 		events, _ := rest(t, s)
 		return events
 	}
-	for _, servers := range [][2]string{{"6.0.14", "8.0.4"}, {"8.0.4", "6.0.14"}} {
+	for _, servers := range [][2]release.Version{{{6, 0, 14}, {8, 0, 4}}, {{8, 0, 4}, {6, 0, 14}}} {
 		first := read(servers[0])
 		require.Len(t, first, 3)
 		for i, e := range first {
 			assert.Equal(t, documentIDs(first[i+1:]), documentIDs(read(servers[1], "resumeAfter", id(e))))
 		}
 	}
+}
+
+// A stream without showExpandedEvents shows none of these events, but it resumes
+// after one: the server looks for the token first. So does a merged stream.
+func TestResumingAfterAnExpandedEventWithoutThem(t *testing.T) {
+	log := newLog()
+	log.Append(
+		commandEntry("db", value.UUID{1}, value.D("create", "c")), insertEntry("db.c", value.UUID{1}, value.D("_id", 1)),
+		commandEntry("db", value.UUID{1}, value.D("collMod", "c")), insertEntry("db.c", value.UUID{1}, value.D("_id", 2)))
+	events := all(t, log, spec(t, "showExpandedEvents", true))
+	require.Equal(t, []string{"create", "insert", "modify", "insert"}, kinds(events))
+
+	got, _ := rest(t, open(t, log, spec(t, "resumeAfter", id(events[0]))))
+	assert.Equal(t, []string{"insert", "insert"}, kinds(got))
+	after := spec(t, "resumeAfter", id(events[2]))
+	got, _, _, err := merge(t, []*oplog.Log{log}, after, 0).Next(t.Context(), 0, 0, 0)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"insert"}, kinds(got))
 }
 
 func TestResumingAfterAnEventThatIsNotThereFails(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -82,12 +83,9 @@ type Log interface {
 
 // Open validates the user's stages and returns a stream. It reads nothing yet:
 // a resume point that is gone is reported by the first Next. version is the
-// simulated server's, such as "8.0.4".
-func Open(log Log, cat Catalog, spec Spec, userStages []bson.Raw, version string) (*Stream, error) {
-	f, err := featuresOf(version)
-	if err != nil {
-		return nil, err
-	}
+// simulated server's.
+func Open(log Log, cat Catalog, spec Spec, userStages []bson.Raw, version release.Version) (*Stream, error) {
+	f := featuresOf(version)
 	if spec.Start == nil {
 		last := log.Last()
 		spec = spec.StartingAt(bson.Timestamp{T: last.T, I: last.I + 1})
@@ -105,6 +103,7 @@ func Open(log Log, cat Catalog, spec Spec, userStages []bson.Raw, version string
 		}
 		return s, nil
 	}
+	var err error
 	s.tail, err = newTail(spec, userStages)
 	return s, err
 }

@@ -26,17 +26,18 @@ type output struct {
 // and mongos: the check that the resume token was found, the user's stages, and
 // the splitting of large events.
 type tail struct {
-	resume *Token // nil unless the stream resumes after an event
-	data   string // resume's _data without a fragment number
-	found  bool
-	passed bool // an event after resume's has come
+	resume  *Token // nil unless the stream resumes after an event
+	data    string // resume's _data without a fragment number
+	found   bool
+	passed  bool // an event after resume's has come
+	classic bool // without showExpandedEvents
 
 	pipeline *aggregate.Pipeline // nil without user stages
 	split    bool
 }
 
 func newTail(spec Spec, userStages []bson.Raw) (*tail, error) {
-	t := &tail{}
+	t := &tail{classic: !spec.ShowExpandedEvents}
 	if s := spec.Start; s != nil && s.Type == EventToken {
 		t.resume = s
 		t.data = s.withoutFragment().data()
@@ -102,6 +103,9 @@ func (t *tail) push(ctx context.Context, dst []output, e event) ([]output, error
 		default:
 			t.passed = true
 		}
+	}
+	if t.classic && e.expanded {
+		return dst, nil
 	}
 	doc, err := t.run(ctx, e)
 	if err != nil {

@@ -2,7 +2,6 @@ package changestream
 
 import (
 	"encoding/hex"
-	"math"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -108,8 +107,8 @@ func tokenParts(doc bson.Raw) (data string, typeBits []byte) {
 }
 
 // ParseToken decodes a token document. The errors are the server's: 40647 and
-// 40648 for wrong types, FailedToParse for bad hex, 50795 for unknown versions,
-// 40646 and 40649 for tokens that hold something else.
+// 40648 for wrong types, FailedToParse for bad hex, and those of tokenOf. Format
+// 0, of 4.0, is not read.
 func ParseToken(doc bson.Raw) (Token, error) {
 	data, ok := doc.Lookup("_data").StringValueOK()
 	if !ok {
@@ -135,35 +134,41 @@ func ParseToken(doc bson.Raw) (Token, error) {
 	return tokenOf(vals)
 }
 
-// tokenOf reads the decoded tuple.
+// tokenOf reads the decoded tuple. Each complaint has its own code, as on the
+// server (resume_token.cpp).
 func tokenOf(vals []bson.RawValue) (Token, error) {
 	p := tuple{rest: vals}
-	t := Token{Time: p.timestamp(), Version: p.integer()}
+	if len(vals) == 0 {
+		return Token{}, mongoerr.New(40649, "invalid empty resume token")
+	}
+	t := Token{Time: p.timestamp(), Version: p.integer("version", 50796, 50854)}
 	if p.err == nil && t.Version != V1 && t.Version != V2 {
 		return Token{}, mongoerr.New(50795, "Invalid Resume Token: only supports version 1 or 2, got %d", t.Version)
 	}
-	t.Type = TokenType(p.integer())
+	t.Type = TokenType(p.integer("tokenType", 51055, 51056))
 	if p.err == nil && t.Type != HighWaterMark && t.Type != EventToken {
-		return Token{}, mongoerr.New(51055, "Resume Token type must be HighWaterMark or Event, got %d", t.Type)
+		return Token{}, mongoerr.New(51057, "Token type %d not recognized", t.Type)
 	}
-	t.TxnIndex = p.integer()
-	t.FromInvalidate = p.boolean()
+	if t.TxnIndex = p.integer("txnOpIndex", 50793, 50855); p.err == nil && t.TxnIndex < 0 {
+		return Token{}, mongoerr.New(50794, "Invalid Resume Token: txnOpIndex should be non-negative")
+	}
+	t.FromInvalidate = p.boolean("fromInvalidate", 50872, 50870)
+	if p.err == nil && len(p.rest) == 0 && t.Version >= V2 {
+		return Token{}, mongoerr.New(6189500, "Expected UUID or null")
+	}
 	t.UUID = p.uuid()
-	if v, ok := p.optional(bson.TypeEmbeddedDocument); ok {
-		t.Identifier = v.Document()
+	t.Identifier = p.identifier(&t)
+	if len(p.rest) > 0 && t.Identifier != nil && t.Version >= V2 {
+		n := p.integer("fragmentNum", 7182501, 7182501)
+		if p.err == nil && n < 0 {
+			return Token{}, mongoerr.New(7182501, "Resume token 'fragmentNum' must be a non-negative integer.")
+		}
+		t.Fragment = n + 1
 	}
-	if v, ok := p.optional(bson.TypeInt32); ok && t.Version >= V2 {
-		t.Fragment = int(v.Int32()) + 1
-	}
-	switch {
-	case p.err != nil:
-		return Token{}, p.err
-	case len(p.rest) > 0:
+	if p.err == nil && len(p.rest) > 0 {
 		return Token{}, mongoerr.New(40646, "invalid oversized resume token")
-	case t.Version == V2 && t.Type == EventToken && t.Identifier == nil:
-		return Token{}, mongoerr.New(mongoerr.InvalidResumeToken, "Resume Token of an event has no eventIdentifier")
 	}
-	return t, nil
+	return t, p.err
 }
 
 // tuple takes a token's values one by one and keeps the first error.
@@ -172,62 +177,69 @@ type tuple struct {
 	err  error
 }
 
-func (p *tuple) take(types ...bson.Type) bson.RawValue {
-	if p.err != nil {
-		return bson.RawValue{}
+// take takes the next value. absent and wrong are the errors for none, and for
+// one of another type.
+func (p *tuple) take(name string, want bson.Type, absent, wrong mongoerr.Code) bson.RawValue {
+	switch {
+	case p.err != nil:
+	case len(p.rest) == 0:
+		p.err = mongoerr.New(absent, "Resume Token does not contain %s", name)
+	case p.rest[0].Type != want:
+		p.err = mongoerr.New(wrong, "Resume Token: wrong type %s for %s", p.rest[0].Type, name)
+	default:
+		v := p.rest[0]
+		p.rest = p.rest[1:]
+		return v
 	}
-	if len(p.rest) == 0 {
-		p.err = mongoerr.New(40649, "Resume Token is too short")
-		return bson.RawValue{}
-	}
-	v := p.rest[0]
-	for _, t := range types {
-		if v.Type == t {
-			p.rest = p.rest[1:]
-			return v
-		}
-	}
-	p.err = mongoerr.New(40649, "Resume Token holds a %s where it must hold a %s", v.Type, types[0])
 	return bson.RawValue{}
 }
 
 func (p *tuple) timestamp() bson.Timestamp {
-	t, i, _ := p.take(bson.TypeTimestamp).TimestampOK()
+	t, i, _ := p.take("clusterTime", bson.TypeTimestamp, 40649, 40649).TimestampOK()
 	return bson.Timestamp{T: t, I: i}
 }
 
-func (p *tuple) integer() int {
-	i, ok := value.AsInt64(p.take(bson.TypeInt32, bson.TypeInt64, bson.TypeDouble))
-	if p.err == nil && (!ok || i < 0 || i > math.MaxInt32) {
-		p.err = mongoerr.New(40649, "Resume Token holds the integer %d, which is out of range", i)
-	}
+func (p *tuple) integer(name string, absent, wrong mongoerr.Code) int {
+	i, _ := p.take(name, bson.TypeInt32, absent, wrong).Int32OK()
 	return int(i)
 }
 
-func (p *tuple) boolean() bool {
-	b, _ := p.take(bson.TypeBoolean).BooleanOK()
+func (p *tuple) boolean(name string, absent, wrong mongoerr.Code) bool {
+	b, _ := p.take(name, bson.TypeBoolean, absent, wrong).BooleanOK()
 	return b
 }
 
-// uuid takes the UUID, or the null that stands for none, if either is there.
+// uuid takes the UUID or the null that stands for none. Format 1 may end before.
 func (p *tuple) uuid() value.UUID {
-	if v, ok := p.optional(bson.TypeBinary); ok {
-		u, valid := value.ParseUUID(v)
-		if !valid {
-			p.err = mongoerr.New(40649, "Resume Token holds a binary that is no UUID")
-		}
-		return u
-	}
-	p.optional(bson.TypeNull)
-	return value.UUID{}
-}
-
-// optional takes the next value if it has the type.
-func (p *tuple) optional(t bson.Type) (bson.RawValue, bool) {
-	if p.err != nil || len(p.rest) == 0 || p.rest[0].Type != t {
-		return bson.RawValue{}, false
+	if p.err != nil || len(p.rest) == 0 {
+		return value.UUID{}
 	}
 	v := p.rest[0]
 	p.rest = p.rest[1:]
-	return v, true
+	if v.Type == bson.TypeNull {
+		return value.UUID{}
+	}
+	u, valid := value.ParseUUID(v)
+	if !valid {
+		p.err = mongoerr.New(mongoerr.InvalidUUID, "Resume Token holds a %s that is no UUID", v.Type)
+	}
+	return u
+}
+
+// identifier takes the eventIdentifier, which the tokens of events have: in
+// format 1 not all of them.
+func (p *tuple) identifier(t *Token) bson.Raw {
+	switch {
+	case p.err != nil:
+	case len(p.rest) == 0 && t.Type == EventToken && t.Version >= V2:
+		p.err = mongoerr.New(6189501, "Expected an eventIdentifier for an event resume token")
+	case len(p.rest) == 0:
+	case t.Type == HighWaterMark:
+		p.err = mongoerr.New(6189504, "Invalid high water mark token")
+	case p.rest[0].Type != bson.TypeEmbeddedDocument:
+		p.err = mongoerr.New(6189503, "Resume Token eventIdentifier is not an object")
+	default:
+		return p.take("eventIdentifier", bson.TypeEmbeddedDocument, 6189501, 6189503).Document()
+	}
+	return nil
 }

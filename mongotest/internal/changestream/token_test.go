@@ -135,20 +135,35 @@ func TestTokensSortInTheOrderOfAStream(t *testing.T) {
 
 func TestBadTokensAreRefusedWithTheServersCodes(t *testing.T) {
 	hwm, _ := changestream.HighWater(bson.Timestamp{T: 1, I: 1}, 2).Encode()
+	event, _ := event(2, bson.Timestamp{T: 1, I: 1}, value.UUID{1}, value.D("operationType", "drop")).Encode()
 	tests := map[string]struct {
 		doc  bson.Raw
 		code mongoerr.Code
 	}{
-		"no data":           {value.D("x", 1), 40647},
-		"data of a type":    {value.D("_data", int32(5)), 40647},
-		"type bits":         {value.D("_data", hwm, "_typeBits", "x"), 40648},
-		"not hexadecimal":   {value.D("_data", "zz"), mongoerr.FailedToParse},
-		"odd length":        {value.D("_data", "823"), mongoerr.FailedToParse},
-		"empty":             {value.D("_data", ""), 40649},
-		"unknown version":   {value.D("_data", strings.Replace(hwm, "2B04", "2B12", 1)), 50795},
-		"no timestamp":      {value.D("_data", "2B0204"), 40649},
-		"too short":         {value.D("_data", hwm[:18]+"04"), 40649},
-		"more than a token": {value.D("_data", strings.TrimSuffix(hwm, "04")+"6E6E04"), 40646},
+		"no data":            {value.D("x", 1), 40647},
+		"data of a type":     {value.D("_data", int32(5)), 40647},
+		"type bits":          {value.D("_data", hwm, "_typeBits", "x"), 40648},
+		"not hexadecimal":    {value.D("_data", "zz"), mongoerr.FailedToParse},
+		"odd length":         {value.D("_data", "823"), mongoerr.FailedToParse},
+		"empty":              {value.D("_data", ""), 40649},
+		"unknown version":    {value.D("_data", strings.Replace(hwm, "2B04", "2B12", 1)), 50795},
+		"no timestamp":       {value.D("_data", "2B0204"), 40649},
+		"no version":         {value.D("_data", hwm[:18]+"04"), 50796},
+		"version of a type":  {value.D("_data", hwm[:18]+"6E04"), 50854},
+		"no token type":      {value.D("_data", hwm[:22]+"04"), 51055},
+		"token type":         {value.D("_data", hwm[:22]+"2B0204"), 51057},
+		"no index":           {value.D("_data", hwm[:24]+"04"), 50793},
+		"index of a type":    {value.D("_data", hwm[:24]+"6E04"), 50855},
+		"negative index":     {value.D("_data", hwm[:24]+"27FD6E1404"), 50794},
+		"no invalidate":      {value.D("_data", hwm[:26]+"04"), 50872},
+		"invalidate a type":  {value.D("_data", hwm[:26]+"2904"), 50870},
+		"no UUID":            {value.D("_data", hwm[:28]+"04"), 6189500},
+		"UUID of a type":     {value.D("_data", hwm[:28]+"2904"), mongoerr.InvalidUUID},
+		"no identifier":      {value.D("_data", strings.Replace(hwm, "2B0429", "2B042C0100", 1)), 6189501},
+		"identifier a type":  {value.D("_data", strings.TrimSuffix(strings.Replace(hwm, "2B0429", "2B042C0100", 1), "04")+"2904"), 6189503},
+		"time with more":     {value.D("_data", strings.TrimSuffix(hwm, "04")+"6E6E04"), 6189504},
+		"fragment of a type": {value.D("_data", strings.TrimSuffix(event, "04")+"6E04"), 7182501},
+		"more than a token":  {value.D("_data", strings.TrimSuffix(event, "04")+"292904"), 40646},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongod"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -99,7 +100,7 @@ func TestPrivilegesShowTheBypass(t *testing.T) {
 }
 
 func TestAnOlderServerSaysWhatItIs(t *testing.T) {
-	f := newFixture(t, func(c *mongod.Config) { c.Version = "6.0.19" })
+	f := newFixture(t, func(c *mongod.Config) { c.Version = release.Version{6, 0, 19} })
 	assert.EqualValues(t, 17, num(f.run("admin", "hello", 1), "maxWireVersion"))
 	f.fail(mongoerr.CommandNotFound, "admin", "bulkWrite", 1)
 	f.fail(mongoerr.NamespaceNotFound, "db", "drop", "none")

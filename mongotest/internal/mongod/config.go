@@ -1,24 +1,22 @@
 package mongod
 
 import (
-	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
 )
 
 // Config says what a node is. Engine, Log and Clock belong to its replica set
 // and are required; everything else has a default.
 type Config struct {
-	Name    string // its own "host:port"; default "localhost:27017"
-	SetName string // default "rs0"
-	ShardID string // the shard's _id in config.shards, empty outside sharded clusters
-	Version string // the server version it claims, as "8.0.4", which is the default
+	Name    string          // its own "host:port"; default "localhost:27017"
+	SetName string          // default "rs0"
+	ShardID string          // the shard's _id in config.shards, empty outside sharded clusters
+	Version release.Version // the server version it claims, release.Default by default
 
 	ConfigServer bool // member of the config server replica set
 
@@ -50,9 +48,7 @@ func (c Config) withDefaults() Config {
 	if c.SetName == "" {
 		c.SetName = "rs0"
 	}
-	if c.Version == "" {
-		c.Version = "8.0.4"
-	}
+	c.Version = c.Version.OrDefault()
 	if c.NoopInterval == 0 {
 		c.NoopInterval = 10 * time.Second
 	}
@@ -69,34 +65,4 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-// version is a parsed server version.
-type version [3]int
-
-func parseVersion(s string) version {
-	var v version
-	for i, part := range strings.SplitN(s, ".", len(v)) {
-		n, err := strconv.Atoi(part)
-		if err != nil {
-			break
-		}
-		v[i] = n
-	}
-	return v
-}
-
-// fcv is the version's featureCompatibilityVersion, as "8.0".
-func (v version) fcv() string { return fmt.Sprintf("%d.%d", v[0], v[1]) }
-
-// wire is the maxWireVersion of the release series (server-facts 7.1).
-func (v version) wire() int32 {
-	switch {
-	case v[0] >= 8:
-		return 25 + int32(v[1])
-	case v[0] == 7:
-		return 21 + int32(v[1])
-	default:
-		return 17 + int32(v[1])
-	}
 }

@@ -56,10 +56,8 @@ func runCreate(ctx context.Context, op *operation) (bson.Raw, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	v := op.node.version
-	spec := storage.CollectionSpec{
-		Options: op.commandOptions(), RoundSize: v[0] < 6 || v[0] == 6 && v[1] == 0, MetaIndex: v[0] > 6 || v[0] == 6 && v[1] >= 3,
-	}
+	v := op.node.cfg.Version
+	spec := storage.CollectionSpec{Options: op.commandOptions(), RoundSize: !v.AtLeast(6, 1), MetaIndex: v.AtLeast(6, 3)}
 	var key bson.Raw
 	if r := op.req.Routed; r != nil {
 		spec.UUID, key = r.UUID, r.ShardKey
@@ -102,7 +100,7 @@ func runDrop(ctx context.Context, op *operation) (bson.Raw, error) {
 		}
 		c := tx.Collection(ns)
 		if c == nil {
-			if op.node.version[0] < 7 {
+			if !op.node.cfg.Version.AtLeast(7, 0) {
 				return mongoerr.New(mongoerr.NamespaceNotFound, "ns not found")
 			}
 			return nil // since 7.0 there is nothing wrong with it

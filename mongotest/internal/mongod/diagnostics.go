@@ -43,9 +43,9 @@ func diagnosticCommands() map[string]*handler {
 }
 
 func runBuildInfo(_ context.Context, op *operation) (bson.Raw, error) {
-	v := op.node.version
+	v := op.node.cfg.Version
 	return value.D(
-		"version", op.node.cfg.Version, "gitVersion", strings.Repeat("0", 40), "modules", value.A(), "allocator", "system",
+		"version", v.String(), "gitVersion", strings.Repeat("0", 40), "modules", value.A(), "allocator", "system",
 		"javascriptEngine", "mozjs", "sysInfo", "deprecated",
 		"versionArray", value.A(int32(v[0]), int32(v[1]), int32(v[2]), int32(0)),
 		"openssl", value.D("running", "disabled", "compiled", "disabled"), "buildEnvironment", emptyDoc(),

@@ -162,7 +162,7 @@ func (e *explained) answer(ctx context.Context, tx *storage.Tx) (bson.Raw, error
 	}
 	host, port, _ := strings.Cut(op.node.cfg.Name, ":")
 	return value.D(append(pairs, "command", planning.Merge(op.req.Body, value.D("$db", op.req.DB)),
-		"serverInfo", value.D("host", host, "port", portNumber(port), "version", op.node.cfg.Version, "gitVersion", strings.Repeat("0", 40)),
+		"serverInfo", value.D("host", host, "port", portNumber(port), "version", op.node.cfg.Version.String(), "gitVersion", strings.Repeat("0", 40)),
 		"serverParameters", value.D("internalQueryMaxBlockingSortMemoryUsageBytes", op.node.params.get("internalQueryMaxBlockingSortMemoryUsageBytes")),
 	)...), nil
 }

@@ -95,7 +95,7 @@ func (n *Node) hello(op *operation) bson.Raw {
 	add("localTime", n.now())
 	add("logicalSessionTimeoutMinutes", sessionTimeoutMins)
 	add("minWireVersion", 0)
-	add("maxWireVersion", n.version.wire())
+	add("maxWireVersion", n.cfg.Version.Wire())
 	add("readOnly", false)
 	return value.D(pairs...)
 }

@@ -71,7 +71,7 @@ func (op *operation) fillBuckets(tx *storage.Tx, home *storage.Collection, ms []
 				others = append(others, x)
 			}
 		}
-		if op.node.version[0] >= 8 {
+		if op.node.cfg.Version.AtLeast(8, 0) {
 			slices.SortStableFunc(same, func(a, b timeseries.Measurement) int { return int(min(max(a.Time-b.Time, -1), 1)) })
 		}
 		f := filling{tx: tx, home: home, meta: m}

@@ -17,7 +17,7 @@ func (op *operation) deleteMeasurements(ctx context.Context, tx *storage.Tx, c *
 	if err := op.refuseSeriesInTxn("perform a delete on", c); err != nil {
 		return 0, nil, err
 	}
-	if op.node.version[0] < 7 {
+	if !op.node.cfg.Version.AtLeast(7, 0) {
 		if _, err := c.Timeseries().MetaQuery(st.wanted.filter); err != nil {
 			return 0, nil, err
 		}

@@ -91,7 +91,7 @@ func (n *Node) Crash(ctx context.Context) error {
 // Start starts the process after a Crash: it knows no parameters, fail points and
 // cursors of before.
 func (n *Node) Start() {
-	n.params.reset(n.cfg, n.version)
+	n.params.reset(n.cfg)
 	n.line().engine.SetHistoryWindow(n.params.seconds(paramHistorySecs))
 	n.cfg.FailPoints.Reset()
 	n.topo.restart()

@@ -22,7 +22,6 @@ import (
 // concurrent use.
 type Node struct {
 	cfg      Config
-	version  version
 	set      *ReplicaSet
 	standing standing // guarded by the set's lock
 	table    map[string]*handler
@@ -72,7 +71,6 @@ func (s *ReplicaSet) join(c Config, primary bool) *Node {
 	defer s.mu.Unlock()
 	n := &Node{
 		cfg:     c,
-		version: parseVersion(c.Version),
 		set:     s,
 		topo:    newTopology(s.cfg.Name, s.term, primary),
 		ops:     newOpTable(),
@@ -80,8 +78,8 @@ func (s *ReplicaSet) join(c Config, primary bool) *Node {
 		records: &records{began: time.Now()},
 	}
 	n.place.Store(&place{line: s.line()})
-	n.params = newParameters(c, n.version)
-	n.table = commandTable(n.version)
+	n.params = newParameters(c)
+	n.table = commandTable(c.Version)
 	c.FailPoints.Watch(n.failPointsChanged)
 	s.members = append(s.members, n)
 	return n
@@ -155,6 +153,9 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 	}
 	if req.Routed == nil {
 		if err := schema.Check(req); err != nil {
+			return nil, n.Label(req, err)
+		}
+		if err := n.cfg.Version.Check(req); err != nil {
 			return nil, n.Label(req, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -35,14 +36,14 @@ type parameters struct {
 	values map[string]bson.RawValue
 }
 
-func newParameters(c Config, v version) *parameters {
+func newParameters(c Config) *parameters {
 	p := &parameters{changes: newBroadcast()}
-	p.reset(c, v)
+	p.reset(c)
 	return p
 }
 
 // reset gives all parameters the values with which a process starts.
-func (p *parameters) reset(c Config, v version) {
+func (p *parameters) reset(c Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.values = map[string]bson.RawValue{
@@ -53,7 +54,7 @@ func (p *parameters) reset(c Config, v version) {
 		paramCursorMillis:                        value.Int64(600_000),
 		paramTxnSecs:                             value.Int32(60),
 		paramHistorySecs:                         value.Int32(300),
-		paramFCV:                                 value.Doc(value.D("version", v.fcv())),
+		paramFCV:                                 value.Doc(value.D("version", c.Version.FCV())),
 		"authenticationMechanisms":               value.A("SCRAM-SHA-1", "SCRAM-SHA-256"),
 		"enableTestCommands":                     value.Bool(true),
 		"logLevel":                               value.Int32(0),
@@ -197,14 +198,14 @@ func runSetFCV(_ context.Context, op *operation) (bson.Raw, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	if !confirm && op.node.version[0] >= 7 {
+	if !confirm && op.node.cfg.Version.AtLeast(7, 0) {
 		return nil, mongoerr.New(7369100, "Once you have changed the FCV, you cannot go back without support. Please re-run this command with 'confirm: true'.")
 	}
-	switch v := op.node.version; fcv {
-	case v.fcv(), version{v[0] - 1, 0}.fcv():
+	switch v := op.node.cfg.Version; fcv {
+	case v.FCV(), release.Version{v[0] - 1}.FCV():
 		op.node.params.setFCV(fcv)
 		return value.D(), op.node.set.keep()
 	default:
-		return nil, mongoerr.New(4926900, "Invalid feature compatibility version value '%s'; expected '%s' or '%s'", fcv, v.fcv(), version{v[0] - 1, 0}.fcv())
+		return nil, mongoerr.New(4926900, "Invalid feature compatibility version value '%s'; expected '%s' or '%s'", fcv, v.FCV(), release.Version{v[0] - 1}.FCV())
 	}
 }

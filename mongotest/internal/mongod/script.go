@@ -28,7 +28,7 @@ type script struct {
 // script returns what runs the JavaScript of op.
 func (op *operation) script() *script {
 	if op.scripts == nil {
-		op.scripts = &script{ctx: op.ctx, read: op.node.view, db: op.req.DB, cfg: javascript.Config{Version: op.node.cfg.Version}}
+		op.scripts = &script{ctx: op.ctx, read: op.node.view, db: op.req.DB, cfg: javascript.Config{Version: op.node.cfg.Version.String()}}
 	}
 	return op.scripts
 }

@@ -61,7 +61,7 @@ func runServerStatus(_ context.Context, op *operation) (bson.Raw, error) {
 	n := op.node
 	up := time.Since(n.records.began)
 	pairs := []any{
-		"host", n.cfg.Name, "version", n.cfg.Version, "process", "mongod", "service", value.A("shard"), "pid", int64(1),
+		"host", n.cfg.Name, "version", n.cfg.Version.String(), "process", "mongod", "service", value.A("shard"), "pid", int64(1),
 		"uptime", up.Seconds(), "uptimeMillis", up.Milliseconds(), "uptimeEstimate", int64(up.Seconds()), "localTime", op.node.now(),
 	}
 	for _, s := range statusSections() {

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 )
 
 // A handler is one row of the command table.
@@ -28,7 +30,7 @@ const (
 func (h *handler) has(f flags) bool { return h.flags&f != 0 }
 
 // commandTable returns the commands of a server version by name.
-func commandTable(v version) map[string]*handler {
+func commandTable(v release.Version) map[string]*handler {
 	t := map[string]*handler{}
 	for _, family := range []map[string]*handler{
 		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(),
@@ -38,9 +40,7 @@ func commandTable(v version) map[string]*handler {
 			t[name] = h
 		}
 	}
-	if v[0] < 8 {
-		delete(t, "bulkWrite")
-	}
+	release.Commands(v, t)
 	return t
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongod"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -159,10 +160,10 @@ func TestMeasurementsWithoutMetadata(t *testing.T) {
 
 // What is inserted together lies in the order of time, since 8.0.
 func TestOrderWithinABucket(t *testing.T) {
-	for version, want := range map[string]string{"8.0.4": "[2 3 1]", "7.0.4": "[1 2 3]"} {
+	for version, want := range map[release.Version]string{{8, 0, 4}: "[2 3 1]", {7, 0, 4}: "[1 2 3]"} {
 		f := withSeries(t, func(c *mongod.Config) { c.Version = version })
 		f.record(measured(59*time.Second, "a", 1), measured(time.Second, "a", 2), measured(2*time.Second, "a", 3))
-		assert.Equal(t, want, f.values(), version)
+		assert.Equal(t, want, f.values(), version.String())
 	}
 }
 
@@ -215,7 +216,7 @@ func TestDeletingMeasurements(t *testing.T) {
 	assert.Equal(t, int32(1), remove(0, value.D()))
 	assert.Zero(t, f.buckets())
 
-	f = withSeries(t, func(c *mongod.Config) { c.Version = "6.0.4" })
+	f = withSeries(t, func(c *mongod.Config) { c.Version = release.Version{6, 0, 4} })
 	f.record(measured(0, "a", 1), measured(0, "b", 2))
 	for _, st := range []bson.Raw{value.D("q", value.D("v", 1), "limit", 0), value.D("q", value.D("m", "a"), "limit", 1)} {
 		reply := f.run("db", "delete", "s", "deletes", []bson.Raw{st})
@@ -270,7 +271,7 @@ func TestIndexesOnMeasurements(t *testing.T) {
 	f := withSeries(t)
 	first := `{"v":2,"key":{"m":1,"t":1},"name":"m_1_t_1"}`
 	assert.Equal(t, []string{first}, f.batch("listIndexes", "s"))
-	assert.Empty(t, withSeries(t, func(c *mongod.Config) { c.Version = "6.0.4" }).batch("listIndexes", "s"))
+	assert.Empty(t, withSeries(t, func(c *mongod.Config) { c.Version = release.Version{6, 0, 4} }).batch("listIndexes", "s"))
 	reply := f.run("db", "createIndexes", "s", "indexes", []bson.Raw{
 		value.D("key", value.D("m.x", 1, "t", -1), "name", "a"), value.D("key", value.D("v", 1), "name", "b"), value.D("key", value.D("place", "2dsphere"), "name", "c"),
 	})

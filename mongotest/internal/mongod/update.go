@@ -34,9 +34,6 @@ func runUpdate(ctx context.Context, op *operation) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.checkFields(); err != nil {
-		return nil, err
-	}
 	var modified int64
 	var upserted []bson.Raw
 	for i := 0; i < len(w.statements) && !w.stopped; i++ {
@@ -57,20 +54,6 @@ func runUpdate(ctx context.Context, op *operation) (bson.Raw, error) {
 		pairs = append(pairs, "upserted", upserted)
 	}
 	return w.reply(append(pairs, "nModified", int32(modified))...), nil
-}
-
-// checkFields refuses, before anything is done, fields that the version does
-// not have yet.
-func (w *bulk) checkFields() error {
-	if w.op.node.version[0] >= 8 {
-		return nil
-	}
-	for _, st := range w.statements {
-		if st.Lookup("sort").Type != 0 {
-			return mongoerr.New(mongoerr.IDLUnknownField, "BSON field 'update.updates.sort' is an unknown field.")
-		}
-	}
-	return nil
 }
 
 // updateOne carries out the i-th statement.

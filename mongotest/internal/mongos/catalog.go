@@ -13,6 +13,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -25,10 +26,10 @@ type Shard struct {
 // CatalogConfig is what a Catalog is made of.
 type CatalogConfig struct {
 	Shards    []Shard
-	Version   string       // the server version simulated; empty means 8.0.4
-	Clock     *oplog.Clock // the config server's clock
-	Transport Transport    // only the id ConfigShard is used
-	Spares    int          // so many of Shards, the last ones, wait for addShard
+	Version   release.Version // the server version simulated, release.Default by default
+	Clock     *oplog.Clock    // the config server's clock
+	Transport Transport       // only the id ConfigShard is used
+	Spares    int             // so many of Shards, the last ones, wait for addShard
 
 	// OrphanDelay is how long a range that has moved stays on its old shard: 15
 	// minutes if zero, not at all if negative.
@@ -72,9 +73,7 @@ func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
 	if len(cfg.Shards) <= cfg.Spares || cfg.Clock == nil || cfg.Transport == nil {
 		return nil, errors.New("mongos: a catalog needs shards, a clock and a transport")
 	}
-	if cfg.Version == "" {
-		cfg.Version = defaultVersion
-	}
+	cfg.Version = cfg.Version.OrDefault()
 	c := &Catalog{
 		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(), moves: newMoves(), streams: newStreamSet(), balancing: &balancing{},
 		databases: map[string]database{}, collections: map[string]*table{},
@@ -94,7 +93,7 @@ func (c *Catalog) Init(ctx context.Context) error {
 		w.put("shards", bson.E{Key: "_id", Value: s.ID}, c.shardDoc(s, nil))
 	}
 	v := bson.D{{"_id", int32(1)}, {"clusterId", c.clusterID}}
-	if strings.HasPrefix(c.cfg.Version, "6.") {
+	if !c.cfg.Version.AtLeast(7, 0) {
 		v = append(v, bson.E{Key: "minCompatibleVersion", Value: int32(5)}, bson.E{Key: "currentVersion", Value: int32(6)})
 	}
 	w.put("version", bson.E{Key: "_id", Value: int32(1)}, v)
@@ -103,7 +102,10 @@ func (c *Catalog) Init(ctx context.Context) error {
 }
 
 func (c *Catalog) shardDoc(s Shard, zones []string) bson.D {
-	d := bson.D{{"_id", s.ID}, {"host", s.Host}, {"state", int32(1)}, {"topologyTime", bson.Timestamp{T: 1, I: 1}}, {"replSetConfigVersion", int64(1)}}
+	d := bson.D{{"_id", s.ID}, {"host", s.Host}, {"state", int32(1)}, {"topologyTime", bson.Timestamp{T: 1, I: 1}}}
+	if c.cfg.Version.AtLeast(7, 0) {
+		d = append(d, bson.E{Key: "replSetConfigVersion", Value: int64(1)})
+	}
 	if len(zones) > 0 {
 		d = append(d, bson.E{Key: "tags", Value: zones})
 	}
@@ -258,7 +260,7 @@ func (c *Catalog) store(ctx context.Context, t *table) error {
 	for i := range t.chunks {
 		ch := &t.chunks[i]
 		if v, ok := before[ch.id]; !ok || v != ch.version {
-			w.put("chunks", bson.E{Key: "_id", Value: ch.id}, chunkDoc(t, ch))
+			w.put("chunks", bson.E{Key: "_id", Value: ch.id}, c.chunkDoc(t, ch))
 		}
 		delete(before, ch.id)
 	}

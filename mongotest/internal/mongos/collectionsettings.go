@@ -20,6 +20,9 @@ func configureCollectionBalancing(ctx context.Context, o *op) (bson.Raw, error) 
 	if getBool(o.req.Body, "defragmentCollection", false) {
 		return nil, mongoerr.New(mongoerr.CommandNotSupported, "defragmentCollection is not supported by the simulated cluster")
 	}
+	if has(o.req.Body, "enableAutoMerger") && !o.r.cfg.Version.AtLeast(7, 0) {
+		return nil, mongoerr.New(mongoerr.IDLUnknownField, "BSON field 'configureCollectionBalancing.enableAutoMerger' is an unknown field.")
+	}
 	set := bson.D{}
 	if v, ok := value.Get(o.req.Body, "chunkSize"); ok {
 		mb, isNumber := value.AsInt64(v)

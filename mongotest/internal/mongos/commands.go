@@ -1,9 +1,13 @@
 package mongos
 
-import "slices"
+import (
+	"slices"
 
-// commandTable returns all commands of a mongos by their names.
-func commandTable() map[string]commandFunc {
+	"github.com/shardferry/shardferry/mongotest/internal/release"
+)
+
+// commandTable returns the commands of a mongos of this version by their names.
+func commandTable(v release.Version) map[string]commandFunc {
 	t := map[string]commandFunc{
 		"find": find, "getMore": getMore, "killCursors": killCursors, "aggregate": runAggregate,
 		"count": count, "distinct": distinct, "explain": explain, "currentOp": currentOpCommand,
@@ -44,6 +48,7 @@ func commandTable() map[string]commandFunc {
 	for _, name := range refusedCommands {
 		t[name] = refused
 	}
+	release.Commands(v, t)
 	return t
 }
 

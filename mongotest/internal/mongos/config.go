@@ -11,6 +11,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
+	"github.com/shardferry/shardferry/mongotest/internal/release"
 )
 
 // ConfigShard is the id under which Transport reaches the config server node.
@@ -24,8 +25,8 @@ type Transport func(ctx context.Context, shardID string, req *command.Request) (
 
 // Config is what a Router is made of.
 type Config struct {
-	Name       string // host:port as clients reach this mongos
-	Version    string // the server version simulated; empty means 8.0.4
+	Name       string          // host:port as clients reach this mongos
+	Version    release.Version // the server version simulated, release.Default by default
 	Catalog    *Catalog
 	Clock      *oplog.Clock // this mongos's view of the cluster time
 	Transport  Transport
@@ -38,9 +39,7 @@ func NewRouter(cfg Config) (*Router, error) {
 	if cfg.Catalog == nil || cfg.Clock == nil || cfg.Transport == nil {
 		return nil, errors.New("mongos: catalog, clock and transport are needed")
 	}
-	if cfg.Version == "" {
-		cfg.Version = defaultVersion
-	}
+	cfg.Version = cfg.Version.OrDefault()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -54,7 +53,7 @@ func NewRouter(cfg Config) (*Router, error) {
 		cursors:  newCursorTable(),
 		sessions: newSessionTable(),
 		commits:  &commitQueue{},
-		commands: commandTable(),
+		commands: commandTable(cfg.Version),
 		points:   failpoint.NewSet(),
 	}
 	r.newProcess()
@@ -66,5 +65,3 @@ func (r *Router) newProcess() {
 	id := bson.NewObjectID()
 	r.processID.Store(&id)
 }
-
-const defaultVersion = "8.0.4"

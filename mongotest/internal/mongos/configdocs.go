@@ -148,18 +148,21 @@ func collectionDoc(t *table) bson.D {
 	return d
 }
 
-func chunkDoc(t *table, c *chunk) bson.D {
+// chunkDoc is a row of config.chunks.
+func (c *Catalog) chunkDoc(t *table, ch *chunk) bson.D {
 	d := bson.D{
-		{"_id", c.id},
+		{"_id", ch.id},
 		{"uuid", t.uuid.Binary()},
-		{"min", c.min},
-		{"max", c.max},
-		{"shard", c.shard},
-		{"lastmod", c.version},
-		{"onCurrentShardSince", c.history[0].ValidAfter},
-		{"history", c.history},
+		{"min", ch.min},
+		{"max", ch.max},
+		{"shard", ch.shard},
+		{"lastmod", ch.version},
 	}
-	if c.jumbo {
+	if c.cfg.Version.AtLeast(7, 0) {
+		d = append(d, bson.E{Key: "onCurrentShardSince", Value: ch.history[0].ValidAfter})
+	}
+	d = append(d, bson.E{Key: "history", Value: ch.history})
+	if ch.jumbo {
 		d = append(d, bson.E{Key: "jumbo", Value: true})
 	}
 	return d

@@ -94,7 +94,7 @@ func drop(ctx context.Context, o *op) (bson.Raw, error) {
 	ns := o.req.DB + "." + coll
 	primary, ok := o.r.primaryOf(o.req.DB)
 	if !ok {
-		if strings.HasPrefix(o.r.cfg.Version, "6.") {
+		if !o.r.cfg.Version.AtLeast(7, 0) {
 			return nil, mongoerr.New(mongoerr.NamespaceNotFound, "ns not found")
 		}
 		return rawDoc(bson.D{}), nil

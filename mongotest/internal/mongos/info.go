@@ -2,8 +2,6 @@ package mongos
 
 import (
 	"context"
-	"strconv"
-	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -38,26 +36,9 @@ func hello(ctx context.Context, o *op) (bson.Raw, error) {
 		{"localTime", bson.NewDateTimeFromTime(o.r.now())},
 		{"logicalSessionTimeoutMinutes", int32(30)},
 		{"minWireVersion", int32(0)},
-		{"maxWireVersion", o.r.wireVersion()},
+		{"maxWireVersion", o.r.cfg.Version.Wire()},
 		{"readOnly", false},
 	}), nil
-}
-
-// versionArray is the version in numbers.
-func (r *Router) versionArray() []int32 {
-	v := []int32{0, 0, 0, 0}
-	for i, part := range strings.SplitN(r.cfg.Version, ".", 3) {
-		if n, err := strconv.Atoi(part); err == nil {
-			v[i] = int32(n)
-		}
-	}
-	return v
-}
-
-// wireVersion is maxWireVersion (server-facts 7.1).
-func (r *Router) wireVersion() int32 {
-	v := r.versionArray()
-	return map[int32]int32{6: 17, 7: 21, 8: 25}[v[0]] + v[1]
 }
 
 func ok(context.Context, *op) (bson.Raw, error) { return rawDoc(bson.D{}), nil }
@@ -72,13 +53,13 @@ func flushRouterConfig(context.Context, *op) (bson.Raw, error) {
 
 func buildInfo(_ context.Context, o *op) (bson.Raw, error) {
 	return rawDoc(bson.D{
-		{"version", o.r.cfg.Version},
+		{"version", o.r.cfg.Version.String()},
 		{"gitVersion", "0000000000000000000000000000000000000000"},
 		{"modules", bson.A{}},
 		{"allocator", "system"},
 		{"javascriptEngine", "mozjs"},
 		{"sysInfo", "deprecated"},
-		{"versionArray", o.r.versionArray()},
+		{"versionArray", o.r.cfg.Version.Array()},
 		{"bits", int32(64)},
 		{"debug", false},
 		{"maxBsonObjectSize", int32(16777216)},
@@ -93,7 +74,7 @@ func serverStatus(_ context.Context, o *op) (bson.Raw, error) {
 	o.r.cursors.mu.Unlock()
 	return rawDoc(bson.D{
 		{"host", o.r.cfg.Name},
-		{"version", o.r.cfg.Version},
+		{"version", o.r.cfg.Version.String()},
 		{"process", "mongos"},
 		{"pid", int64(1)},
 		{"uptime", up.Seconds()},
@@ -105,9 +86,8 @@ func serverStatus(_ context.Context, o *op) (bson.Raw, error) {
 }
 
 func getParameter(_ context.Context, o *op) (bson.Raw, error) {
-	fcv := strings.Join(strings.SplitN(o.r.cfg.Version, ".", 3)[:2], ".")
 	all := bson.D{
-		{"featureCompatibilityVersion", bson.D{{"version", fcv}}},
+		{"featureCompatibilityVersion", bson.D{{"version", o.r.cfg.Version.FCV()}}},
 		{"cursorTimeoutMillis", o.r.cfg.CursorIdle.Milliseconds()},
 		{"localLogicalSessionTimeoutMinutes", int32(30)},
 		{"enableTestCommands", false},

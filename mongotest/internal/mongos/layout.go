@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -46,7 +45,7 @@ func (s *sharding) splitPoints() ([]bson.Raw, func(lower bson.Raw) string) {
 	}
 	shards := s.r.catalog.takers()
 	perShard := int64(1)
-	if v := s.r.cfg.Version; strings.HasPrefix(v, "6.") || strings.HasPrefix(v, "7.0") || strings.HasPrefix(v, "7.1") {
+	if !s.r.cfg.Version.AtLeast(7, 2) {
 		perShard = 2
 	}
 	n := getInt(s.req.Body, "numInitialChunks", perShard*int64(len(shards)))

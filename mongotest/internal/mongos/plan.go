@@ -78,9 +78,7 @@ func (w *writeOp) plan(s statement) plan {
 
 // freeTargeting reports whether updateOne, deleteOne and upserts may leave out
 // the shard key, as they may since 8.0.
-func (r *Router) freeTargeting() bool {
-	return !strings.HasPrefix(r.cfg.Version, "6.") && !strings.HasPrefix(r.cfg.Version, "7.")
-}
+func (r *Router) freeTargeting() bool { return r.cfg.Version.AtLeast(8, 0) }
 
 // fixesID reports whether the filter asks for one _id. Equal to a string are
 // several, unless it is compared as the _id index does.

@@ -121,7 +121,7 @@ func (c *Catalog) leftOn(shard string) remainder {
 
 // toMove tells what the balancer does not move.
 func (o *op) toMove(left remainder) bson.D {
-	if o.r.versionArray()[0] < 8 {
+	if !o.r.cfg.Version.AtLeast(8, 0) {
 		return bson.D{{"note", "you need to drop or movePrimary these databases"}, {"dbsToMove", left.dbs}}
 	}
 	return bson.D{

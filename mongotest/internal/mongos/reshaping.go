@@ -176,7 +176,7 @@ func (r *reshaping) commit(ctx context.Context, next *table) error {
 	if v, ok := value.Get(r.command, "zones"); ok {
 		event = append(event, bson.E{Key: "zones", Value: v})
 	}
-	if r.r.versionArray()[0] >= 8 {
+	if r.r.cfg.Version.AtLeast(8, 0) {
 		event = append(event, bson.E{Key: "provenance", Value: r.why})
 	}
 	old := &table{ns: r.ns, uuid: r.uuid}

@@ -154,9 +154,6 @@ func unsplittableKey() keyPattern {
 
 // moveCollection moves a collection that is not sharded to another shard.
 func moveCollection(ctx context.Context, o *op) (bson.Raw, error) {
-	if err := o.since8(); err != nil {
-		return nil, err
-	}
 	s, err := o.r.catalog.shard(getString(o.req.Body, "toShard"))
 	if err != nil {
 		return nil, err
@@ -191,9 +188,6 @@ func moveCollection(ctx context.Context, o *op) (bson.Raw, error) {
 // unshardCollection brings a sharded collection together on one shard: the one
 // asked for, or that which has the least to do.
 func unshardCollection(ctx context.Context, o *op) (bson.Raw, error) {
-	if err := o.since8(); err != nil {
-		return nil, err
-	}
 	t, unlock, err := o.exclusiveTable(ctx)
 	if mongoerr.Is(err, mongoerr.NamespaceNotSharded) {
 		err = mongoerr.New(mongoerr.NamespaceNotSharded, "Namespace must be sharded to perform an unshardCollection command")
@@ -215,12 +209,4 @@ func unshardCollection(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	return rawDoc(bson.D{}), r.gather(ctx, to)
-}
-
-// since8 refuses a command that servers before 8.0 do not know.
-func (o *op) since8() error {
-	if o.r.versionArray()[0] < 8 {
-		return mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", o.req.Name)
-	}
-	return nil
 }

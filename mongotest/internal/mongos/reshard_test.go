@@ -154,8 +154,6 @@ func TestMovingAnUntrackedCollection(t *testing.T) {
 	c.fails(mongoerr.NamespaceNotFound, "admin", bson.D{{"moveCollection", "db.c"}, {"toShard", "s1"}})
 	c.fails(mongoerr.NamespaceNotFound, "admin", bson.D{{"moveCollection", "db.none"}, {"toShard", "s1"}})
 	c.fails(mongoerr.NamespaceNotSharded, "admin", bson.D{{"unshardCollection", "db.other"}})
-	c.router.cfg.Version = "7.0.12"
-	c.fails(mongoerr.CommandNotFound, "admin", bson.D{{"moveCollection", "db.other"}, {"toShard", "s0"}})
 }
 
 func TestRefiningAShardKey(t *testing.T) {

@@ -57,6 +57,9 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	if err := command.CheckReadConcern(req); err != nil {
 		return nil, err
 	}
+	if err := r.cfg.Version.Check(req); err != nil {
+		return nil, err
+	}
 	if err := r.gossip(req.Body); err != nil {
 		return nil, err
 	}
@@ -182,7 +185,7 @@ func (r *Router) ping(ctx context.Context) error {
 		{"_id", r.cfg.Name},
 		{"advisoryHostFQDNs", bson.A{}},
 		{"created", bson.NewDateTimeFromTime(r.started)},
-		{"mongoVersion", r.cfg.Version},
+		{"mongoVersion", r.cfg.Version.String()},
 		{"ping", bson.NewDateTimeFromTime(now)},
 		{"up", int64(now.Sub(r.started).Seconds())},
 		{"waiting", true},

@@ -17,7 +17,7 @@ type script struct {
 
 // script returns what runs the JavaScript of a pipeline of o.
 func (o *op) script(bound *binding) *script {
-	s := &script{bound: bound, cfg: javascript.Config{Version: o.r.cfg.Version}}
+	s := &script{bound: bound, cfg: javascript.Config{Version: o.r.cfg.Version.String()}}
 	if getBool(o.req.Body, "isMapReduceCommand", false) {
 		s.cfg.Scope = getDoc(getDoc(o.req.Body, "runtimeConstants"), "jsScope")
 		s.cfg.Stored = s.stored

@@ -334,3 +334,48 @@ func TestDiskFollowsTheLatestPrimary(t *testing.T) {
 			assert.NotZero(t, reply.Lookup("retriedStmtId").Type)
 		})
 }
+
+// What commands have set for a whole replica set stays set.
+func TestSettingsComeBack(t *testing.T) {
+	ask := []bson.D{
+		{{"getDefaultRWConcern", 1}},
+		{{"getClusterParameter", "changeStreamOptions"}},
+		{{"getParameter", 1}, {"featureCompatibilityVersion", 1}},
+		{{"aggregate", 1}, {"pipeline", bson.A{bson.D{{"$querySettings", bson.D{}}}}}, {"cursor", bson.D{}}, {"readConcern", bson.D{{"level", "local"}}}},
+	}
+	fields := []string{"defaultReadConcern", "defaultWriteConcern", "updateOpTime", "clusterParameters", "featureCompatibilityVersion", "cursor"}
+	read := func(t *testing.T, c *mongotest.Cluster) (out []string) {
+		for _, cmd := range ask {
+			reply := plain(t, c, "admin", cmd)
+			for _, f := range fields {
+				out = append(out, reply.Lookup(f).String())
+			}
+		}
+		return out
+	}
+	var fresh, before []string
+	lives(t, mongotest.Options{},
+		func(t *testing.T, c *mongotest.Cluster) {
+			fresh = read(t, c)
+			for _, cmd := range []bson.D{
+				{{"setDefaultRWConcern", 1}, {"defaultReadConcern", bson.D{{"level", "majority"}}}, {"defaultWriteConcern", bson.D{{"w", 1}}}},
+				{{"setClusterParameter", bson.D{{"changeStreamOptions", bson.D{{"preAndPostImages", bson.D{{"expireAfterSeconds", 100}}}}}}}},
+				{{"setFeatureCompatibilityVersion", "7.0"}, {"confirm", true}},
+				{
+					{"setQuerySettings", bson.D{{"find", "c"}, {"filter", bson.D{{"a", 1}}}, {"$db", "d"}}},
+					{"settings", bson.D{{"indexHints", bson.D{{"ns", bson.D{{"db", "d"}, {"coll", "c"}}}, {"allowedIndexes", bson.A{"a_1"}}}}}},
+				},
+			} {
+				plain(t, c, "admin", cmd)
+			}
+			before = read(t, c)
+			changed := 0
+			for i := range before {
+				if before[i] != fresh[i] {
+					changed++
+				}
+			}
+			assert.Equal(t, len(fields), changed, "each of them")
+		},
+		func(t *testing.T, c *mongotest.Cluster) { assert.Equal(t, before, read(t, c)) })
+}

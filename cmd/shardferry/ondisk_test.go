@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math/rand/v2"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -111,4 +112,65 @@ func TestSyncBetweenSandboxesOnDisk(t *testing.T) {
 	checked := m.equal(t)
 	assert.Positive(t, checked.Documents)
 	t.Logf("%d documents, %d writes", checked.Documents, writes)
+}
+
+// TestKilledInMigrations kills a cluster again and again while it splits and
+// moves chunks and makes and drops collections. Every document stays, and once.
+func TestKilledInMigrations(t *testing.T) {
+	seed := uint64(envInt(t, "SHARDFERRY_TEST_SEED", 1))
+	r := rand.New(rand.NewPCG(seed, 1))
+	c := sandbox(t, 3, "--db-path", filepath.Join(t.TempDir(), "db"))
+	const docs = 300
+	run := func(ctx context.Context, cmd bson.D) error {
+		return c.client.Database("admin").RunCommand(ctx, cmd).Err()
+	}
+	require.NoError(t, run(t.Context(), bson.D{{"shardCollection", "d.c"}, {"key", bson.D{{"_id", 1}}}}))
+	list := make([]any, docs)
+	for i := range list {
+		list[i] = bson.D{{"_id", i}}
+	}
+	_, err := c.client.Database("d").Collection("c").InsertMany(t.Context(), list)
+	require.NoError(t, err)
+	for round := range envInt(t, "SHARDFERRY_TEST_KILLS", 10) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		random := rand.New(rand.NewPCG(r.Uint64(), 2))
+		var did atomic.Int32
+		go func() {
+			defer close(ended)
+			for ctx.Err() == nil {
+				lower := random.IntN(docs)
+				_ = run(ctx, bson.D{ // some are refused, and the last one is cut off
+					{"moveRange", "d.c"},
+					{"min", bson.D{{"_id", lower}}},
+					{"max", bson.D{{"_id", lower + 1 + random.IntN(40)}}},
+					{"toShard", c.shards[random.IntN(len(c.shards))]},
+					{"waitForDelete", random.IntN(2) == 0},
+				})
+				_ = run(ctx, bson.D{{"split", "d.c"}, {"middle", bson.D{{"_id", random.IntN(docs)}}}})
+				_ = run(ctx, bson.D{{"mergeAllChunksOnShard", "d.c"}, {"shard", c.shards[random.IntN(len(c.shards))]}})
+				did.Add(1)
+			}
+		}()
+		least := int32(random.IntN(20))
+		until(t, "migrations", func() bool { return did.Load() > least })
+		c.process.kill()
+		cancel()
+		<-ended
+		c.process = serve(t, c.args).process
+		cur, err := c.client.Database("d").Collection("c").Find(t.Context(), bson.D{})
+		require.NoError(t, err, "seed %d, round %d", seed, round)
+		have := map[int32]int{}
+		for cur.Next(t.Context()) {
+			have[cur.Current.Lookup("_id").Int32()]++
+		}
+		require.NoError(t, cur.Err())
+		for i := range int32(docs) {
+			require.Equal(t, 1, have[i], "document %d, seed %d, round %d", i, seed, round)
+		}
+	}
+	n, err := c.client.Database("config").Collection("changelog").CountDocuments(t.Context(), bson.D{{"what", "moveChunk.commit"}})
+	require.NoError(t, err)
+	t.Logf("%d migrations, seed %d", n, seed)
+	require.Positive(t, n)
 }

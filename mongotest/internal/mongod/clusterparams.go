@@ -110,12 +110,12 @@ func runSetClusterParameter(_ context.Context, op *operation) (bson.Raw, error) 
 	at := op.line.log.Noop(value.D("msg", "cluster parameter changed"))
 	p := &op.node.set.wide.parameters
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.set == nil {
 		p.set = map[string]bson.Raw{}
 	}
 	p.set[name] = appendFields(value.D("clusterParameterTime", at), pairsOf(set)...)
-	return value.D(), nil
+	p.mu.Unlock()
+	return value.D(), op.node.set.keep()
 }
 
 // fillParameter returns the default with the given fields in place of its own.

@@ -100,7 +100,7 @@ func runSetDefaultRWConcern(_ context.Context, op *operation) (bson.Raw, error) 
 	}
 	d.updated, d.at = at, time.Now()
 	d.mu.Unlock()
-	return value.D(d.describe()...), nil
+	return value.D(d.describe()...), op.node.set.keep()
 }
 
 // defaultWrite checks a default write concern and completes it.

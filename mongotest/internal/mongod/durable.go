@@ -54,69 +54,6 @@ func (n *Node) Recover() error {
 	})
 }
 
-// keep writes what is known of the set to the disk.
-func (s *ReplicaSet) keep() error {
-	l := s.line()
-	if !l.engine.Durable() {
-		return nil
-	}
-	doc := s.stateOf(l)
-	err := l.engine.Update(func(tx *storage.Tx) error {
-		tx.SetState(setState, doc)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return l.engine.Sync()
-}
-
-func (s *ReplicaSet) stateOf(l *line) bson.Raw {
-	fcv := s.members[0].params.get(paramFCV)
-	l.block.mu.Lock()
-	defer l.block.mu.Unlock()
-	return value.D("id", s.id, "writeBlock", l.block.on, "reason", l.block.reason, "fcv", fcv)
-}
-
-// succeed makes l the line that is on the disk, in place of an older one. A disk
-// that fails ends the cluster.
-func (s *ReplicaSet) succeed(l, old *line) {
-	if l == old || !old.engine.Durable() || l.engine.Succeed(old.engine) != nil {
-		return
-	}
-	doc := s.stateOf(l)
-	_ = l.engine.Update(func(tx *storage.Tx) error { // see above
-		tx.SetState(setState, doc)
-		for _, sess := range l.sessions.list() {
-			if sess.kept {
-				tx.SetState(sessionStates+sess.key, sess.history())
-			}
-		}
-		return nil
-	})
-}
-
-// resume undoes keep, and begins a new term.
-func (s *ReplicaSet) resume(kept bson.Raw) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.id, _ = kept.Lookup("id").ObjectIDOK()
-	l := s.line()
-	l.block.on, _ = kept.Lookup("writeBlock").BooleanOK()
-	l.block.reason, _ = kept.Lookup("reason").StringValueOK()
-	fcv, _ := kept.Lookup("fcv", "version").StringValueOK()
-	s.term = l.log.Term() + 1
-	l.log.SetTerm(s.term)
-	leader := s.primaries()[0] // as it has been made
-	leader.topo.lead(leader.cfg.Name, s.term)
-	for _, m := range s.members {
-		m.params.setFCV(fcv)
-		if m != leader {
-			m.topo.follow(leader.cfg.Name, s.term)
-		}
-	}
-}
-
 // recall finds the sessions in the oplog and in states. Those that would have
 // timed out by now are left out.
 func (t *sessionTable) recall(log *oplog.Log, states map[string]bson.Raw) error {

@@ -12,14 +12,15 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// migrationCommands are what a mongos asks of the two shards of a migration,
-// and of no one else.
+// migrationCommands are what a mongos asks of the two shards of a migration and
+// of the config server, and nobody else does.
 func migrationCommands() map[string]*handler {
 	table := map[string]*handler{
 		"_transferMods":       {runTransferMods, isWrite}, // what it tells cannot be rolled back
 		"_getNextSessionMods": {runGetSessionMods, 0},
 		"_recvSessionMods":    {runReceiveSessionMods, isWrite},
 		"_noteSharding":       {runNoteSharding, isWrite},
+		"_writeCatalog":       {runWriteCatalog, isWrite},
 	}
 	for name, h := range table {
 		run := h.run

@@ -30,6 +30,7 @@ type operation struct {
 	txn      *transaction    // the open transaction the command belongs to
 	concern  readConcern
 	snapshot *storage.Transaction // the snapshot it reads, nil for the latest data
+	within   *storage.Tx          // of runWriteCatalog, which has the engine to itself
 }
 
 // newOperation reads the generic arguments of the command.
@@ -170,6 +171,8 @@ func (n *Node) execute(ctx context.Context, op *operation) (bson.Raw, error) {
 // latest. fn must not block, and must not keep the Tx.
 func (op *operation) view(fn func(*storage.Tx) error) error {
 	switch {
+	case op.within != nil:
+		return fn(op.within)
 	case op.txn != nil:
 		return op.txn.inner.View(fn)
 	case op.snapshot != nil:
@@ -192,6 +195,9 @@ func (op *operation) write(ctx context.Context, ns string, fn func(*storage.Tx) 
 }
 
 func (op *operation) writeOnce(ctx context.Context, ns string, fn func(*storage.Tx) error) error {
+	if op.within != nil {
+		return fn(op.within)
+	}
 	if err := ctx.Err(); err != nil {
 		return interrupted(ctx, err)
 	}

@@ -95,7 +95,7 @@ func runSetQuerySettings(_ context.Context, op *operation) (bson.Raw, error) {
 	}
 	op.node.set.wide.queries.Put(s)
 	s, _ = op.node.set.wide.queries.Get(hash)
-	return describeSetting(s), nil
+	return describeSetting(s), op.node.set.keep()
 }
 
 func describeSetting(s planning.Setting) bson.Raw {
@@ -152,7 +152,7 @@ func runRemoveQuerySettings(_ context.Context, op *operation) (bson.Raw, error) 
 		return nil, err
 	}
 	op.node.set.wide.queries.Remove(hash)
-	return value.D(), nil
+	return value.D(), op.node.set.keep()
 }
 
 // querySettingsStage lists the query settings.

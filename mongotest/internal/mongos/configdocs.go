@@ -67,29 +67,43 @@ func (w *configWrites) remove(coll string, q bson.D, many bool) {
 
 var sequenceOf = map[string]string{"insert": "documents", "update": "updates", "delete": "deletes"}
 
-// send writes everything in order, neighbours of one kind in one command.
+// send writes everything in order, neighbours of one kind in one command, and
+// several commands all together or not at all.
 func (w *configWrites) send(ctx context.Context) error {
+	var commands []bson.Raw
+	var last *command.Request
 	for i := 0; i < len(w.ops); {
 		first := w.ops[i]
 		var docs []bson.Raw
-		for ; i < len(w.ops) && w.ops[i].name == first.name && w.ops[i].coll == first.coll && len(docs) < 1000; i++ {
+		for ; i < len(w.ops) && w.ops[i].name == first.name && w.ops[i].coll == first.coll; i++ {
 			d, err := bson.Marshal(w.ops[i].doc)
 			if err != nil {
 				return fmt.Errorf("config.%s: %w", first.coll, err)
 			}
 			docs = append(docs, d)
 		}
-		resp, err := w.catalog.transport(ctx)(ctx, ConfigShard, &command.Request{
+		last = &command.Request{
 			Name: first.name, DB: "config", Client: internalClient(),
 			Body:      rawDoc(bson.D{{first.name, first.coll}, {"ordered", true}}),
 			Sequences: []command.Sequence{{ID: sequenceOf[first.name], Docs: docs}},
-		})
-		if err != nil {
-			return fmt.Errorf("config.%s: %w", first.coll, err)
 		}
-		if errs, ok := resp.Body.Lookup("writeErrors").ArrayOK(); ok {
-			return mongoerr.New(mongoerr.OperationFailed, "config.%s: %s", first.coll, bson.Raw(errs))
+		commands = append(commands, rawDoc(bson.D{{first.name, first.coll}, {"ordered", true}, {sequenceOf[first.name], docs}}))
+	}
+	if len(commands) == 0 {
+		return nil
+	}
+	if len(w.ops) > 1 {
+		last = &command.Request{
+			Name: "_writeCatalog", DB: "admin", Client: internalClient(), Routed: &command.Routed{},
+			Body: rawDoc(bson.D{{"_writeCatalog", int32(1)}}), Sequences: []command.Sequence{{ID: "commands", Docs: commands}},
 		}
+	}
+	resp, err := w.catalog.transport(ctx)(ctx, ConfigShard, last)
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	if errs, ok := resp.Body.Lookup("writeErrors").ArrayOK(); ok {
+		return mongoerr.New(mongoerr.OperationFailed, "config: %s", bson.Raw(errs))
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (c *Cluster) buildRouters() error {
 	c.catalog = catalog
 	for _, s := range c.shards {
 		for _, m := range s.members {
-			m.node.SetOwnership(catalog.Owns(s.id))
+			m.node.SetSharding(catalog.Part(s.id))
 		}
 	}
 	for _, r := range c.routers {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -24,6 +25,15 @@ func (c *Cluster) Shards() []string {
 		ids[i] = m.id
 	}
 	return ids
+}
+
+// Routers returns the host:port of each router.
+func (c *Cluster) Routers() []string {
+	addrs := make([]string, len(c.routers))
+	for i, r := range c.routers {
+		addrs[i] = r.addr
+	}
+	return addrs
 }
 
 // Members returns the host:port of each of a shard's members.
@@ -88,6 +98,30 @@ func (c *Cluster) Cut(addr string) {
 
 // Heal ends Cut.
 func (c *Cluster) Heal(addr string) { c.net.setCut(addr, false) }
+
+// HoldRouting keeps a router, given by its address, at what it knows now of where
+// documents are, until ReleaseRouting: what moves meanwhile it looks for in the
+// wrong place. The shards refuse that, and so, after some attempts, does the
+// router (StaleConfig, or NoProgressMade for a write); with read concern available
+// it is not refused.
+func (c *Cluster) HoldRouting(addr string) error {
+	return c.withRouter(addr, (*mongos.Router).HoldRouting)
+}
+
+// ReleaseRouting ends HoldRouting.
+func (c *Cluster) ReleaseRouting(addr string) error {
+	return c.withRouter(addr, (*mongos.Router).ReleaseRouting)
+}
+
+func (c *Cluster) withRouter(addr string, f func(*mongos.Router)) error {
+	for _, r := range c.routers {
+		if r.addr == addr {
+			f(r.mongo)
+			return nil
+		}
+	}
+	return fmt.Errorf("mongotest: no router at %q", addr)
+}
 
 // StepDown makes a shard's primary step down. Another member takes over at
 // once; without one the shard has no primary until d is over. The id is one of

@@ -87,7 +87,7 @@ var shardingRules = map[string]rule{
 	"transitionFromDedicatedConfigServer": onServer("transitionFromDedicatedConfigServer"),
 	"transitionToDedicatedConfigServer":   onServer("transitionToDedicatedConfigServer"),
 	"checkMetadataConsistency":            onServer("checkMetadataConsistency"),
-	"listShards":                          onServer("listShards"), "getShardMap": onServer("getShardMap"), "getShardVersion": onNS("getShardVersion"),
+	"listShards":                          onServer("listShards"), "getShardMap": onServer("getShardMap"), "getShardVersion": onNS("getShardVersion"), "getDatabaseVersion": onNS("getDatabaseVersion"),
 	"flushRouterConfig": onServer("flushRouterConfig"), "shardingState": onServer("shardingState"), "isdbgrid": nothing,
 }
 

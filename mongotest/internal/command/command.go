@@ -82,6 +82,7 @@ type Routed struct {
 	UUID        value.UUID              // for create: the collection's UUID; zero lets the shard choose
 	ShardKey    bson.Raw                // for create and shardCollection: the shard key, nil if unsharded
 	Owned       func(doc bson.Raw) bool // nil, or whether this shard owns doc: reads skip the others
+	Placement   *Placement              // what the shard has to check first; it then knows itself what it owns
 }
 
 // A Response is a successful answer. Body is a complete document without ok,

@@ -70,7 +70,7 @@ func (w *bulk) compileDelete(i int) (*deleteStatement, error) {
 		wanted: wanted{filter: a.doc("q"), hint: a.lookup("hint")},
 		limit:  int(a.int64("limit", -1)),
 		meta:   w.op.meta(w.ids[i]),
-		owned:  w.op.owned(),
+		owned:  w.op.owned,
 	}
 	switch {
 	case err != nil:

@@ -293,7 +293,7 @@ func (e *explained) results(ctx context.Context, tx *storage.Tx) ([]bson.Raw, pl
 	if err != nil {
 		return nil, p, err
 	}
-	scan := newScanSource(func(fn func(*storage.Tx) error) error { return fn(tx) }, c, p, w.matcher, e.op.owned())
+	scan := newScanSource(func(fn func(*storage.Tx) error) error { return fn(tx) }, c, p, w.matcher, e.op.owned)
 	var docs []bson.Raw
 	stopAt := int64(-1)
 	if p.sorted && e.limit > 0 {

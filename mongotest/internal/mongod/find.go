@@ -199,7 +199,7 @@ func (op *operation) findSource(tx *storage.Tx, coll *storage.Collection, f find
 		return nil, false, err
 	}
 	op.notePlan(coll, f.wanted, f.projection, p)
-	scan := newScanSource(op.cursorView(), coll, p, f.wanted.matcher, op.owned())
+	scan := newScanSource(op.cursorView(), coll, p, f.wanted.matcher, op.owned)
 	scan.late = hasScript(f.wanted.filter)
 	feed.scans = append(feed.scans, scan)
 	if err := f.natural.start(tx, coll, scan); err != nil {

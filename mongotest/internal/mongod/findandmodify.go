@@ -103,7 +103,7 @@ func parseFindAndModify(op *operation) (*findAndModify, error) {
 }
 
 func (f *findAndModify) runRemove(ctx context.Context) (bson.Raw, error) {
-	st := &deleteStatement{wanted: f.wanted, limit: 1, meta: f.op.meta(f.stmtID), owned: f.op.owned()}
+	st := &deleteStatement{wanted: f.wanted, limit: 1, meta: f.op.meta(f.stmtID), owned: f.op.owned}
 	st.done = func(tx *storage.Tx, r stmtResult, doc bson.Raw) {
 		reply, err := f.reply(value.D("n", int32(r.n)), doc, doc)
 		f.keep(tx, reply, err)
@@ -117,7 +117,7 @@ func (f *findAndModify) runRemove(ctx context.Context) (bson.Raw, error) {
 
 func (f *findAndModify) runUpdate(ctx context.Context) (bson.Raw, error) {
 	a := f.op.args()
-	st := &updateStatement{wanted: f.wanted, upsert: f.upsert, meta: f.op.meta(f.stmtID), owned: f.op.owned()}
+	st := &updateStatement{wanted: f.wanted, upsert: f.upsert, meta: f.op.meta(f.stmtID), owned: f.op.owned}
 	st.meta.BypassValidation = f.bypass
 	filters := a.docs("arrayFilters")
 	if a.err != nil {

@@ -109,7 +109,7 @@ func runDataSize(ctx context.Context, op *operation) (bson.Raw, error) {
 		if value.CompareDocs(d.min, d.max) >= 0 {
 			return nil
 		}
-		recs, err := matching(ctx, tx, c, wanted{min: d.min, max: d.max, hint: value.Doc(d.pattern())}, op.owned(), 0)
+		recs, err := matching(ctx, tx, c, wanted{min: d.min, max: d.max, hint: value.Doc(d.pattern())}, op.owned, 0)
 		for _, r := range recs {
 			size += int64(len(r.Doc))
 			n++

@@ -36,9 +36,9 @@ type Node struct {
 	cursors *cursorTable
 	records *records
 
-	mu     sync.RWMutex
-	faults Faults
-	owned  storage.Owned // nil: the node owns all it has
+	mu       sync.RWMutex
+	faults   Faults
+	sharding Sharding // nil: no shard
 }
 
 // Faults are hooks a test puts around every command. An error of Before fails
@@ -108,20 +108,6 @@ func (n *Node) SetFaults(f Faults) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.faults = f
-}
-
-// SetOwnership tells a shard's node which documents it owns. The others are
-// copies of what another shard has: they do not expire here.
-func (n *Node) SetOwnership(owned storage.Owned) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.owned = owned
-}
-
-func (n *Node) ownership() storage.Owned {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	return n.owned
 }
 
 // CursorCount returns the number of open cursors.

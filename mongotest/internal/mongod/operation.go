@@ -31,6 +31,7 @@ type operation struct {
 	concern  readConcern
 	snapshot *storage.Transaction // the snapshot it reads, nil for the latest data
 	within   *storage.Tx          // of runWriteCatalog, which has the engine to itself
+	owned    func(bson.Raw) bool  // the documents this shard owns, nil for all
 }
 
 // newOperation reads the generic arguments of the command.
@@ -149,6 +150,9 @@ func maxTimeExpired() error {
 // execute runs the handler inside its session, transaction and read concern.
 func (n *Node) execute(ctx context.Context, op *operation) (bson.Raw, error) {
 	if op.number == noNumber {
+		if err := op.admit(); err != nil {
+			return nil, err
+		}
 		if err := op.awaitReadConcern(ctx); err != nil {
 			return nil, err
 		}
@@ -158,6 +162,9 @@ func (n *Node) execute(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	defer op.session.checkIn()
+	if err := op.admit(); err != nil { // a transaction lives on: its router asks again
+		return nil, err
+	}
 	if !op.inTxn {
 		if err := op.session.startNumber(op); err != nil {
 			return nil, err
@@ -276,12 +283,4 @@ func (op *operation) meta(stmtID int32) storage.Meta {
 		m.Txn = oplog.TxnInfo{LSID: op.session.lsid, Number: op.number, StmtID: stmtID}
 	}
 	return m
-}
-
-// owned returns the filter of the documents this shard owns, nil for all.
-func (op *operation) owned() func(bson.Raw) bool {
-	if op.req.Routed == nil {
-		return nil
-	}
-	return op.req.Routed.Owned
 }

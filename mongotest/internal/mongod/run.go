@@ -90,7 +90,7 @@ func (n *Node) expireSome() (deleted int, err error) {
 	}
 	defer l.block.leave(false)
 	err = l.engine.Update(func(tx *storage.Tx) error {
-		deleted, err = tx.DeleteExpired(n.now(), ttlBatch, n.ownership())
+		deleted, err = tx.DeleteExpired(n.now(), ttlBatch, n.owns())
 		return err
 	})
 	return deleted, err

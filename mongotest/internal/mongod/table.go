@@ -34,7 +34,7 @@ func commandTable(v release.Version) map[string]*handler {
 	t := map[string]*handler{}
 	for _, family := range []map[string]*handler{
 		helloCommands(), crudCommands(), ddlCommands(), sessionCommands(), adminCommands(), diagnosticCommands(),
-		accountCommands(), migrationCommands(), planningCommands(), housekeepingCommands(),
+		accountCommands(), migrationCommands(), planningCommands(), housekeepingCommands(), shardCommands(),
 	} {
 		for name, h := range family {
 			t[name] = h

@@ -21,6 +21,7 @@ type transaction struct {
 	inner   *storage.Transaction
 	block   *writeBlock // of its line
 	started time.Time
+	at      bson.Timestamp // its atClusterTime, zero without
 	wrote   bool
 
 	committed bson.Timestamp // zero until then, or if it wrote nothing
@@ -109,7 +110,7 @@ func (op *operation) openTxn() error {
 	if err != nil {
 		return err
 	}
-	op.txn = &transaction{number: op.number, inner: inner, started: time.Now(), block: op.line.block}
+	op.txn = &transaction{number: op.number, inner: inner, started: time.Now(), block: op.line.block, at: op.concern.at}
 	s.change(func() { s.txn = op.txn })
 	return nil
 }

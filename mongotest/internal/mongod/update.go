@@ -93,7 +93,7 @@ func (w *bulk) compileUpdate(i int) (*updateStatement, error) {
 		wanted: wanted{filter: a.doc("q"), hint: a.lookup("hint"), sort: a.doc("sort")},
 		multi:  a.bool("multi", false),
 		upsert: a.bool("upsert", false),
-		owned:  w.op.owned(),
+		owned:  w.op.owned,
 	}
 	filters := a.docs("arrayFilters")
 	if st.multi && !isEmpty(st.wanted.sort) {

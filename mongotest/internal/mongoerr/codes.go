@@ -59,6 +59,7 @@ const (
 	NotSecondary                              Code = 95
 	OperationFailed                           Code = 96
 	UnsatisfiableWriteConcern                 Code = 100
+	NoProgressMade                            Code = 82
 	LockFailed                                Code = 107
 	WriteConflict                             Code = 112
 	CommandNotSupported                       Code = 115
@@ -106,6 +107,7 @@ const (
 	InvalidPipelineOperatorInView             Code = 240
 	SnapshotUnavailable                       Code = 246
 	StaleDbVersion                            Code = 249
+	StaleChunkHistory                         Code = 250
 	NoSuchTransaction                         Code = 251
 	TransactionCommitted                      Code = 256
 	TransactionTooLarge                       Code = 257
@@ -261,6 +263,8 @@ var names = map[Code]string{
 	SnapshotTooOld:                            "SnapshotTooOld",
 	InvalidPipelineOperatorInView:             "InvalidPipelineOperatorInView",
 	SnapshotUnavailable:                       "SnapshotUnavailable",
+	StaleChunkHistory:                         "StaleChunkHistory",
+	NoProgressMade:                            "NoProgressMade",
 	StaleDbVersion:                            "StaleDbVersion",
 	NoSuchTransaction:                         "NoSuchTransaction",
 	TransactionCommitted:                      "TransactionCommitted",

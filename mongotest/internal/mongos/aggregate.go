@@ -47,17 +47,22 @@ func (o *op) passThrough(ctx context.Context) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := o.forward()
-	c.safe = true
-	if t := o.r.catalog.table(o.req.NS()); t != nil {
-		rt := route{ns: t.ns, table: t}
-		c.routed = rt.routed(s.ID)
-	}
-	m, err := o.open(ctx, s.ID, c)
-	if err != nil {
-		return nil, err
-	}
-	return o.start(ctx, m.ns, &passFeed{m: m}, -1, false, nil)
+	return freshly(o, o.req.NS(), func() (bson.Raw, error) {
+		c := o.forward()
+		c.safe = true
+		rt, err := o.place(o.req.NS())
+		if err != nil {
+			return nil, err
+		}
+		if rt.table != nil && stageName(getDocs(o.req.Body, "pipeline"), 0) != "$changeStream" {
+			c.routed = rt.routed(s.ID)
+		}
+		m, err := o.open(ctx, s.ID, c)
+		if err != nil {
+			return nil, err
+		}
+		return o.start(ctx, m.ns, &passFeed{m: m}, -1, false, nil)
+	})
 }
 
 // stageName returns the operator of a stage, "" if there is none.
@@ -93,6 +98,17 @@ func (o *op) openPipeline(ctx context.Context, ns string, stages []bson.Raw) (fe
 		return nil, nil, err
 	}
 	defer unlock()
+	var f feed
+	var use *rangeHold
+	err = o.fresh(ns, func() error {
+		f, use, err = o.openStages(ctx, ns, stages)
+		return err
+	})
+	return f, use, err
+}
+
+// openStages opens a pipeline by what the router knows of ns.
+func (o *op) openStages(ctx context.Context, ns string, stages []bson.Raw) (feed, *rangeHold, error) {
 	var filter bson.Raw
 	if stageName(stages, 0) == "$match" {
 		filter = getDoc(stages[0], "$match")
@@ -101,7 +117,7 @@ func (o *op) openPipeline(ctx context.Context, ns string, stages []bson.Raw) (fe
 	if err != nil {
 		return nil, nil, err
 	}
-	rt, err := o.r.route(ns, filter, by)
+	rt, err := o.route(ns, filter, by)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -269,15 +285,19 @@ func (o *op) aggregateDatabase(ctx context.Context, stages []bson.Raw, size int6
 		}
 		return o.start(ctx, ns, f, size, false, nil)
 	}
-	shard, ok := o.r.primaryOf(o.req.DB)
-	if !ok {
-		return emptyCursor(ns), nil
-	}
-	m, err := o.open(ctx, shard, o.forward())
-	if err != nil {
-		return nil, err
-	}
-	return o.start(ctx, ns, &passFeed{m: m}, size, false, nil)
+	return freshly(o, ns, func() (bson.Raw, error) {
+		rt, err := o.place(ns)
+		if err != nil || len(rt.shards) == 0 {
+			return emptyCursor(ns), err
+		}
+		c := o.forward()
+		c.routed = rt.routed(rt.shards[0])
+		m, err := o.open(ctx, rt.shards[0], c)
+		if err != nil {
+			return nil, err
+		}
+		return o.start(ctx, ns, &passFeed{m: m}, size, false, nil)
+	})
 }
 
 // currentOp asks every shard what it does.

@@ -71,3 +71,12 @@ func getShardVersion(_ context.Context, o *op) (bson.Raw, error) {
 	}
 	return rawDoc(bson.D{{"version", t.version()}, {"versionEpoch", t.epoch}, {"versionTimestamp", t.timestamp}}), nil
 }
+
+func getDatabaseVersion(_ context.Context, o *op) (bson.Raw, error) {
+	db := getString(o.req.Body, o.req.Name)
+	d := o.r.known.database(db)
+	if d == nil {
+		return nil, mongoerr.New(mongoerr.NamespaceNotFound, "Database %s not found", db)
+	}
+	return rawDoc(bson.D{{"dbVersion", versionDoc(d.version())}}), nil
+}

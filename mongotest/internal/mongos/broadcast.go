@@ -149,22 +149,24 @@ func listCollections(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
-	primary, ok := o.r.primaryOf(o.req.DB)
-	if !ok {
-		return emptyCursor(ns), nil
-	}
-	return o.passOn(ctx, primary, ns)
+	return freshly(o, ns, func() (bson.Raw, error) {
+		rt, err := o.place(ns)
+		if err != nil || len(rt.shards) == 0 {
+			return emptyCursor(ns), err
+		}
+		return o.passOn(ctx, rt, rt.shards[0])
+	})
 }
 
 // passOn opens the client's cursor command on one shard.
-func (o *op) passOn(ctx context.Context, shard, ns string) (bson.Raw, error) {
+func (o *op) passOn(ctx context.Context, rt route, shard string) (bson.Raw, error) {
 	c := o.forward()
-	c.safe = true
+	c.safe, c.routed = true, rt.routed(shard)
 	m, err := o.open(ctx, shard, c)
 	if err != nil {
 		return nil, err
 	}
-	return o.start(ctx, ns, &passFeed{m: m}, -1, false, nil)
+	return o.start(ctx, rt.ns, &passFeed{m: m}, -1, false, nil)
 }
 
 // listIndexes answers from the shard that owns the lowest chunk.
@@ -174,14 +176,18 @@ func listIndexes(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	ns := o.req.DB + "." + coll
-	if t := o.r.catalog.table(ns); t != nil {
-		return o.passOn(ctx, t.chunks[0].shard, ns)
-	}
-	primary, ok := o.r.primaryOf(o.req.DB)
-	if !ok {
-		return nil, mongoerr.New(mongoerr.NamespaceNotFound, "ns does not exist: %s", ns)
-	}
-	return o.passOn(ctx, primary, ns)
+	return freshly(o, ns, func() (bson.Raw, error) {
+		rt, err := o.place(ns)
+		switch {
+		case err != nil:
+			return nil, err
+		case rt.table != nil:
+			return o.passOn(ctx, rt, rt.table.chunks[0].shard)
+		case len(rt.shards) == 0:
+			return nil, mongoerr.New(mongoerr.NamespaceNotFound, "ns does not exist: %s", ns)
+		}
+		return o.passOn(ctx, rt, rt.shards[0])
+	})
 }
 
 // summed are the fields of collStats and dbStats that add up over shards.
@@ -193,20 +199,37 @@ var summed = []string{
 // stats adds up the figures that the shards give about a collection or a
 // database.
 func stats(ctx context.Context, o *op) (bson.Raw, error) {
-	shards := o.r.catalog.shardIDs()
-	sharded := o.req.Name == "dbStats" || o.req.Name == "dbstats"
-	if internalDB(o.req.DB) {
-		shards = []string{ConfigShard}
-	}
-	primary, ok := o.r.primaryOf(o.req.DB)
-	if !sharded {
-		if t := o.r.catalog.table(o.req.NS()); t != nil {
-			shards, sharded = t.shards(), !t.unsplittable
-		} else if ok {
-			shards = []string{primary}
+	if o.req.Name == "dbStats" || o.req.Name == "dbstats" {
+		shards := o.r.catalog.shardIDs()
+		if internalDB(o.req.DB) {
+			shards = []string{ConfigShard}
 		}
+		return o.stats(ctx, route{shards: shards}, true)
 	}
-	resps, err := o.sendAll(ctx, shards, func(string) call { return o.forward() })
+	ns := o.req.NS()
+	return freshly(o, ns, func() (bson.Raw, error) {
+		rt, err := o.place(ns)
+		if err != nil {
+			return nil, err
+		}
+		sharded := rt.table != nil && !rt.table.unsplittable
+		switch {
+		case rt.table != nil:
+			rt.shards = rt.table.shards()
+		case len(rt.shards) == 0: // every shard knows what to say of a database that does not exist
+			rt.shards = o.r.catalog.shardIDs()
+		}
+		return o.stats(ctx, rt, sharded)
+	})
+}
+
+func (o *op) stats(ctx context.Context, rt route, sharded bool) (bson.Raw, error) {
+	shards := rt.shards
+	resps, err := o.sendAll(ctx, shards, func(shard string) call {
+		c := o.forward()
+		c.routed = rt.routed(shard)
+		return c
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +243,7 @@ func stats(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	reply := bson.D{{"sharded", sharded}, {"shards", parts}}
 	if !sharded {
-		reply = append(reply, bson.E{Key: "primary", Value: primary})
+		reply = append(reply, bson.E{Key: "primary", Value: shards[0]})
 	}
 	for name, v := range value.Elements(resps[0].Body) {
 		if slices.Contains(summed, name) {
@@ -254,11 +277,16 @@ func explain(ctx context.Context, o *op) (bson.Raw, error) {
 	if filter == nil {
 		filter = getDoc(inner, "query")
 	}
-	by, err := o.comparing(o.req.DB+"."+coll, inner)
+	ns := o.req.DB + "." + coll
+	return freshly(o, ns, func() (bson.Raw, error) { return o.explain(ctx, ns, inner, filter) })
+}
+
+func (o *op) explain(ctx context.Context, ns string, inner, filter bson.Raw) (bson.Raw, error) {
+	by, err := o.comparing(ns, inner)
 	if err != nil {
 		return nil, err
 	}
-	rt, err := o.r.route(o.req.DB+"."+coll, filter, by)
+	rt, err := o.route(ns, filter, by)
 	if err != nil {
 		return nil, err
 	}

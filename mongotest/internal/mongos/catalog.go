@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -50,12 +51,13 @@ type Catalog struct {
 	balancing *balancing
 
 	mu          sync.RWMutex
-	databases   map[string]database
+	databases   map[string]*database
 	collections map[string]*table
-	zones       map[string][]string    // shard id to its zones
-	ranges      map[string][]zoneRange // namespace to its zone ranges, ascending
-	views       map[string]view        // by namespace
-	standing    map[string]membership  // of shards that are leaving or have left
+	zones       map[string][]string       // shard id to its zones
+	ranges      map[string][]zoneRange    // namespace to its zone ranges, ascending
+	views       map[string]view           // by namespace
+	standing    map[string]membership     // of shards that are leaving or have left
+	gone        map[string]bson.Timestamp // by namespace: when it was sharded last
 }
 
 // A database is one row of config.databases.
@@ -76,8 +78,9 @@ func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
 	cfg.Version = cfg.Version.OrDefault()
 	c := &Catalog{
 		cfg: cfg, clusterID: bson.NewObjectID(), locks: newNSLocks(), moved: newMovedKeys(), cursors: newRangeUse(), moves: newMoves(), streams: newStreamSet(), balancing: &balancing{},
-		databases: map[string]database{}, collections: map[string]*table{},
+		databases: map[string]*database{}, collections: map[string]*table{},
 		zones: map[string][]string{}, ranges: map[string][]zoneRange{}, views: map[string]view{}, standing: map[string]membership{},
+		gone: map[string]bson.Timestamp{},
 	}
 	for _, s := range cfg.Shards[len(cfg.Shards)-cfg.Spares:] {
 		c.standing[s.ID] = removed
@@ -174,8 +177,11 @@ func (c *Catalog) tableOf(id value.UUID) *table {
 func (c *Catalog) primary(db string) (string, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	d, ok := c.databases[db]
-	return d.primary, ok
+	d := c.databases[db]
+	if d == nil {
+		return "", false
+	}
+	return d.primary, true
 }
 
 // tables returns the sharded collections of a database, all of them for "".
@@ -212,7 +218,7 @@ func (c *Catalog) ensureDatabase(ctx context.Context, db, wanted string) (string
 	if err := c.checkCase(db); err != nil {
 		return "", err
 	}
-	d := database{name: db, primary: wanted, uuid: value.NewUUID(), timestamp: c.cfg.Clock.Tick(1)}
+	d := &database{name: db, primary: wanted, uuid: value.NewUUID(), timestamp: c.cfg.Clock.Tick(1)}
 	w := c.writes()
 	w.put("databases", bson.E{Key: "_id", Value: db}, d.document())
 	if err := w.send(ctx); err != nil {
@@ -249,6 +255,8 @@ func (c *Catalog) emptiest() string {
 // store makes t the routing of its namespace, having written its collection
 // row and the difference between its chunks and those it had before.
 func (c *Catalog) store(ctx context.Context, t *table) error {
+	t.publish()
+	c.cfg.Clock.Advance(later(t.timestamp, t.newest))
 	old := c.table(t.ns)
 	w := c.writes()
 	before := map[bson.ObjectID]bson.Timestamp{}
@@ -290,13 +298,22 @@ func (c *Catalog) forget(ctx context.Context, t *table) error {
 	defer c.mu.Unlock()
 	delete(c.collections, t.ns)
 	delete(c.ranges, t.ns)
+	c.noteGone(t.ns, c.cfg.Clock.Tick(1))
 	return nil
+}
+
+// noteGone remembers for as long as snapshots reach back that a namespace was
+// sharded. The caller holds mu.
+func (c *Catalog) noteGone(ns string, at bson.Timestamp) {
+	maps.DeleteFunc(c.gone, func(_ string, t bson.Timestamp) bool { return t.T+2*uint32(historyWindow/time.Second) < at.T })
+	c.gone[ns] = at
 }
 
 // rename moves the rows of a sharded collection to another name.
 func (c *Catalog) rename(ctx context.Context, t *table, to string) error {
 	n := *t
 	n.ns, n.epoch, n.timestamp, n.lastmod = to, bson.NewObjectID(), c.cfg.Clock.Tick(1), time.Now()
+	n.publish()
 	w := c.writes()
 	w.remove("collections", bson.D{{"_id", t.ns}}, false)
 	w.putCollection(&n)
@@ -313,6 +330,7 @@ func (c *Catalog) rename(ctx context.Context, t *table, to string) error {
 	delete(c.collections, t.ns)
 	delete(c.ranges, t.ns)
 	c.collections[to] = &n
+	c.noteGone(t.ns, n.timestamp)
 	if len(zones) > 0 {
 		c.ranges[to] = zones
 	}

@@ -205,17 +205,23 @@ func (t *table) span(lower, upper bson.Raw) (first, last int, err error) {
 
 // merge joins chunks that are on one shard.
 func (t *table) merge(first, last int) (*table, error) {
-	joined := t.chunks[first]
+	joined, since := t.chunks[first], bson.Timestamp{}
 	for _, c := range t.chunks[first : last+1] {
 		if c.shard != joined.shard {
 			return nil, mongoerr.New(mongoerr.IllegalOperation, "could not merge chunks of %s, they are on the shards %s and %s", t.ns, joined.shard, c.shard)
 		}
-		if len(c.history) > len(joined.history) { // remember that the range has been elsewhere
-			joined.history = c.history
+		joined.moved = joined.moved || c.moved
+		if c.history[0].ValidAfter.After(since) {
+			since = c.history[0].ValidAfter
 		}
+	}
+	if !slices.EqualFunc(t.chunks[first:last+1], slices.Repeat([]chunk{joined}, last+1-first), sameHistory) {
+		joined.history = []placement{{since, joined.shard}} // where its parts were before is forgotten, as on a server
 	}
 	v := t.version()
 	joined.max, joined.hi = t.chunks[last].max, t.chunks[last].hi
 	joined.version = bson.Timestamp{T: v.T, I: v.I + 1}
 	return t.withChunks(slices.Concat(t.chunks[:first], []chunk{joined}, t.chunks[last+1:])), nil
 }
+
+func sameHistory(a, b chunk) bool { return slices.Equal(a.history, b.history) }

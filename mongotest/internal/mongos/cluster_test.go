@@ -52,7 +52,7 @@ func newClusterWith(t *testing.T, orphanDelay time.Duration) *cluster {
 	c.catalog, err = NewCatalog(CatalogConfig{Shards: shards, Clock: c.nodes[ConfigShard].Clock(), Transport: c.transport, OrphanDelay: orphanDelay})
 	require.NoError(t, err)
 	for id, n := range c.nodes {
-		n.SetOwnership(c.catalog.Owns(id))
+		n.SetSharding(c.catalog.Part(id))
 	}
 	require.NoError(t, c.catalog.Init(t.Context()))
 	c.router, err = NewRouter(Config{Name: "mongos:27017", Catalog: c.catalog, Clock: oplog.NewClock(), Transport: c.transport})

@@ -20,7 +20,7 @@ func (o *op) comparing(ns string, body bson.Raw) (*collation.Collation, error) {
 	if c := getDoc(body, "collation"); !value.IsEmpty(c) {
 		return collation.Parse(c)
 	}
-	if t := o.r.catalog.table(ns); t != nil {
+	if t := o.r.known.table(ns); t != nil {
 		return t.collation, nil
 	}
 	return nil, nil //nolint:nilnil // the simple collation is nil

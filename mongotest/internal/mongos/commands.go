@@ -30,7 +30,7 @@ func commandTable(v release.Version) map[string]commandFunc {
 		"addShard": addShard, "addshard": addShard, "removeShard": removeShard, "removeshard": removeShard,
 		"configureCollectionBalancing": configureCollectionBalancing, "clearJumboFlag": clearJumboFlag, "checkMetadataConsistency": checkMetadataConsistency,
 		"movePrimary": movePrimary, "moveprimary": movePrimary,
-		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion,
+		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion, "getDatabaseVersion": getDatabaseVersion,
 		"flushRouterConfig": flushRouterConfig, "isdbgrid": isdbgrid,
 
 		"appendOplogNote": everywhere, "setUserWriteBlockMode": setUserWriteBlockMode, "fsync": everywhere, "fsyncUnlock": everywhere,

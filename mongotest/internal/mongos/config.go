@@ -49,6 +49,7 @@ func NewRouter(cfg Config) (*Router, error) {
 	r := &Router{
 		cfg:      cfg,
 		catalog:  cfg.Catalog,
+		known:    newKnowledge(cfg.Catalog, cfg.Clock),
 		started:  time.Now(),
 		cursors:  newCursorTable(),
 		sessions: newSessionTable(),

@@ -121,6 +121,9 @@ func (o *op) start(ctx context.Context, ns string, f feed, size int64, single bo
 		o.closeCursor(ctx, c)
 		return nil, err
 	}
+	if !o.at.IsZero() && o.txn == nil && !slices.ContainsFunc(b.extra, func(e bson.E) bool { return e.Key == "atClusterTime" }) {
+		b.extra = append(b.extra, bson.E{Key: "atClusterTime", Value: o.at})
+	}
 	if b.done || single {
 		o.closeCursor(ctx, c)
 		return cursorReply(ns, 0, "firstBatch", b), nil

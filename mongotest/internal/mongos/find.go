@@ -27,11 +27,16 @@ func find(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
+	return freshly(o, ns, func() (bson.Raw, error) { return o.find(ctx, ns) })
+}
+
+// find runs the client's find by what the router knows of ns.
+func (o *op) find(ctx context.Context, ns string) (bson.Raw, error) {
 	by, err := o.comparing(ns, o.req.Body)
 	if err != nil {
 		return nil, err
 	}
-	rt, err := o.r.route(ns, getDoc(o.req.Body, "filter"), by)
+	rt, err := o.route(ns, getDoc(o.req.Body, "filter"), by)
 	if err != nil {
 		return nil, err
 	}
@@ -176,11 +181,15 @@ func count(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
+	return freshly(o, ns, func() (bson.Raw, error) { return o.count(ctx, ns) })
+}
+
+func (o *op) count(ctx context.Context, ns string) (bson.Raw, error) {
 	by, err := o.comparing(ns, o.req.Body)
 	if err != nil {
 		return nil, err
 	}
-	rt, err := o.r.route(ns, getDoc(o.req.Body, "query"), by)
+	rt, err := o.route(ns, getDoc(o.req.Body, "query"), by)
 	if err != nil {
 		return nil, err
 	}
@@ -235,11 +244,15 @@ func distinct(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	defer unlock()
+	return freshly(o, ns, func() (bson.Raw, error) { return o.distinct(ctx, ns) })
+}
+
+func (o *op) distinct(ctx context.Context, ns string) (bson.Raw, error) {
 	by, err := o.comparing(ns, o.req.Body)
 	if err != nil {
 		return nil, err
 	}
-	rt, err := o.r.route(ns, getDoc(o.req.Body, "query"), by)
+	rt, err := o.route(ns, getDoc(o.req.Body, "query"), by)
 	if err != nil {
 		return nil, err
 	}
@@ -266,10 +279,8 @@ func distinct(ctx context.Context, o *op) (bson.Raw, error) {
 		vals = slices.CompactFunc(vals, by.Equal)
 	}
 	reply := bson.D{{"values", vals}}
-	if len(resps) == 1 { // the time of a snapshot, which shards choose each for itself
-		if at, ok := value.Get(resps[0].Body, "atClusterTime"); ok {
-			reply = append(reply, bson.E{Key: "atClusterTime", Value: at})
-		}
+	if !o.at.IsZero() {
+		reply = append(reply, bson.E{Key: "atClusterTime", Value: o.at})
 	}
 	return rawDoc(reply), nil
 }

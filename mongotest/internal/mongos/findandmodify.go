@@ -19,9 +19,6 @@ func findAndModify(ctx context.Context, o *op) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := o.writablePrimary(ctx, o.req.DB); err != nil {
-		return nil, err
-	}
 	ns := o.req.DB + "." + coll
 	reply, done, err := o.modifyShared(ctx, ns)
 	if done || err != nil {
@@ -35,7 +32,12 @@ func findAndModify(ctx context.Context, o *op) (bson.Raw, error) {
 	if reply, ok := o.r.catalog.moved.get(o.moveKey(0)); ok {
 		return reply, nil
 	}
-	return o.modifyAlone(ctx, ns)
+	return freshly(o, ns, func() (bson.Raw, error) {
+		if _, err := o.writablePrimary(ctx, o.req.DB); err != nil {
+			return nil, err
+		}
+		return o.modifyAlone(ctx, ns)
+	})
 }
 
 func (o *op) modifyCall(rt route, shard string) call {
@@ -46,18 +48,34 @@ func (o *op) modifyCall(rt route, shard string) call {
 }
 
 // modifyShared runs the command if it is certain which shard it belongs to.
-func (o *op) modifyShared(ctx context.Context, ns string) (bson.Raw, bool, error) {
+func (o *op) modifyShared(ctx context.Context, ns string) (reply bson.Raw, done bool, err error) {
+	if _, err := o.writablePrimary(ctx, o.req.DB); err != nil {
+		return nil, false, err
+	}
 	unlock, err := o.shared(ctx, ns)
 	if err != nil {
 		return nil, false, err
 	}
 	defer unlock()
+	err = o.fresh(ns, func() error {
+		if _, err = o.writablePrimary(ctx, o.req.DB); err == nil {
+			reply, done, err = o.modifyThere(ctx, ns)
+		}
+		return err
+	})
+	return reply, done, err
+}
+
+func (o *op) modifyThere(ctx context.Context, ns string) (bson.Raw, bool, error) {
 	q := getDoc(o.req.Body, "query")
 	by, err := o.comparing(ns, o.req.Body)
 	if err != nil {
 		return nil, false, err
 	}
-	rt, err := o.r.route(ns, q, by)
+	rt, err := o.route(ns, q, by)
+	if err == nil {
+		err = rt.checkMoved(o, nil, q, by)
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -86,7 +104,10 @@ func (o *op) modifyAlone(ctx context.Context, ns string) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt, err := o.r.route(ns, q, by)
+	rt, err := o.route(ns, q, by)
+	if err == nil {
+		err = rt.checkMoved(o, nil, q, by)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -47,8 +47,16 @@ func isdbgrid(_ context.Context, o *op) (bson.Raw, error) {
 	return rawDoc(bson.D{{"isdbgrid", int32(1)}, {"hostname", o.r.cfg.Name}}), nil
 }
 
-func flushRouterConfig(context.Context, *op) (bson.Raw, error) {
-	return rawDoc(bson.D{{"flushed", true}}), nil // every router reads the one catalog: nothing can be stale
+// flushRouterConfig makes the router ask again about a namespace, a database, or
+// everything.
+func flushRouterConfig(_ context.Context, o *op) (bson.Raw, error) {
+	what := getString(o.req.Body, o.req.Name)
+	if _, _, isNS := splitNS(what); isNS {
+		o.r.known.forget(what)
+	} else {
+		o.r.known.forgetDatabase(what)
+	}
+	return rawDoc(bson.D{{"flushed", true}}), nil
 }
 
 func buildInfo(_ context.Context, o *op) (bson.Raw, error) {

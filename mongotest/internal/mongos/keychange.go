@@ -15,32 +15,40 @@ import (
 
 // alone runs an update that may change a shard key with the collection to
 // itself: what it reads stays so until it has written.
-func (w *writeOp) alone(ctx context.Context, s statement) ([]statement, error) {
+func (w *writeOp) alone(ctx context.Context, s statement) error {
 	unlock, err := w.exclusive(ctx, w.ns)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unlock()
-	w.rt = route{ns: w.ns, table: w.r.catalog.table(w.ns)}
-	if w.rt.table == nil {
-		return w.some(ctx, []statement{s})
-	}
 	if w.r.catalog.moved.has(w.moveKey(s.stmt)) {
 		w.result.n, w.result.modified = w.result.n+1, w.result.modified+1
 		w.result.retried = append(w.result.retried, s.stmt)
-		return nil, nil
+		return nil
+	}
+	return w.fresh(w.ns, func() error { return w.changing(ctx, s) })
+}
+
+// changing runs a statement that may change a shard key by what the router
+// knows.
+func (w *writeOp) changing(ctx context.Context, s statement) error {
+	if err := w.locate(ctx); err != nil {
+		return err
+	}
+	if w.rt.table == nil {
+		return w.batch(ctx, w.rt.shards[0], []statement{s})
 	}
 	p := w.plan(s)
-	if !p.alone {
-		if p.single() {
-			return nil, w.batch(ctx, p.shards[0], []statement{s})
-		}
-		return nil, w.spread(ctx, p)
+	switch {
+	case !p.alone && p.single():
+		return w.batch(ctx, p.shards[0], []statement{s})
+	case !p.alone:
+		return w.spread(ctx, p)
 	}
 	if err := w.changeKey(ctx, p); err != nil {
-		return nil, w.failed([]statement{s}, err)
+		return w.failed([]statement{s}, err)
 	}
-	return nil, nil
+	return nil
 }
 
 // changeKey updates one document whose shard key may change. In place on its

@@ -124,7 +124,7 @@ func (c *Catalog) loadDatabases(ctx context.Context) error {
 	}
 	for _, doc := range docs {
 		version := getDoc(doc, "version")
-		d := database{name: getString(doc, "_id"), primary: getString(doc, "primary"), moves: int32(getInt(version, "lastMod", 1)) - 1}
+		d := &database{name: getString(doc, "_id"), primary: getString(doc, "primary"), moves: int32(getInt(version, "lastMod", 1)) - 1}
 		id, _ := value.Get(version, "uuid")
 		d.uuid, _ = value.ParseUUID(id)
 		d.timestamp = getTime(version, "timestamp")
@@ -167,6 +167,7 @@ func (c *Catalog) loadTables(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", getString(row, "_id"), err)
 		}
+		t.publish()
 		c.collections[t.ns] = t
 	}
 	return nil
@@ -208,7 +209,8 @@ func loadTable(row bson.Raw, chunks map[value.UUID][]bson.Raw) (*table, error) {
 }
 
 func loadChunk(key keyPattern, d bson.Raw) (chunk, error) {
-	c := chunk{shard: getString(d, "shard"), version: getTime(d, "lastmod"), jumbo: getBool(d, "jumbo", false)}
+	// Whether it ever moved is not told: there may be orphans of it.
+	c := chunk{shard: getString(d, "shard"), version: getTime(d, "lastmod"), jumbo: getBool(d, "jumbo", false), moved: true}
 	c.id, _ = d.Lookup("_id").ObjectIDOK()
 	var err error
 	if c.min, c.lo, err = key.bound(getDoc(d, "min")); err != nil {

@@ -185,7 +185,7 @@ func (m *migration) commit(t *table) *table {
 	version.I = 0
 	moved := old
 	moved.min, moved.lo, moved.max, moved.hi = part.min, part.lo, part.max, part.hi
-	moved.shard, moved.version = m.move.to, next()
+	moved.shard, moved.version, moved.moved = m.move.to, next(), true
 	moved.history = append([]placement{{m.r.cfg.Clock.Tick(1), m.move.to}}, old.history...)
 	pieces := []chunk{moved}
 	if !bytes.Equal(old.lo, part.lo) {

@@ -147,7 +147,7 @@ func (p *primaryMove) discard(ctx context.Context, shard string) {
 // setPrimary makes a shard the primary of a database.
 func (c *Catalog) setPrimary(ctx context.Context, db, shard string) error {
 	c.mu.RLock()
-	d := c.databases[db]
+	d := *c.databases[db]
 	c.mu.RUnlock()
 	d.primary, d.timestamp = shard, c.cfg.Clock.Tick(1)
 	d.moves++
@@ -158,7 +158,7 @@ func (c *Catalog) setPrimary(ctx context.Context, db, shard string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.databases[db] = d
+	c.databases[db] = &d
 	return nil
 }
 

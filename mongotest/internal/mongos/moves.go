@@ -6,10 +6,7 @@ import (
 	"strings"
 	"sync"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
-	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // A move is one range on its way from a shard to another.
@@ -105,20 +102,6 @@ func (ms *moves) still(ns string, pos []byte) bool {
 	return !slices.ContainsFunc(ms.active, func(a *move) bool {
 		return a.critical && a.ns == ns && bytes.Compare(a.part.lo, pos) <= 0 && bytes.Compare(pos, a.part.hi) < 0
 	})
-}
-
-// Owns returns the judgement of a shard's node over the documents it holds:
-// which are its own, and which are orphans or copies under way.
-func (c *Catalog) Owns(shard string) func(ns string, uuid value.UUID, doc bson.Raw) bool {
-	return func(ns string, uuid value.UUID, doc bson.Raw) bool {
-		db, coll, _ := splitNS(ns)
-		if t := c.table(ns); t != nil {
-			pos, err := t.key.position(doc)
-			return err == nil && t.uuid == uuid && t.shardAt(pos) == shard && c.moves.still(ns, pos)
-		}
-		p, ok := c.primary(db)
-		return !ok || p == shard && !strings.HasPrefix(coll, reshardingPrefix) && c.moves.still(ns, nil)
-	}
 }
 
 // reshardingPrefix starts the name of the collection that a resharding fills.

@@ -28,7 +28,8 @@ const (
 type op struct {
 	r   *Router
 	req *command.Request
-	txn *txn // nil outside a transaction
+	txn *txn           // nil outside a transaction
+	at  bson.Timestamp // the time that a snapshot read is of, zero for others
 
 	mu   sync.Mutex
 	time bson.Timestamp // the highest operationTime of the shards contacted
@@ -100,6 +101,7 @@ func (o *op) read(db string, cmd bson.D) call {
 // cannot be reached or has no primary.
 func (o *op) send(ctx context.Context, shard string, c call) (*command.Response, error) {
 	start, pause := time.Now(), firstPause
+	joins := o.txn != nil && !o.txn.has(shard)
 	for {
 		body, err := o.seal(shard, c)
 		if err != nil {
@@ -113,6 +115,9 @@ func (o *op) send(ctx context.Context, shard string, c call) (*command.Response,
 		}
 		if err == nil {
 			return resp, nil
+		}
+		if joins && isStale(err) {
+			o.txn.leave(shard)
 		}
 		if !o.repeatable(c, err) || time.Since(start)+pause > primaryWait {
 			return nil, err

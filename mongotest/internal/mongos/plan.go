@@ -34,11 +34,17 @@ func (w *writeOp) plan(s statement) plan {
 	}
 	if w.req.Name == "insert" {
 		shard, err := t.shardOf(s.doc)
+		if err == nil {
+			err = w.rt.checkMoved(w.op, s.doc, nil, nil)
+		}
 		p.shards, p.err = []string{shard}, err
 		return p
 	}
 	q := getDoc(s.doc, "q")
 	by, err := w.comparing(t.ns, s.doc)
+	if err == nil {
+		err = w.rt.checkMoved(w.op, nil, q, by)
+	}
 	if err != nil {
 		p.err = err
 		return p

@@ -20,6 +20,7 @@ import (
 type Router struct {
 	cfg       Config
 	catalog   *Catalog
+	known     *knowledge
 	processID atomic.Pointer[bson.ObjectID]
 	started   time.Time
 	cursors   *cursorTable
@@ -79,7 +80,9 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	if o.txn != nil && !allowedInTxn(req.Name) {
 		return nil, mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Cannot run '%s' in a multi-document transaction.", req.Name)
 	}
+	o.pinSnapshot()
 	body, err := f(ctx, o)
+	o.r.noticeChange(req, err)
 	if err != nil && ctx.Err() != nil && !isServerError(err) {
 		err = interrupted(ctx, err)
 	}
@@ -196,7 +199,11 @@ func (r *Router) ping(ctx context.Context) error {
 // child is a command that this router runs on behalf of o, in its session and
 // transaction.
 func (o *op) child(db string, cmd bson.D) *op {
-	return &op{r: o.r, txn: o.txn, req: &command.Request{
+	if !o.at.IsZero() && o.txn == nil {
+		concern, _ := value.Get(o.req.Body, "readConcern")
+		cmd = append(cmd, bson.E{Key: "readConcern", Value: concern})
+	}
+	return &op{r: o.r, txn: o.txn, at: o.at, req: &command.Request{
 		Name: cmd[0].Key, DB: db, Client: o.req.Client, Body: rawDoc(append(cmd, o.inherited()...)),
 	}}
 }

@@ -35,6 +35,9 @@ type txn struct {
 	began       time.Time
 	readConcern bson.RawValue // of the first statement, for each shard's first; type 0 if none
 
+	at    bson.Timestamp // all that it reads is of this time; zero if each shard chooses
+	since bson.Timestamp // else from when on collections must have stayed where they are
+
 	mu           sync.Mutex
 	state        txnState
 	participants []string
@@ -56,6 +59,21 @@ func (t *txn) join(shard string) (bson.D, error) {
 		d = append(d, bson.E{Key: "readConcern", Value: t.readConcern})
 	}
 	return d, nil
+}
+
+// leave takes back that a shard became a participant by a command that it has
+// refused.
+func (t *txn) leave(shard string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.participants = slices.DeleteFunc(t.participants, func(s string) bool { return s == shard })
+}
+
+// has reports whether a shard is a participant.
+func (t *txn) has(shard string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Contains(t.participants, shard)
 }
 
 // recoveryToken tells any router which shard knows the outcome.

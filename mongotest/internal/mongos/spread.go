@@ -13,7 +13,8 @@ import (
 
 // spread runs a statement that several shards may have to answer: all of them
 // if it may change a document on each, else one after the other until one had
-// a match. An upsert happens only when none had.
+// a match. An upsert happens only when none had. It fails with what isStale
+// tells of only if no shard has done anything.
 func (w *writeOp) spread(ctx context.Context, p plan) error {
 	if refusal := p.err; refusal != nil { // the outcome of the statement, not of the command
 		w.result.fail(p.index, refusal)
@@ -26,22 +27,70 @@ func (w *writeOp) spread(ctx context.Context, p plan) error {
 	}
 	before, failures := w.result.n, len(w.result.errors)
 	var err error
-	if p.many || p.byID {
-		err = w.each(ctx, p.shards, func(ctx context.Context, _ int, shard string) error {
-			return w.batch(ctx, shard, []statement{s})
-		})
+	if p.many && len(p.shards) > 1 && w.txn == nil {
+		err = w.everywhere(ctx, s)
 	} else {
-		for _, shard := range p.shards {
-			if err = w.batch(ctx, shard, []statement{s}); err != nil || w.result.n > before || len(w.result.errors) > failures {
-				break
-			}
-		}
+		err = w.oneByOne(ctx, p, s)
 	}
 	w.oneError(p.index)
 	if err != nil || !upsert || w.result.n > before || len(w.result.errors) > failures {
 		return err
 	}
 	return w.upsert(ctx, p.statement)
+}
+
+// everywhere sends a statement to all shards. Each changes what it owns,
+// whatever the router knows of that, so that it happens once for each document.
+func (w *writeOp) everywhere(ctx context.Context, s statement) error {
+	as, shards := w.rt.routedToAll(), w.r.catalog.shardIDs()
+	if has(w.req.Body, "collectionUUID") { // a shard without a part has another idea of that
+		shards = w.rt.table.shards()
+	}
+	return w.each(ctx, shards, func(ctx context.Context, _ int, shard string) error {
+		return w.batchAs(ctx, shard, []statement{s}, as)
+	})
+}
+
+// oneByOne asks the shards of a plan in turn; if only one document is meant, and
+// its _id may be on each of them, until one had a match. What a shard has done
+// is done: one that refuses the router's knowledge makes it look again for those
+// that are left.
+func (w *writeOp) oneByOne(ctx context.Context, p plan, s statement) error {
+	before, failures := w.result.n, len(w.result.errors)
+	asked := map[string]bool{}
+	for round := 0; ; round++ {
+		err := error(nil)
+		for _, shard := range p.shards {
+			if asked[shard] {
+				continue
+			}
+			if err = w.batch(ctx, shard, []statement{s}); err != nil {
+				break
+			}
+			asked[shard] = true
+			if !p.many && !p.byID && w.result.n > before || len(w.result.errors) > failures {
+				return nil
+			}
+		}
+		switch {
+		case !isStale(err) || len(asked) == 0:
+			return err
+		case round == staleRounds:
+			w.noProgress([]statement{p.statement})
+			return nil
+		}
+		w.r.known.forget(w.ns)
+		if err := w.locate(ctx); err != nil {
+			return err
+		}
+		if w.rt.table == nil {
+			p.shards = w.rt.shards
+			continue
+		}
+		if p = w.plan(p.statement); p.err != nil {
+			return w.spread(ctx, p) // it has an outcome now
+		}
+	}
 }
 
 // oneError keeps a single error of a statement that failed on several shards.

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry/mongotest/internal/collation"
+	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -26,6 +27,7 @@ type chunk struct {
 	shard    string
 	version  bson.Timestamp // major, minor
 	history  []placement
+	moved    bool // its documents may be on other shards too, as orphans
 	jumbo    bool // marked as too big to move
 }
 
@@ -47,6 +49,10 @@ type table struct {
 	collation    *collation.Collation // the collection's default, nil if it is simple
 	unsplittable bool                 // not sharded, only known to the catalog
 	chunks       []chunk              // ascending, without gaps
+
+	// Filled in by the catalog, of a table that routers have.
+	placements map[string]*command.Routed // by shard: what its routers tell it
+	newest     bson.Timestamp             // when a chunk came to its shard for the last time
 }
 
 // chunkAt returns the index of the chunk that holds the position.
@@ -69,7 +75,7 @@ func (t *table) shardAt(pos []byte) string { return t.chunks[t.chunkAt(pos)].sha
 // owned returns the filter of the documents that shard owns. A document whose
 // key is no valid shard key is owned by nobody.
 func (t *table) owned(shard string) func(bson.Raw) bool {
-	if len(t.shards()) == 1 && t.chunks[0].shard == shard && !t.hasOrphans() {
+	if t.chunks[0].shard == shard && t.onOneShard() && !t.hasOrphans() {
 		return nil
 	}
 	return func(doc bson.Raw) bool {
@@ -78,10 +84,17 @@ func (t *table) owned(shard string) func(bson.Raw) bool {
 	}
 }
 
+func (t *table) onOneShard() bool {
+	if t.placements != nil {
+		return len(t.placements) == 1
+	}
+	return len(t.shards()) == 1
+}
+
 // hasOrphans reports whether a shard may hold documents that another one owns:
 // as soon as a chunk ever moved.
 func (t *table) hasOrphans() bool {
-	return slices.ContainsFunc(t.chunks, func(c chunk) bool { return len(c.history) > 1 })
+	return slices.ContainsFunc(t.chunks, func(c chunk) bool { return c.moved })
 }
 
 // shards returns the shards that own chunks, sorted.
@@ -108,7 +121,7 @@ func (t *table) version() bson.Timestamp {
 // withChunks returns a copy of t with other chunks.
 func (t *table) withChunks(chunks []chunk) *table {
 	n := *t
-	n.chunks = chunks
+	n.chunks, n.placements = chunks, nil
 	return &n
 }
 

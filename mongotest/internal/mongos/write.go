@@ -1,6 +1,7 @@
 package mongos
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -38,7 +39,7 @@ func runWrite(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	for len(stmts) > 0 {
-		if stmts, err = w.underLock(ctx, stmts, (*writeOp).some); err != nil {
+		if stmts, err = w.underLock(ctx, stmts); err != nil {
 			return nil, err
 		}
 		if len(stmts) == 0 || w.stopped() {
@@ -46,7 +47,7 @@ func runWrite(ctx context.Context, o *op) (bson.Raw, error) {
 		}
 		// The next statement may change shard keys.
 		rest := stmts[1:]
-		if _, err = w.alone(ctx, stmts[0]); err != nil {
+		if err = w.alone(ctx, stmts[0]); err != nil {
 			return nil, err
 		}
 		if stmts = rest; w.stopped() {
@@ -100,9 +101,10 @@ func stmtIDs(body bson.Raw) func(i int) int32 {
 	return func(i int) int32 { return first + int32(i) }
 }
 
-// underLock runs f with the collection's routing in w.rt. The database is made
-// before if need be, and so is a collection that an insert creates.
-func (w *writeOp) underLock(ctx context.Context, stmts []statement, f func(*writeOp, context.Context, []statement) ([]statement, error)) ([]statement, error) {
+// underLock runs statements with the collection under a shared lock, until one has
+// to be run alone, and returns that one and those behind it. The database is
+// made before if need be, and so is a collection that an insert creates.
+func (w *writeOp) underLock(ctx context.Context, stmts []statement) ([]statement, error) {
 	if _, err := w.writablePrimary(ctx, w.req.DB); err != nil {
 		return nil, err
 	}
@@ -111,60 +113,111 @@ func (w *writeOp) underLock(ctx context.Context, stmts []statement, f func(*writ
 		return nil, err
 	}
 	defer unlock()
-	w.rt = route{ns: w.ns, table: w.r.catalog.table(w.ns)}
-	return f(w, ctx, stmts)
+	return w.some(ctx, stmts)
+}
+
+// some runs statements by what the router knows, and those again that a shard
+// has refused because it knows too little.
+func (w *writeOp) some(ctx context.Context, stmts []statement) ([]statement, error) {
+	for round := 0; ; {
+		if err := w.locate(ctx); err != nil {
+			return nil, err
+		}
+		left, alone, err := w.round(ctx, stmts)
+		if err != nil || len(left) == 0 || w.stopped() {
+			return alone, err
+		}
+		if len(left)+len(alone) < len(stmts) {
+			round = 0
+		} else if round++; round > staleRounds {
+			w.noProgress(left)
+			return nil, nil
+		}
+		w.r.known.forget(w.ns)
+		stmts = slices.Concat(left, alone)
+	}
+}
+
+// locate asks what the router knows of the collection.
+func (w *writeOp) locate(ctx context.Context) error {
+	if _, err := w.writablePrimary(ctx, w.req.DB); err != nil {
+		return err
+	}
+	rt, err := w.place(w.ns)
+	w.rt = rt
+	return err
+}
+
+// noProgress fails the statements that no shard takes.
+func (w *writeOp) noProgress(stmts []statement) {
+	e := mongoerr.New(mongoerr.NoProgressMade, "no progress was made executing batch write op in %s after %d rounds (%d ops completed in %d rounds total)",
+		w.ns, staleRounds, w.result.n, staleRounds+1)
+	for _, s := range stmts {
+		w.result.fail(s.index, e)
+		if w.ordered {
+			break
+		}
+	}
 }
 
 // stopped reports whether an ordered command ends here.
 func (w *writeOp) stopped() bool { return w.ordered && len(w.result.errors) > 0 }
 
-// some runs statements until one has to be run alone, and returns that one and
-// those behind it.
-func (w *writeOp) some(ctx context.Context, stmts []statement) ([]statement, error) {
+// round runs statements until one has to be run alone. It returns those that a
+// shard has refused for the router's lack of knowledge, with those that had to
+// wait for them, and the one to be run alone with those behind it.
+func (w *writeOp) round(ctx context.Context, stmts []statement) (left, alone []statement, err error) {
 	if w.rt.table == nil {
-		p, _ := w.r.primaryOf(w.req.DB)
-		return nil, w.batch(ctx, p, stmts)
+		err := w.batch(ctx, w.rt.shards[0], stmts)
+		if isStale(err) {
+			return stmts, nil, nil
+		}
+		return nil, nil, err
 	}
 	plans := make([]plan, 0, len(stmts))
-	var rest []statement
 	for i, s := range stmts {
 		p := w.plan(s)
 		if p.alone {
-			rest = stmts[i:]
+			alone = stmts[i:]
 			break
 		}
 		plans = append(plans, p)
 	}
 	if w.ordered {
-		return rest, w.inOrder(ctx, plans)
+		left, err = w.inOrder(ctx, plans)
+	} else {
+		left, err = w.anyOrder(ctx, plans)
 	}
-	return rest, w.anyOrder(ctx, plans)
+	return left, alone, err
 }
 
 // inOrder runs neighbours for one shard together.
-func (w *writeOp) inOrder(ctx context.Context, plans []plan) error {
+func (w *writeOp) inOrder(ctx context.Context, plans []plan) ([]statement, error) {
 	for i := 0; i < len(plans) && !w.stopped(); {
-		if !plans[i].single() {
-			if err := w.spread(ctx, plans[i]); err != nil {
-				return err
+		first, err := i, error(nil)
+		if plans[i].single() {
+			var group []statement
+			shard := plans[i].shards[0]
+			for ; i < len(plans) && plans[i].single() && plans[i].shards[0] == shard; i++ {
+				group = append(group, plans[i].statement)
 			}
+			err = w.batch(ctx, shard, group)
+		} else {
+			err = w.spread(ctx, plans[i])
 			i++
-			continue
 		}
-		var group []statement
-		shard := plans[i].shards[0]
-		for ; i < len(plans) && plans[i].single() && plans[i].shards[0] == shard; i++ {
-			group = append(group, plans[i].statement)
+		if isStale(err) {
+			return statements(plans[first:]), nil
 		}
-		if err := w.batch(ctx, shard, group); err != nil {
-			return err
+		if err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // anyOrder runs what goes to one shard each in parallel, the rest one by one.
-func (w *writeOp) anyOrder(ctx context.Context, plans []plan) error {
+func (w *writeOp) anyOrder(ctx context.Context, plans []plan) ([]statement, error) {
 	groups := map[string][]statement{}
 	var shards []string
 	for _, p := range plans {
@@ -177,20 +230,44 @@ func (w *writeOp) anyOrder(ctx context.Context, plans []plan) error {
 		}
 		groups[s] = append(groups[s], p.statement)
 	}
+	var left []statement
+	leave := func(stmts []statement, err error) error {
+		if !isStale(err) {
+			return err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		left = append(left, stmts...)
+		return nil
+	}
 	err := w.each(ctx, shards, func(ctx context.Context, _ int, shard string) error {
-		return w.batch(ctx, shard, groups[shard])
+		return leave(groups[shard], w.batch(ctx, shard, groups[shard]))
 	})
 	for _, p := range plans {
 		if err == nil && !p.single() {
-			err = w.spread(ctx, p)
+			err = leave([]statement{p.statement}, w.spread(ctx, p))
 		}
 	}
-	return err
+	slices.SortFunc(left, func(a, b statement) int { return cmp.Compare(a.index, b.index) })
+	return left, err
 }
 
-// batch sends statements to one shard and keeps the outcome.
+func statements(plans []plan) []statement {
+	out := make([]statement, len(plans))
+	for i, p := range plans {
+		out[i] = p.statement
+	}
+	return out
+}
+
+// batch sends statements to one shard and keeps the outcome. If the shard knows
+// better where they belong, that is the error, and nothing has been done.
 func (w *writeOp) batch(ctx context.Context, shard string, stmts []statement) error {
-	resp, err := w.sendWrite(ctx, shard, stmts)
+	return w.batchAs(ctx, shard, stmts, w.rt.routed(shard))
+}
+
+func (w *writeOp) batchAs(ctx context.Context, shard string, stmts []statement, as *command.Routed) error {
+	resp, err := w.sendWrite(ctx, shard, stmts, as)
 	if err != nil {
 		return w.failed(stmts, err)
 	}
@@ -200,7 +277,7 @@ func (w *writeOp) batch(ctx context.Context, shard string, stmts []statement) er
 }
 
 // sendWrite sends statements to one shard.
-func (w *writeOp) sendWrite(ctx context.Context, shard string, stmts []statement) (*command.Response, error) {
+func (w *writeOp) sendWrite(ctx context.Context, shard string, stmts []statement, as *command.Routed) (*command.Response, error) {
 	c := w.base
 	docs := make([]bson.Raw, len(stmts))
 	ids := make([]int32, len(stmts))
@@ -211,7 +288,7 @@ func (w *writeOp) sendWrite(ctx context.Context, shard string, stmts []statement
 	if w.txn != nil || has(w.req.Body, "txnNumber") {
 		c.body = edit(c.body, nil, bson.E{Key: "stmtIds", Value: ids})
 	}
-	c.routed = w.rt.routed(shard)
+	c.routed = as
 	return w.send(ctx, shard, c)
 }
 
@@ -219,7 +296,7 @@ func (w *writeOp) sendWrite(ctx context.Context, shard string, stmts []statement
 // statements. In a transaction, and when the command never had its own say, it
 // stays the failure of the client's command.
 func (w *writeOp) failed(stmts []statement, err error) error {
-	if w.txn != nil || !isServerError(err) || retriable(err) || len(stmts) == 0 {
+	if isStale(err) || w.txn != nil || !isServerError(err) || retriable(err) || len(stmts) == 0 {
 		return err
 	}
 	e := mongoerr.From(err)

@@ -37,7 +37,7 @@ func (op *operation) collationOn(coll string, arg collationArg) (*collation.Coll
 		if c.Collation() == nil && !arg.given { // as nearly always
 			return nil
 		}
-		if c != nil && c.IsView() && arg.given && !arg.coll.Same(c.Collation()) {
+		if c != nil && c.IsView() && !c.IsTimeseries() && arg.given && !arg.coll.Same(c.Collation()) {
 			return mongoerr.New(mongoerr.OptionNotSupportedOnView, "Cannot override a view's default collation%s.%s", op.req.DB, coll)
 		}
 		if !arg.given {
@@ -50,7 +50,7 @@ func (op *operation) collationOn(coll string, arg collationArg) (*collation.Coll
 
 // sameCollation refuses to read a view with another collation than its own.
 func sameCollation(c *storage.Collection, coll *collation.Collation) error {
-	if c == nil || !c.IsView() || coll.Same(c.Collation()) {
+	if c == nil || !c.IsView() || c.IsTimeseries() || coll.Same(c.Collation()) {
 		return nil
 	}
 	return mongoerr.New(mongoerr.OptionNotSupportedOnView, "Cannot override default collation of collection or view %s", c.NS)

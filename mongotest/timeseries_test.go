@@ -55,6 +55,10 @@ func measurements(t *testing.T, readings *mongo.Collection) {
 	deleted, err := readings.DeleteMany(ctx, bson.D{{"v", 1}})
 	require.NoError(t, err)
 	assert.Equal(t, int64(1), deleted.DeletedCount)
+	_, err = readings.BulkWrite(ctx, []mongo.WriteModel{
+		mongo.NewInsertOneModel().SetDocument(reading("d", 7)), mongo.NewDeleteManyModel().SetFilter(bson.D{{"v", 7}}),
+	})
+	require.NoError(t, err)
 	_, err = readings.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: bson.D{{"sensor", 1}, {"v", -1}}})
 	require.NoError(t, err)
 	specs, err := readings.Indexes().ListSpecifications(ctx)
@@ -79,6 +83,40 @@ func TestTimeseriesCollections(t *testing.T) {
 			})
 		})
 	}
+	t.Run("sharded", func(t *testing.T) {
+		bubble(t, mongotest.Options{Shards: 2}, func(t *testing.T, c *mongotest.Cluster) {
+			cl, done := connect(t, c)
+			defer done()
+			readings := series(t, cl)
+			shardByTime(t, cl)
+			measurements(t, readings)
+		})
+	})
+}
+
+// shardByTime shards plant.readings: what comes after the next hour is on
+// another shard.
+func shardByTime(t *testing.T, cl *mongo.Client) {
+	t.Helper()
+	later := time.Now().Add(90 * time.Minute)
+	for _, cmd := range []bson.D{
+		{{"shardCollection", "plant.readings"}, {"key", bson.D{{"at", 1}}}},
+		{{"split", "plant.system.buckets.readings"}, {"middle", bson.D{{"control.min.at", later}}}},
+	} {
+		require.NoError(t, cl.Database("admin").RunCommand(t.Context(), cmd).Err())
+	}
+	var row struct{ Primary string }
+	require.NoError(t, cl.Database("config").Collection("databases").FindOne(t.Context(), bson.D{{"_id", "plant"}}).Decode(&row))
+	cur, err := cl.Database("config").Collection("shards").Find(t.Context(), bson.D{{"_id", bson.D{{"$ne", row.Primary}}}})
+	require.NoError(t, err)
+	var others []struct {
+		ID string `bson:"_id"`
+	}
+	require.NoError(t, cur.All(t.Context(), &others))
+	require.NotEmpty(t, others)
+	require.NoError(t, cl.Database("admin").RunCommand(t.Context(), bson.D{
+		{"moveChunk", "plant.system.buckets.readings"}, {"find", bson.D{{"control.min.at", later}}}, {"to", others[0].ID},
+	}).Err())
 }
 
 // Measurements expire when all of their bucket have.
@@ -109,7 +147,7 @@ func TestMeasurementsExpire(t *testing.T) {
 // Change streams tell of a time-series collection that it is made and goes, as
 // of views, and nothing of its measurements unless asked for system events.
 func TestTimeseriesInChangeStreams(t *testing.T) {
-	for name, o := range map[string]mongotest.Options{"a replica set": {}, "through a router": {Shards: 2}} {
+	for name, o := range map[string]mongotest.Options{"a replica set": {}, "through a router": {Shards: 2}, "sharded": {Shards: 2}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, o, func(t *testing.T, c *mongotest.Cluster) {
 				cl, done := connect(t, c)
@@ -118,6 +156,9 @@ func TestTimeseriesInChangeStreams(t *testing.T) {
 				require.NoError(t, err)
 				start := now(t, cl)
 				readings := series(t, cl)
+				if name == "sharded" {
+					shardByTime(t, cl)
+				}
 				_, err = readings.InsertOne(t.Context(), reading("a", 1))
 				require.NoError(t, err)
 				_, err = readings.InsertOne(t.Context(), reading("a", 2))
@@ -162,4 +203,35 @@ func eventsUntil(t *testing.T, cl *mongo.Client, o *options.ChangeStreamOptionsB
 	}
 	require.NoError(t, stream.Err())
 	return events
+}
+
+// A sharded time-series collection is what it was when the cluster starts again.
+func TestShardedTimeseriesComeBack(t *testing.T) {
+	later := time.Now().Add(24 * time.Hour) // the second life begins before
+	record := func(t *testing.T, c *mongotest.Cluster, prepare func(cl *mongo.Client)) {
+		cl, done := connect(t, c)
+		defer done()
+		prepare(cl)
+		readings := cl.Database("plant").Collection("readings")
+		for i := range 3 {
+			_, err := readings.InsertOne(t.Context(), bson.D{{"at", later.Add(time.Duration(i) * time.Hour)}, {"sensor", "a"}, {"v", i}})
+			require.NoError(t, err)
+		}
+	}
+	lives(t, mongotest.Options{Shards: 2},
+		func(t *testing.T, c *mongotest.Cluster) {
+			record(t, c, func(cl *mongo.Client) {
+				series(t, cl)
+				shardByTime(t, cl)
+			})
+		},
+		func(t *testing.T, c *mongotest.Cluster) {
+			record(t, c, func(*mongo.Client) {})
+			cl, done := connect(t, c)
+			defer done()
+			assert.Len(t, all(t, cl.Database("plant").Collection("readings")), 6)
+			n, err := cl.Database("plant").Collection("system.buckets.readings").CountDocuments(t.Context(), bson.D{})
+			require.NoError(t, err)
+			assert.Equal(t, int64(3), n)
+		})
 }

@@ -49,6 +49,9 @@ func TestTimeSeriesAreRefused(t *testing.T) {
 			f := follow(t, cl[0], cl[1], true)
 			defer f.close()
 			command(t, cl[0], bson.D{{"create", "readings"}, {"timeseries", bson.D{{"timeField", "at"}, {"metaField", "of"}}}})
+			if shards > 0 {
+				admin(t, cl[0], bson.D{{"shardCollection", "d.readings"}, {"key", bson.D{{"of", 1}}}})
+			}
 			insert(t, cl[0], ns("readings"), bson.D{{"at", time.Now()}, {"of", "a"}})
 			src := discover(t, cl[0])
 			found := topology.Check(src, discover(t, cl[1]))

@@ -111,6 +111,9 @@ func runDrop(ctx context.Context, op *operation) (bson.Raw, error) {
 		} else if c.IsView() {
 			reply = value.D("ns", ns)
 		}
+		if m := op.ddlMeta(); m.FromMigrate {
+			return tx.DropAlone(c, m) // what goes with it is elsewhere
+		}
 		return tx.Drop(c, op.ddlMeta())
 	})
 	return reply, err

@@ -97,7 +97,7 @@ func (op *operation) runDeleteStatement(ctx context.Context, coll string, st *de
 	err := op.write(ctx, op.req.DB+"."+coll, func(tx *storage.Tx) error {
 		r, failure, last = stmtResult{}, nil, nil
 		c, err := op.writeTarget(tx, coll, false)
-		if err != nil && c != nil && c.IsTimeseries() {
+		if op.measures(c) {
 			r.n, last, err = op.deleteMeasurements(ctx, tx, c, st)
 			return err
 		}

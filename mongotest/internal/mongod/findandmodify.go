@@ -130,7 +130,7 @@ func (f *findAndModify) runUpdate(ctx context.Context) (bson.Raw, error) {
 	err := f.op.write(ctx, f.op.req.DB+"."+f.coll, func(tx *storage.Tx) error {
 		before, after = nil, nil
 		c, err := f.op.writeTarget(tx, f.coll, f.upsert)
-		if err != nil && c != nil && c.IsTimeseries() {
+		if f.op.measures(c) {
 			_, err = f.op.updateMeasurements(ctx, tx, c, st)
 		}
 		if err != nil || c == nil {

@@ -34,7 +34,7 @@ func runCreateIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 		created = tx.Collection(ns) == nil
 		c, err := op.writeTarget(tx, coll, true)
 		wanted := specs
-		if err != nil && c != nil && c.IsTimeseries() {
+		if op.measures(c) {
 			if wanted, err = c.Timeseries().BucketIndexes(specs); err == nil {
 				c, err = bucketsOf(tx, c)
 			}
@@ -102,7 +102,7 @@ func runDropIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 		}
 		c := tx.Collection(ns)
 		target := target
-		if c != nil && c.IsTimeseries() {
+		if op.measures(c) {
 			var err error
 			if c, target, err = bucketIndexToDrop(tx, c, target); err != nil {
 				return err

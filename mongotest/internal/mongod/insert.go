@@ -46,7 +46,7 @@ func (w *bulk) insertRun(ctx context.Context, i, count int) (int, error) {
 	err := op.write(ctx, w.ns, func(tx *storage.Tx) error {
 		done, inserted, failure = 0, 0, nil
 		c, err := w.target(tx, true)
-		if err != nil && c != nil && c.IsTimeseries() {
+		if op.measures(c) {
 			inserted, failure, err = w.insertMeasurements(tx, c, i, count)
 			done = inserted
 			return err

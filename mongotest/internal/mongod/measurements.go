@@ -19,8 +19,17 @@ func (op *operation) refuseSeriesInTxn(what string, c *storage.Collection) error
 	return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Cannot %s a time-series collection in a multi-document transaction: %s", what, c.NS)
 }
 
+// measures reports whether op is about the measurements in c: a time-series
+// collection as clients see it, or, for a router, the buckets of one.
+func (op *operation) measures(c *storage.Collection) bool {
+	return c != nil && c.Timeseries() != nil && (c.IsTimeseries() || op.args().bool("isTimeseriesNamespace", false))
+}
+
 // bucketsOf returns what holds the buckets of a time-series collection.
 func bucketsOf(tx *storage.Tx, c *storage.Collection) (*storage.Collection, error) {
+	if !c.IsTimeseries() {
+		return c, nil
+	}
 	home := tx.Buckets(c)
 	if home == nil {
 		return nil, mongoerr.New(mongoerr.NamespaceNotFound, "Could not find time-series buckets collection for write")
@@ -74,7 +83,7 @@ func (op *operation) fillBuckets(tx *storage.Tx, home *storage.Collection, ms []
 		if op.node.cfg.Version.AtLeast(8, 0) {
 			slices.SortStableFunc(same, func(a, b timeseries.Measurement) int { return int(min(max(a.Time-b.Time, -1), 1)) })
 		}
-		f := filling{tx: tx, home: home, meta: m}
+		f := filling{tx: tx, home: home, meta: m, owned: op.owned}
 		for _, x := range same {
 			if err := f.add(x); err != nil {
 				return err
@@ -93,6 +102,7 @@ type filling struct {
 	tx     *storage.Tx
 	home   *storage.Collection
 	meta   storage.Meta
+	owned  func(bson.Raw) bool
 	bucket *timeseries.Bucket
 	stored int64 // the record of the bucket, 0 if it is new
 }
@@ -136,7 +146,7 @@ const maxReopened = 4
 func (f *filling) find(m timeseries.Measurement) error {
 	tried := 0
 	for _, rec := range f.tx.Scan(f.home, f.candidates(m)) {
-		if !timeseries.SameMeta(rec.Doc.Lookup("meta"), m.Meta) {
+		if !timeseries.SameMeta(rec.Doc.Lookup("meta"), m.Meta) || f.owned != nil && !f.owned(rec.Doc) {
 			continue
 		}
 		if closed, _ := rec.Doc.Lookup("control", "closed").BooleanOK(); closed {

@@ -159,7 +159,7 @@ func (op *operation) runUpdateStatement(ctx context.Context, coll string, st *up
 	err := op.write(ctx, op.req.DB+"."+coll, func(tx *storage.Tx) error {
 		r, failure = stmtResult{}, nil
 		c, err := op.writeTarget(tx, coll, st.upsert)
-		if err != nil && c != nil && c.IsTimeseries() {
+		if op.measures(c) {
 			r, err = op.updateMeasurements(ctx, tx, c, st)
 			return err
 		}

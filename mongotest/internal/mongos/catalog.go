@@ -56,6 +56,7 @@ type Catalog struct {
 	zones       map[string][]string       // shard id to its zones
 	ranges      map[string][]zoneRange    // namespace to its zone ranges, ascending
 	views       map[string]view           // by namespace
+	series      int                       // how many of the collections are buckets of time-series collections
 	standing    map[string]membership     // of shards that are leaving or have left
 	gone        map[string]bson.Timestamp // by namespace: when it was sharded last
 }
@@ -281,7 +282,7 @@ func (c *Catalog) store(ctx context.Context, t *table) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.collections[t.ns] = t
+	c.keepTable(t)
 	return nil
 }
 
@@ -296,7 +297,7 @@ func (c *Catalog) forget(ctx context.Context, t *table) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.collections, t.ns)
+	c.dropTable(t.ns)
 	delete(c.ranges, t.ns)
 	c.noteGone(t.ns, c.cfg.Clock.Tick(1))
 	return nil

@@ -153,6 +153,9 @@ func collectionDoc(t *table) bson.D {
 	if t.collation != nil {
 		d = append(d, bson.E{Key: "defaultCollation", Value: t.collation.Doc()})
 	}
+	if t.series != nil {
+		d = append(d, bson.E{Key: "timeseriesFields", Value: t.series.Document()})
+	}
 	if t.unsplittable {
 		d = append(d, bson.E{Key: "unsplittable", Value: true})
 	}

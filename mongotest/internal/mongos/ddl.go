@@ -118,7 +118,7 @@ func drop(ctx context.Context, o *op) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.r.catalog.dropViews(func(v string) bool { return v == ns })
+	o.r.catalog.dropViews(func(v string) bool { return v == ns || t != nil && t.series != nil && bucketsNS(v) == ns })
 	if t != nil {
 		if err := o.r.catalog.forget(ctx, t); err != nil {
 			return nil, err

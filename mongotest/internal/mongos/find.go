@@ -236,8 +236,8 @@ func distinct(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	ns := o.req.DB + "." + coll
-	if v, ok := o.r.catalog.resolve(ns); ok {
-		return nil, mongoerr.New(mongoerr.CommandNotSupportedOnView, "distinct on the view %s of the sharded collection %s", ns, v.on)
+	if _, ok := o.r.catalog.resolve(ns); ok {
+		return o.distinctOnView(ctx, coll)
 	}
 	unlock, err := o.shared(ctx, ns)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 func (s *sharding) layout() (*table, error) {
 	now := s.r.cfg.Clock.Tick(1)
 	t := &table{
-		ns: s.ns, uuid: s.uuid, key: s.key, unique: s.unique, collation: s.collation,
+		ns: s.ns, uuid: s.uuid, key: s.key, unique: s.unique, collation: s.collation, series: s.series,
 		epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now(),
 	}
 	bounds, owner := s.splitPoints()

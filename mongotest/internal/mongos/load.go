@@ -12,6 +12,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -168,7 +169,7 @@ func (c *Catalog) loadTables(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", getString(row, "_id"), err)
 		}
 		t.publish()
-		c.collections[t.ns] = t
+		c.keepTable(t)
 	}
 	return nil
 }
@@ -182,6 +183,13 @@ func loadTable(row bson.Raw, chunks map[value.UUID][]bson.Raw) (*table, error) {
 	t := &table{
 		ns: getString(row, "_id"), key: key, unique: getBool(row, "unique", false), timestamp: getTime(row, "timestamp"),
 		noMigrations: !getBool(row, "allowMigrations", true), unsplittable: getBool(row, "unsplittable", false),
+	}
+	if d := getDoc(row, "timeseriesFields"); d != nil {
+		series, err := timeseries.Parse(d)
+		if err != nil {
+			return nil, err
+		}
+		t.series = &series
 	}
 	v, _ := value.Get(row, "uuid")
 	t.uuid, _ = value.ParseUUID(v)

@@ -49,7 +49,6 @@ func TestATimeseriesMovesWithThePrimary(t *testing.T) {
 	assert.Len(t, c.on("s1", "system.buckets.a"), 1)
 	assert.Equal(t, []int64{1, 2}, ids(c.all("db", bson.D{{"find", "a"}})))
 	assert.Len(t, c.all("db", bson.D{{"listIndexes", "a"}}), 2)
-	c.fails(mongoerr.CommandNotSupported, "admin", bson.D{{"shardCollection", "db.a"}, {"key", bson.D{{"m", 1}}}})
 }
 
 func TestWhereNoPrimaryCanMove(t *testing.T) {

@@ -32,6 +32,9 @@ func (w *writeOp) plan(s statement) plan {
 		p.shards = t.shards()
 		return p
 	}
+	if t.series != nil && getBool(w.req.Body, "isTimeseriesNamespace", false) {
+		return w.planSeries(s)
+	}
 	if w.req.Name == "insert" {
 		shard, err := t.shardOf(s.doc)
 		if err == nil {

@@ -87,7 +87,7 @@ func (r *reshaping) copy(ctx context.Context, next *table) error {
 	if getString(infos[0], "type") == "view" {
 		return mongoerr.New(mongoerr.CommandNotSupportedOnView, "Namespace %s is a view", r.ns)
 	}
-	if getString(infos[0], "type") == "timeseries" {
+	if has(getDoc(infos[0], "options"), "timeseries") {
 		return mongoerr.New(mongoerr.CommandNotSupported, "%s of the time-series collection %s is not supported by the simulated cluster", r.req.Name, r.ns)
 	}
 	v, _ := value.Get(getDoc(infos[0], "info"), "uuid")

@@ -64,6 +64,10 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	if err := r.gossip(req.Body); err != nil {
 		return nil, err
 	}
+	req, err := r.catalog.toBuckets(req)
+	if err != nil {
+		return nil, err
+	}
 	o := &op{r: r, req: req}
 	if ms := getInt(req.Body, "maxTimeMS", 0); ms > 0 && req.Name != "getMore" && req.Name != "hello" && !r.points.On(failpoint.NoTimeOut) {
 		var cancel context.CancelFunc
@@ -73,7 +77,6 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	if old := r.sessions.supersede(req.Body); old != nil {
 		r.abandon(ctx, old)
 	}
-	var err error
 	if o.txn, err = r.sessions.enter(req.Body, req.Name); err != nil {
 		return nil, err
 	}
@@ -224,6 +227,10 @@ func (o *op) inherited() bson.D {
 // run carries out a command of this router on behalf of o.
 func (o *op) run(ctx context.Context, db string, cmd bson.D) (bson.Raw, error) {
 	c := o.child(db, cmd)
+	var err error
+	if c.req, err = o.r.catalog.toBuckets(c.req); err != nil {
+		return nil, err
+	}
 	body, err := o.r.commands[c.req.Name](ctx, c)
 	o.keep(c.time)
 	return body, err

@@ -9,6 +9,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -43,6 +44,7 @@ type sharding struct {
 	uuid         value.UUID
 	empty        bool
 	collation    *collation.Collation // the collection's default
+	series       *timeseries.Options  // of the time-series collection whose buckets are sharded
 }
 
 // shardCollection makes a collection sharded: a supporting index, chunks, the
@@ -54,6 +56,9 @@ func shardCollection(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil, err
 	}
 	if s.primary, err = o.r.catalog.ensureDatabase(ctx, s.db, ""); err != nil {
+		return nil, err
+	}
+	if err := s.onSeries(ctx); err != nil {
 		return nil, err
 	}
 	unlock, err := o.exclusive(ctx, s.ns)
@@ -100,11 +105,6 @@ func (o *op) newSharding() (*sharding, error) {
 		return nil, mongoerr.New(mongoerr.IllegalOperation, "can't shard %s.%s", db, coll)
 	}
 	body := o.req.Body
-	for _, f := range []string{"timeseries"} {
-		if has(body, f) {
-			return nil, mongoerr.New(mongoerr.CommandNotSupported, "shardCollection with %s is not supported by the simulated cluster", f)
-		}
-	}
 	key, err := parseKeyPattern(getDoc(body, "key"))
 	if err != nil {
 		return nil, err
@@ -125,9 +125,6 @@ func (s *sharding) prepare(ctx context.Context) error {
 	}
 	if len(infos) > 0 && getString(infos[0], "type") == "view" {
 		return mongoerr.New(mongoerr.CommandNotSupportedOnView, "Namespace %s is a view", s.ns)
-	}
-	if len(infos) > 0 && getString(infos[0], "type") == "timeseries" {
-		return mongoerr.New(mongoerr.CommandNotSupported, "sharding the time-series collection %s is not supported by the simulated cluster", s.ns)
 	}
 	if len(infos) > 0 && getBool(getDoc(infos[0], "options"), "capped", false) {
 		return mongoerr.New(mongoerr.InvalidOptions, "can't shard a capped collection")
@@ -251,7 +248,7 @@ func (s *sharding) publish(ctx context.Context, t *table) error {
 		}
 	}
 	s.changelog(ctx, "shardCollection.start", s.ns, bson.D{{"shardKey", s.key.raw}, {"primary", s.primary}, {"numChunks", int32(len(t.chunks))}})
-	body := edit(s.req.Body, append([]string{"writeConcern"}, s.dropped()...))
+	body := edit(set(s.req.Body, bson.E{Key: s.req.Name, Value: s.ns}), append([]string{"writeConcern", "timeseries"}, s.dropped()...))
 	_, err := s.send(ctx, s.primary, call{name: "shardCollection", db: "admin", body: body, routed: &command.Routed{ShardKey: s.key.raw, UUID: s.uuid}})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/collation"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
+	"github.com/shardferry/shardferry/mongotest/internal/timeseries"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -47,6 +48,7 @@ type table struct {
 	lastmod      time.Time
 	noMigrations bool
 	collation    *collation.Collation // the collection's default, nil if it is simple
+	series       *timeseries.Options  // of the time-series collection whose buckets these are
 	unsplittable bool                 // not sharded, only known to the catalog
 	chunks       []chunk              // ascending, without gaps
 

@@ -16,13 +16,15 @@ func (tx *Tx) Drop(c *Collection, m Meta) error {
 		c = view
 	}
 	home := tx.Buckets(c)
-	if err := tx.drop(c, m); err != nil || home == nil {
+	if err := tx.DropAlone(c, m); err != nil || home == nil {
 		return err
 	}
-	return tx.drop(home, m)
+	return tx.DropAlone(home, m)
 }
 
-func (tx *Tx) drop(c *Collection, m Meta) error {
+// DropAlone is Drop that leaves the buckets of a time-series collection, and
+// the time-series collection of buckets.
+func (tx *Tx) DropAlone(c *Collection, m Meta) error {
 	if err := tx.mayAlter(c, "drop"); err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func (tx *Tx) DropDatabase(db string, m Meta) error {
 		if c.IsView() {
 			continue // goes with system.views
 		}
-		if err := tx.drop(c, m); err != nil {
+		if err := tx.DropAlone(c, m); err != nil {
 			return err
 		}
 	}

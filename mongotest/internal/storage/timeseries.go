@@ -194,7 +194,7 @@ func (tx *Tx) RenameTimeseries(c *Collection, to string, m Meta) error {
 	if err := tx.checkNew(to); err != nil {
 		return err
 	}
-	if err := tx.drop(c, m); err != nil {
+	if err := tx.DropAlone(c, m); err != nil {
 		return err
 	}
 	tx.renameWithin(home, bucketsNS(to), nil, m)

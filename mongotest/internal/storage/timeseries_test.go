@@ -91,7 +91,7 @@ func TestTimeseriesAreDroppedWhole(t *testing.T) {
 func TestTimeseriesOverExistingBuckets(t *testing.T) {
 	w := withSeries(t)
 	series := value.D("timeField", "t", "metaField", "m")
-	w.must(func(tx *Tx) error { return tx.drop(tx.Collection("db.s"), Meta{}) })
+	w.must(func(tx *Tx) error { return tx.DropAlone(tx.Collection("db.s"), Meta{}) })
 	err := w.e.Update(func(tx *Tx) error {
 		_, err := tx.Create("db.s", CollectionSpec{Options: value.D("timeseries", value.D("timeField", "other"))}, Meta{})
 		return err

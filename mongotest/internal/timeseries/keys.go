@@ -128,3 +128,42 @@ func (o Options) DefaultIndex() bson.Raw {
 	return value.D("key", value.D(bucketMeta, 1, lowPrefix+o.TimeField, 1, highPrefix+o.TimeField, 1),
 		"name", o.MetaField+"_1_"+o.TimeField+"_1")
 }
+
+// The server's codes for shard keys that a time-series collection cannot have.
+const (
+	codeShardKeyField mongoerr.Code = 5914001
+	codeShardKeyTime  mongoerr.Code = 5914000
+)
+
+// ShardKey maps a shard key on measurements to one on buckets: fields of the
+// metadata, and the time behind them.
+func (o Options) ShardKey(pattern bson.Raw) (bson.Raw, error) {
+	dst, timed := newDoc(2*len(pattern)), false
+	for field, v := range value.Elements(pattern) {
+		meta, ok := o.ofMeta(field)
+		n, _ := value.AsFloat64(v)
+		switch {
+		case timed:
+			return nil, mongoerr.New(codeShardKeyTime, "Invalid shard key pattern for time-series collection: %s. The time field can only be at the end of the shard key pattern", pattern)
+		case ok:
+			dst = value.Append(dst, meta, v)
+		case field != o.TimeField:
+			return nil, mongoerr.New(codeShardKeyField, "only the time field and the metadata can be part of the shard key of a time-series collection: %s", pattern)
+		case n <= 0:
+			return nil, mongoerr.New(codeShardKeyTime, "Invalid shard key pattern for time-series collection: %s. The time field of a shard key can only be ascending", pattern)
+		default:
+			dst, timed = value.Append(dst, lowPrefix+field, v), true
+		}
+	}
+	return endDoc(dst), nil
+}
+
+// Place is what decides on which shard a measurement lies: a bucket's metadata
+// and time.
+func (o Options) Place(doc bson.Raw) (bson.Raw, error) {
+	m, err := o.Measure(doc)
+	if err != nil {
+		return nil, err
+	}
+	return value.D("control", value.D("min", value.D(o.TimeField, value.DateTime(o.round(m.Time)))), bucketMeta, m.Meta), nil
+}

@@ -39,6 +39,13 @@ func (n *Node) Recover() error {
 		return err
 	}
 	l.log.Noop(value.D("msg", "new primary"))
+	for key := range states {
+		if s.cfg.ShardID == "" && strings.HasPrefix(key, storage.PreparedStates) { // there are no other participants
+			if _, err := l.engine.FinishPrepared(key, false); err != nil {
+				return err
+			}
+		}
+	}
 	return l.engine.Update(func(tx *storage.Tx) error {
 		for _, db := range tx.Databases() {
 			for _, c := range tx.Collections(db) {

@@ -21,6 +21,9 @@ func migrationCommands() map[string]*handler {
 		"_recvSessionMods":    {runReceiveSessionMods, isWrite},
 		"_noteSharding":       {runNoteSharding, isWrite},
 		"_writeCatalog":       {runWriteCatalog, isWrite},
+		"_listPrepared":       {runListPrepared, 0},
+		"_hasCommitted":       {runHasCommitted, 0},
+		"_endPrepared":        {runEndPrepared, isWrite},
 	}
 	for name, h := range table {
 		run := h.run

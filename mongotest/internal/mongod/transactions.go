@@ -191,7 +191,7 @@ func runPrepareTransaction(_ context.Context, op *operation) (bson.Raw, error) {
 		}
 	}
 	op.session.change(func() { t.prepared, t.promised, t.exempt = true, true, exempt })
-	return value.D(), nil
+	return value.D(), op.prepareOnDisk(t)
 }
 
 func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {

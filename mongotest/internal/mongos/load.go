@@ -32,6 +32,9 @@ func (c *Catalog) Load(ctx context.Context) error {
 			return fmt.Errorf("config.%s: %w", s.what, err)
 		}
 	}
+	if err := c.endPrepared(ctx); err != nil {
+		return fmt.Errorf("prepared transactions: %w", err)
+	}
 	for _, s := range c.cfg.Shards {
 		if err := c.loadRangeDeletions(ctx, s.ID); err != nil {
 			return fmt.Errorf("shard %s: config.rangeDeletions: %w", s.ID, err)

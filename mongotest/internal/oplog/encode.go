@@ -219,3 +219,15 @@ func (r *reader) images() []Image {
 	}
 	return images
 }
+
+// Encode returns an entry as bytes that Decode understands, whatever it refers
+// to.
+func Encode(e *Entry) []byte {
+	var lowest uint32
+	return appendEntry(nil, e, func([]byte) (disk.Place, bool) { return disk.Place{}, false }, &lowest)[4:]
+}
+
+// Decode undoes Encode.
+func Decode(b []byte) (*Entry, error) {
+	return decodeEntry(b, func(b []byte) string { return string(b) }, func(disk.Place) []byte { return nil })
+}

@@ -49,6 +49,7 @@ func (e *Engine) Open(log *disk.Log) error {
 		e.clock.Advance(bson.Timestamp{T: now.T + 1})
 	}
 	e.cat = cat
+	e.past.dropped = e.log.Last() // the past of before is gone
 	e.journal.Store(l.j)
 	return nil
 }

@@ -136,6 +136,72 @@ func TestNothingIsGivenOutTwice(t *testing.T) {
 	assert.True(t, w.log.Last().After(seen))
 }
 
+// The past of before a restart cannot be read: nothing leads back to it.
+func TestPastEndsAtARestart(t *testing.T) {
+	dir := t.TempDir()
+	w, d := populated(t, dir, 3)
+	at := w.log.Last()
+	require.NoError(t, w.insert(doc(int32(9))))
+	_, ok := w.e.BeginAt(Meta{}, at)
+	assert.True(t, ok)
+	d.Close()
+	w, d = onDisk(t, dir, oplog.Options{})
+	defer d.Close()
+	_, ok = w.e.BeginAt(Meta{}, at)
+	assert.False(t, ok)
+	_, ok = w.e.BeginAt(Meta{}, w.log.Last())
+	assert.True(t, ok)
+}
+
+// What was prepared waits on the disk until it is decided, with its documents,
+// and a collection that it makes.
+func TestPreparedWaitsForItsDecision(t *testing.T) {
+	const key = PreparedStates + "x"
+	for _, commit := range []bool{true, false} {
+		dir := t.TempDir()
+		w, d := populated(t, dir, 3)
+		txn := w.e.Begin(Meta{Txn: oplog.TxnInfo{LSID: value.D("id", 1), Number: 1}})
+		require.NoError(t, txn.Do(func(tx *Tx) error {
+			c, err := tx.Create("db.made", CollectionSpec{}, Meta{})
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Insert(c, doc(int32(1)), Meta{}); err != nil {
+				return err
+			}
+			return tx.Delete(tx.Collection("db.c"), 2, Meta{})
+		}))
+		require.NoError(t, txn.Prepare(key, value.D("n", 1)))
+		before := w.dump()
+		d.Close()
+		w, d = onDisk(t, dir, oplog.Options{})
+		assert.Equal(t, before, w.dump(), "nobody sees it yet")
+		w.log.Truncate(w.log.Last())
+		done, err := w.e.Reclaim(t.Context())
+		require.NoError(t, err)
+		assert.False(t, done, "its documents are needed")
+		entries, err := w.e.FinishPrepared(key, commit)
+		require.NoError(t, err)
+		if commit {
+			require.Len(t, entries, 1)
+			assert.Equal(t, w.log.Last(), entries[0].TS)
+			assert.Equal(t, []string{"0", "2"}, w.ids(ScanSpec{}))
+		} else {
+			assert.Empty(t, entries)
+			assert.Equal(t, before, w.dump())
+		}
+		w.requireConsistent()
+		after := w.dump()
+		d.Close()
+		w, d = onDisk(t, dir, oplog.Options{})
+		assert.Equal(t, after, w.dump())
+		w.e.States(func(key string, _ bson.Raw) { assert.Fail(t, "a state is left", key) })
+		_, err = w.e.FinishPrepared(key, true)
+		require.Error(t, err)
+		d.Close()
+	}
+}
+
 // A disk that fails leaves the data as it was, for those who read it still.
 func TestWriteOnBrokenDisk(t *testing.T) {
 	dir := t.TempDir()

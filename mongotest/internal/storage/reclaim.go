@@ -19,7 +19,7 @@ const moveBatch = 500
 // stay mapped until the log's Unmap.
 func (e *Engine) Reclaim(ctx context.Context) (bool, error) {
 	j := e.journal.Load()
-	if j == nil {
+	if j == nil || j.hasPrepared() { // what is prepared has documents in nobody's records
 		return false, nil
 	}
 	victims := j.victims(e)

@@ -27,6 +27,8 @@ type Transaction struct {
 	writes  map[value.UUID]map[int64]bool // records changed, by collection
 	created map[value.UUID]bool           // collections created
 
+	prepared string // the key under which the disk has it, "" if it has not
+
 	// Guarded by the engine's lock.
 	locks []lockKey
 	uses  map[value.UUID]bool // collections with locks
@@ -121,6 +123,9 @@ func (t *Transaction) Commit() (bson.Timestamp, error) {
 	j := e.journal.Load()
 	if j != nil {
 		w = &changes{}
+		if t.prepared != "" {
+			w.states = []state{{key: t.prepared}}
+		}
 	}
 	for id := range t.created {
 		c := t.cat.byUUID[id]
@@ -189,7 +194,7 @@ func (t *Transaction) CarryTo(e *Engine) *Transaction {
 	t.e.mu.Lock()
 	c := &Transaction{
 		e: e, meta: t.meta, read: t.read, cat: t.cat.snapshot(), ops: slices.Clone(t.ops),
-		writes: maps.Clone(t.writes), created: maps.Clone(t.created), // a prepared transaction writes no more
+		writes: maps.Clone(t.writes), created: maps.Clone(t.created), prepared: t.prepared, // a prepared transaction writes no more
 		locks: slices.Clone(t.locks), uses: maps.Clone(t.uses),
 	}
 	t.e.mu.Unlock()
@@ -211,6 +216,7 @@ func (t *Transaction) Abort() {
 	defer t.e.mu.Unlock()
 	t.e.locks.release(t)
 	t.e.transactionEnded()
+	_ = t.forgetPrepared() // a disk that fails ends the cluster
 }
 
 // wrote reports whether the transaction has changed the record.

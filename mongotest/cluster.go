@@ -10,8 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry/mongotest/internal/access"
-	"github.com/shardferry/shardferry/mongotest/internal/command"
-	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/release"
@@ -225,46 +223,4 @@ func (c *Cluster) set(id string) (*replicaSet, error) {
 		}
 	}
 	return nil, fmt.Errorf("mongotest: no shard %q", id)
-}
-
-// transportOf carries the commands of the process at an address to the primaries
-// of shards: those that it can reach, and no earlier ones than it knows of.
-func (c *Cluster) transportOf(from func() string) mongos.Transport {
-	known := &knownTerms{terms: map[string]int64{}}
-	return func(ctx context.Context, shardID string, req *command.Request) (*command.Response, error) {
-		s, err := c.set(shardID)
-		if err != nil {
-			return nil, err
-		}
-		from := from()
-		m := known.primary(s, func(m *member) bool { return c.net.linked(from, m.addr) })
-		if m == nil {
-			return nil, mongoerr.New(mongoerr.NotWritablePrimary, "no primary in replica set %s", s.id)
-		}
-		return c.net.route(ctx, from, m, req)
-	}
-}
-
-// knownTerms are the latest terms of shards that a router has heard of.
-type knownTerms struct {
-	mu    sync.Mutex
-	terms map[string]int64
-}
-
-// primary returns the primary to ask, nil if there is none: of those that can be
-// reached the latest, else one that cannot.
-func (k *knownTerms) primary(s *replicaSet, reachable func(*member) bool) *member {
-	all := s.primaries()
-	if len(all) == 0 {
-		return nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, m := range all {
-		if term := m.node.Term(); term >= k.terms[s.id] && reachable(m) {
-			k.terms[s.id] = term
-			return m
-		}
-	}
-	return all[0]
 }

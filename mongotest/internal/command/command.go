@@ -49,6 +49,7 @@ type Request struct {
 	Sequences []Sequence
 	Client    *Client // the connection it came from; never nil
 	Routed    *Routed // set when a mongos of the same cluster sends it to a shard
+	To        Target  // set with it
 }
 
 // A Sequence is a document sequence section of OP_MSG (kind 1).
@@ -89,6 +90,7 @@ type Routed struct {
 // operationTime and $clusterTime, which the wire layer appends.
 type Response struct {
 	Body          bson.Raw
+	Member        string // the address of the member that answered a router
 	OperationTime bson.Timestamp
 	ClusterTime   bson.Timestamp
 }

@@ -100,6 +100,9 @@ func (n *Node) hello(op *operation) bson.Raw {
 	return value.D(pairs...)
 }
 
+// Wrote returns when the latest write was made that the member has.
+func (n *Node) Wrote() time.Time { return time.Unix(int64(n.applied().T), 0) }
+
 func (n *Node) lastWrite(term int64) bson.Raw {
 	last, majority := n.applied(), n.line().log.Majority()
 	return value.D(

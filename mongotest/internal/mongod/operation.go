@@ -150,7 +150,7 @@ func maxTimeExpired() error {
 // execute runs the handler inside its session, transaction and read concern.
 func (n *Node) execute(ctx context.Context, op *operation) (bson.Raw, error) {
 	if op.number == noNumber {
-		if err := op.admit(); err != nil {
+		if err := op.admit(ctx); err != nil {
 			return nil, err
 		}
 		if err := op.awaitReadConcern(ctx); err != nil {
@@ -162,7 +162,7 @@ func (n *Node) execute(ctx context.Context, op *operation) (bson.Raw, error) {
 		return nil, err
 	}
 	defer op.session.checkIn()
-	if err := op.admit(); err != nil { // a transaction lives on: its router asks again
+	if err := op.admit(ctx); err != nil { // a transaction lives on: its router asks again
 		return nil, err
 	}
 	if !op.inTxn {

@@ -45,6 +45,9 @@ func (a *args) readConcern() readConcern {
 // asks for, and takes the snapshot of level snapshot outside of transactions.
 func (op *operation) awaitReadConcern(ctx context.Context) error {
 	committed := op.concern.level == "majority" || op.concern.level == "snapshot"
+	if op.concern.level == "linearizable" && !op.node.topo.isPrimary() {
+		return mongoerr.New(mongoerr.NotWritablePrimary, "cannot satisfy linearizable read concern on non-primary node")
+	}
 	for _, want := range []struct {
 		name string
 		ts   bson.Timestamp
@@ -57,8 +60,7 @@ func (op *operation) awaitReadConcern(ctx context.Context) error {
 			return mongoerr.New(mongoerr.InvalidOptions, "readConcern %s value must not be greater than the current clusterTime. "+
 				"Requested clusterTime: { ts: %s }; current clusterTime: { ts: %s }", want.name, timestampText(ts), timestampText(now))
 		}
-		op.node.reach(ts)
-		if err := op.node.awaitApplied(ctx, ts, committed); err != nil {
+		if err := op.awaitTime(ctx, ts, committed); err != nil {
 			return err
 		}
 	}
@@ -70,6 +72,13 @@ func (op *operation) awaitReadConcern(ctx context.Context) error {
 		return err
 	}
 	return op.takeSnapshot()
+}
+
+// awaitTime waits until the node has all up to ts, and, with committed set, a
+// majority too.
+func (op *operation) awaitTime(ctx context.Context, ts bson.Timestamp, committed bool) error {
+	op.node.reach(ts)
+	return op.node.awaitApplied(ctx, ts, committed)
 }
 
 // reach brings the log to ts: an idle primary that is behind writes a no-op,

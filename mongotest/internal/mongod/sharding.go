@@ -22,6 +22,8 @@ type Sharding interface {
 	// has to look again, with SnapshotUnavailable or MigrationConflict if the
 	// collection cannot be read at that time any more.
 	Admit(p *command.Placement, at bson.Timestamp) (func(bson.Raw) bool, error)
+	// Arrived returns when documents of ns came to the shard for the last time.
+	Arrived(ns string) bson.Timestamp
 	// Version describes the shard's version of a collection, for getShardVersion,
 	// and that of a database, for getDatabaseVersion.
 	Version(ns string) bson.Raw
@@ -51,8 +53,8 @@ func (n *Node) owns() func(ns string, uuid value.UUID, doc bson.Raw) bool {
 
 // admit checks what the router that op comes from believes. Nothing of op has
 // happened yet. Read concern available asks for no check, and so may be given
-// orphans.
-func (op *operation) admit() error {
+// orphans. A secondary waits until it has what the router believes to be there.
+func (op *operation) admit(ctx context.Context) error {
 	r := op.req.Routed
 	if r == nil {
 		return nil
@@ -64,7 +66,10 @@ func (op *operation) admit() error {
 	}
 	var err error
 	op.owned, err = s.Admit(r.Placement, op.readTime())
-	return err
+	if err != nil || op.node.topo.isPrimary() {
+		return err
+	}
+	return op.awaitTime(ctx, s.Arrived(r.Placement.NS), false)
 }
 
 // readTime is the time whose data op reads if it has named one, zero for others.

@@ -76,6 +76,7 @@ const (
 	JSInterpreterFailure                      Code = 139
 	ExceededMemoryLimit                       Code = 146
 	StaleEpoch                                Code = 150
+	MaxStalenessOutOfRange                    Code = 160
 	DurationOverflow                          Code = 159
 	IncompatibleCollationVersion              Code = 161
 	ViewDepthLimitExceeded                    Code = 165
@@ -265,6 +266,7 @@ var names = map[Code]string{
 	SnapshotUnavailable:                       "SnapshotUnavailable",
 	StaleChunkHistory:                         "StaleChunkHistory",
 	NoProgressMade:                            "NoProgressMade",
+	MaxStalenessOutOfRange:                    "MaxStalenessOutOfRange",
 	StaleDbVersion:                            "StaleDbVersion",
 	NoSuchTransaction:                         "NoSuchTransaction",
 	TransactionCommitted:                      "TransactionCommitted",

@@ -31,6 +31,8 @@ type op struct {
 	txn *txn           // nil outside a transaction
 	at  bson.Timestamp // the time that a snapshot read is of, zero for others
 
+	prefer *command.ReadPreference // which members its reads are for, nil for primaries
+
 	mu   sync.Mutex
 	time bson.Timestamp // the highest operationTime of the shards contacted
 }
@@ -53,6 +55,7 @@ type call struct {
 	seqs   []command.Sequence
 	routed *command.Routed
 	safe   bool // may be sent again when its outcome is unknown
+	to     command.Target
 }
 
 // forward makes a call of the client's own command.
@@ -108,7 +111,7 @@ func (o *op) send(ctx context.Context, shard string, c call) (*command.Response,
 			return nil, err
 		}
 		resp, err := o.r.cfg.Transport(ctx, shard, &command.Request{
-			Name: c.name, DB: c.db, Body: body, Sequences: c.seqs, Client: o.req.Client, Routed: routed(c.routed),
+			Name: c.name, DB: c.db, Body: body, Sequences: c.seqs, Client: o.req.Client, Routed: routed(c.routed), To: o.target(c),
 		})
 		if noteErr := o.note(resp); noteErr != nil {
 			return nil, noteErr
@@ -140,7 +143,10 @@ func (o *op) repeatable(c call, err error) bool {
 		return false
 	case o.txn != nil:
 		return c.name == "prepareTransaction" || c.name == "commitTransaction" || c.name == "abortTransaction"
-	case mongoerr.Is(err, mongoerr.NotWritablePrimary), mongoerr.Is(err, mongoerr.NotPrimaryNoSecondaryOk):
+	case c.to.Member != "":
+		return false // only that one has the cursor
+	case mongoerr.Is(err, mongoerr.NotWritablePrimary), mongoerr.Is(err, mongoerr.NotPrimaryNoSecondaryOk),
+		mongoerr.Is(err, mongoerr.FailedToSatisfyReadPreference):
 		return c.name != "getMore"
 	default:
 		return c.safe
@@ -164,6 +170,9 @@ func (o *op) seal(shard string, c call) (bson.Raw, error) {
 		if add, err = o.txn.join(shard); err != nil {
 			return nil, err
 		}
+	}
+	if p := o.target(c).Prefer; p != nil {
+		add = append(add, bson.E{Key: "$readPreference", Value: p.Doc})
 	}
 	add = append(add, bson.E{Key: "$clusterTime", Value: bson.D{{"clusterTime", o.r.cfg.Clock.Now()}}})
 	return edit(c.body, nil, add...), nil
@@ -210,6 +219,7 @@ var retriableCodes = []mongoerr.Code{
 	mongoerr.ShutdownInProgress, mongoerr.PrimarySteppedDown, mongoerr.NotWritablePrimary,
 	mongoerr.InterruptedAtShutdown, mongoerr.InterruptedDueToReplStateChange,
 	mongoerr.NotPrimaryNoSecondaryOk, mongoerr.NotPrimaryOrSecondary, mongoerr.NetworkInterfaceExceededTimeLimit,
+	mongoerr.FailedToSatisfyReadPreference,
 }
 
 // retriable reports whether sending again may help.

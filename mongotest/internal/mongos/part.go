@@ -157,6 +157,18 @@ func (d *database) version() command.DatabaseVersion {
 	return command.DatabaseVersion{UUID: d.uuid, Timestamp: d.timestamp, LastMod: 1 + d.moves}
 }
 
+// Arrived implements mongod.Sharding.
+func (p *Part) Arrived(ns string) bson.Timestamp {
+	t, d, _ := p.catalog.placed(ns)
+	switch {
+	case t != nil:
+		return t.came(p.shard)
+	case d != nil:
+		return d.timestamp
+	}
+	return bson.Timestamp{}
+}
+
 // Version implements mongod.Sharding.
 func (p *Part) Version(ns string) bson.Raw {
 	global := bson.Timestamp{}

@@ -13,8 +13,9 @@ import (
 // A remote is a cursor on a shard.
 type remote struct {
 	shard string
-	ns    string // as the shard named it
-	id    int64  // 0 once exhausted
+	to    command.Target // the member that has it
+	ns    string         // as the shard named it
+	id    int64          // 0 once exhausted
 	buf   []bson.Raw
 	extra bson.D // other fields of the newest batch, such as postBatchResumeToken
 }
@@ -25,7 +26,7 @@ func (o *op) open(ctx context.Context, shard string, c call) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &remote{shard: shard}
+	m := &remote{shard: shard, to: command.Target{Member: resp.Member, Prefer: o.target(c).Prefer}}
 	return m, m.take(resp)
 }
 
@@ -80,7 +81,7 @@ func (m *remote) more(ctx context.Context, o *op, fields ...bson.E) error {
 			cmd = append(cmd, bson.E{Key: name, Value: v})
 		}
 	}
-	resp, err := o.send(ctx, m.shard, call{name: "getMore", db: db, body: rawDoc(cmd)})
+	resp, err := o.send(ctx, m.shard, call{name: "getMore", db: db, body: rawDoc(cmd), to: m.to})
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (m *remote) close(ctx context.Context, o *op) {
 	}
 	m.id = 0
 	plain := &op{r: o.r, req: o.req}
-	if _, err := plain.send(ctx, m.shard, call{name: "killCursors", db: db, body: rawDoc(cmd)}); err != nil {
+	if _, err := plain.send(ctx, m.shard, call{name: "killCursors", db: db, body: rawDoc(cmd), to: m.to}); err != nil {
 		o.r.cfg.Logger.DebugContext(ctx, "cursor left to the shard's timeout", "shard", m.shard, "error", err)
 	}
 }

@@ -83,6 +83,9 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	if o.txn != nil && !allowedInTxn(req.Name) {
 		return nil, mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Cannot run '%s' in a multi-document transaction.", req.Name)
 	}
+	if err := o.choosePreference(); err != nil {
+		return nil, err
+	}
 	o.pinSnapshot()
 	body, err := f(ctx, o)
 	o.r.noticeChange(req, err)
@@ -206,7 +209,7 @@ func (o *op) child(db string, cmd bson.D) *op {
 		concern, _ := value.Get(o.req.Body, "readConcern")
 		cmd = append(cmd, bson.E{Key: "readConcern", Value: concern})
 	}
-	return &op{r: o.r, txn: o.txn, at: o.at, req: &command.Request{
+	return &op{r: o.r, txn: o.txn, at: o.at, prefer: o.prefer, req: &command.Request{
 		Name: cmd[0].Key, DB: db, Client: o.req.Client, Body: rawDoc(append(cmd, o.inherited()...)),
 	}}
 }

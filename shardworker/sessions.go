@@ -136,7 +136,8 @@ func (r writeResult) unfinished() error {
 	}
 	for _, e := range r.errors {
 		if mongoconn.TransientCode(e.code) || e.code == mongoconn.CodeUserWritesBlocked {
-			return mongo.CommandError{Code: e.code, Message: e.message}
+			// Whoever has blocked the destination will open it again.
+			return mongo.CommandError{Code: e.code, Message: e.message, Labels: []string{"RetryableWriteError"}}
 		}
 	}
 	return nil

@@ -127,3 +127,24 @@ func TestShardKeysOfTimeseries(t *testing.T) {
 	c.insert("s", at(2, 61, "a"))
 	assert.Equal(t, []int64{1, 2}, ids(c.all("db", bson.D{{"find", "s"}})))
 }
+
+// A router that knows of a time-series collection as it was writes and reads
+// what is there now.
+func TestAStaleRouterFindsTheBuckets(t *testing.T) {
+	c := newCluster(t)
+	stale := c.another()
+	create := bson.D{{"create", "s"}, {"timeseries", bson.D{{"timeField", "t"}, {"metaField", "m"}}}}
+	c.must("db", create)
+	stale.insert("s", at(1, 60, "z"))
+	c.must("admin", bson.D{{"shardCollection", "db.s"}, {"key", bson.D{{"m", 1}}}})
+	stale.insert("s", at(2, 61, "z"))
+	c.must("admin", bson.D{{"moveChunk", "db.system.buckets.s"}, {"find", bson.D{{"meta", "z"}}}, {"to", "s1"}})
+	stale.insert("s", at(3, 62, "z"))
+	assert.ElementsMatch(t, []int64{1, 2, 3}, ids(stale.all("db", bson.D{{"find", "s"}})))
+	assert.Len(t, c.on("s1", "system.buckets.s"), 1)
+	c.must("db", bson.D{{"drop", "s"}})
+	c.must("db", create)
+	stale.insert("s", at(4, 63, "z"))
+	assert.Equal(t, []int64{4}, ids(stale.all("db", bson.D{{"find", "s"}})))
+	assert.Empty(t, c.on("s1", "system.buckets.s"))
+}

@@ -117,6 +117,21 @@ func TestMeasurementsAreReadFromBuckets(t *testing.T) {
 	f.fail(mongoerr.CommandNotSupportedOnView, "db", "aggregate", "s", "cursor", value.D(), "pipeline", []bson.Raw{value.D("$changeStream", value.D())})
 }
 
+// A query compares by its own collation, unlike one on a view.
+func TestMeasurementsAreComparedByACollation(t *testing.T) {
+	f := withSeries(t)
+	f.record(measured(0, "a", 1), measured(0, "A", 2), measured(0, "b", 3))
+	assert.Equal(t, "[1 2]", f.values("filter", value.D("m", "a"), "sort", value.D("v", 1), "collation", value.D("locale", "en", "strength", 2)))
+	f.run("db", "create", "s2", "timeseries", value.D("timeField", "t", "metaField", "m"), "collation", value.D("locale", "en", "strength", 2))
+	for range 2 {
+		f.run("db", "insert", "s2", "documents", []bson.Raw{measured(0, "a", 1), measured(0, "A", 2)})
+	}
+	assert.Len(t, f.batch("find", "system.buckets.s2"), 2)
+	assert.Len(t, f.batch("find", "s2", "filter", value.D("m", "A")), 4)
+	joined := []bson.Raw{value.D("$unionWith", "s2")}
+	assert.Len(t, f.batch("aggregate", "s", "cursor", value.D(), "pipeline", joined), 7)
+}
+
 // A bucket takes a thousand measurements. Late ones go to the bucket of their
 // time.
 func TestBucketsFillUp(t *testing.T) {
@@ -262,6 +277,13 @@ func TestBucketsAreWrittenDirectly(t *testing.T) {
 	f.run("db", "create", "s", "timeseries", value.D("timeField", "t", "metaField", "m"))
 	f.run("db", "insert", "system.buckets.s", "documents", []bson.Raw{bucket})
 	assert.Equal(t, "[1]", f.values())
+	f.run("db", "update", "system.buckets.s", "updates", []bson.Raw{value.D("q", value.D(), "u", value.D("$set", value.D("control.closed", true)))})
+	f.record(measured(0, "a", 2))
+	assert.Equal(t, 2, f.buckets()) // a closed one is not filled any more
+	f.run("db", "update", "system.buckets.s", "updates", []bson.Raw{value.D("q", value.D("control.closed", value.D("$exists", false)), "u", value.D("$set", value.D("control.version", 2)))})
+	f.record(measured(0, "a", 3))
+	assert.Equal(t, 3, f.buckets()) // nor is a compressed one
+	f.fail(mongoerr.CommandNotSupported, "db", "find", "s")
 	reply := f.run("db", "insert", "system.buckets.s", "documents", []bson.Raw{value.D("_id", 1)})
 	assert.Equal(t, int32(mongoerr.DocumentValidationFailure), reply.Lookup("writeErrors", "0", "code").Int32())
 	f.fail(mongoerr.IllegalOperation, "db", "create", "system.buckets.none")

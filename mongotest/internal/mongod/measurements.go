@@ -177,7 +177,7 @@ func (f *filling) candidates(m timeseries.Measurement) storage.ScanSpec {
 	o := f.home.Timeseries()
 	from := m.Time - o.MaxSpan*1000
 	index := f.home.IndexesByKey(o.DefaultIndex().Lookup("key").Value)
-	if o.MetaField != "" && len(index) > 0 && m.Meta.Type != bson.TypeArray && index[0].Partial == nil && index[0].Collation() == nil {
+	if o.MetaField != "" && len(index) > 0 && m.Meta.Type != bson.TypeArray && index[0].Partial == nil {
 		meta := m.Meta
 		if meta.Type == 0 {
 			meta = value.Null()

@@ -170,7 +170,9 @@ func TestMeasurementsWithoutMetadata(t *testing.T) {
 	assert.Equal(t, "[0 1 2 3 4 5]", f.values())
 	f.record(value.D("t", value.DateTime(1<<45), "v", 6))
 	f.record(value.D("t", value.DateTime(1<<45+1), "v", 7))
-	assert.Equal(t, 4, f.buckets())
+	f.record(value.D("t", value.DateTime(1000), "v", 8))
+	f.record(value.D("t", value.DateTime(2000), "v", 9))
+	assert.Equal(t, 5, f.buckets())
 }
 
 // What is inserted together lies in the order of time, since 8.0.

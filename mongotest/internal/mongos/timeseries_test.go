@@ -2,6 +2,7 @@ package mongos
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -15,7 +16,11 @@ import (
 // has the metadata below "m" and s1 the rest.
 func spreadSeries(t *testing.T) *cluster {
 	t.Helper()
-	c := newCluster(t)
+	return spreadSeriesOn(t, newCluster(t))
+}
+
+func spreadSeriesOn(t *testing.T, c *cluster) *cluster {
+	t.Helper()
 	c.must("db", bson.D{{"create", "other"}}) // s0 is primary
 	c.must("admin", bson.D{
 		{"shardCollection", "db.s"},
@@ -100,14 +105,29 @@ func TestShardedTimeseries(t *testing.T) {
 func TestChunksOfBucketsMove(t *testing.T) {
 	c := spreadSeries(t)
 	c.insert("s", at(1, 60, "a"), at(2, 61, "z"))
+	c.must("admin", bson.D{{"movePrimary", "db"}, {"to", "s2"}})
+	assert.ElementsMatch(t, []int64{1, 2}, ids(c.all("db", bson.D{{"find", "s"}})), "sharded data stays")
 	c.must("admin", bson.D{{"moveChunk", "db.system.buckets.s"}, {"find", bson.D{{"meta", "a"}, {"control.min.t", time.Unix(0, 0)}}}, {"to", "s2"}})
 	c.insert("s", at(3, 62, "a"))
 	assert.Len(t, c.on("s2", "system.buckets.s"), 1, "one bucket for both")
 	assert.ElementsMatch(t, []int64{1, 2, 3}, ids(c.all("db", bson.D{{"find", "s"}})))
-	c.must("admin", bson.D{{"movePrimary", "db"}, {"to", "s2"}})
-	assert.ElementsMatch(t, []int64{1, 2, 3}, ids(c.all("db", bson.D{{"find", "s"}})), "sharded data stays")
 	c.insert("s", at(4, 63, "z"))
 	assert.Len(t, c.on("s1", "system.buckets.s"), 1)
+}
+
+// A bucket that has moved away is not filled any more, though it is still there.
+func TestOrphanedBucketsAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := spreadSeriesOn(t, newClusterWith(t, time.Hour))
+		c.must("admin", bson.D{{"split", "db.system.buckets.s"}, {"middle", bson.D{{"meta", "a"}, {"control.min.t", time.Unix(120, 0)}}}})
+		c.insert("s", at(1, 60, "a"))
+		c.must("admin", bson.D{{"moveChunk", "db.system.buckets.s"}, {"find", bson.D{{"meta", "a"}, {"control.min.t", time.Unix(60, 0)}}}, {"to", "s2"}})
+		c.insert("s", at(2, 130, "a"))
+		assert.Len(t, c.on("s0", "system.buckets.s"), 2, "orphan and bucket")
+		assert.Equal(t, []int64{1, 2}, ids(c.all("db", bson.D{{"find", "s"}})))
+		reply := c.must("db", bson.D{{"delete", "s"}, {"deletes", bson.A{bson.D{{"q", bson.D{{"v", bson.D{{"$gt", 0}}}}}, {"limit", 0}}}}})
+		assert.Equal(t, int64(2), getInt(reply, "n", 0))
+	})
 }
 
 func TestShardKeysOfTimeseries(t *testing.T) {

@@ -144,9 +144,12 @@ const maxReopened = 4
 
 // find takes the stored bucket that m fits into, or a new one.
 func (f *filling) find(m timeseries.Measurement) error {
-	tried := 0
+	o, tried := f.home.Timeseries(), 0
 	for _, rec := range f.tx.Scan(f.home, f.candidates(m)) {
 		if !timeseries.SameMeta(rec.Doc.Lookup("meta"), m.Meta) || f.owned != nil && !f.owned(rec.Doc) {
+			continue
+		}
+		if from, ok := rec.Doc.Lookup("control", "min", o.TimeField).DateTimeOK(); !ok || m.Time < from || m.Time-from >= o.MaxSpan*1000 {
 			continue
 		}
 		if closed, _ := rec.Doc.Lookup("control", "closed").BooleanOK(); closed {
@@ -158,7 +161,7 @@ func (f *filling) find(m timeseries.Measurement) error {
 		if version, _ := value.AsInt64(rec.Doc.Lookup("control", "version")); version != 1 {
 			continue
 		}
-		b, err := f.home.Timeseries().Load(rec.Doc)
+		b, err := o.Load(rec.Doc)
 		if err != nil {
 			return err
 		}
@@ -167,7 +170,7 @@ func (f *filling) find(m timeseries.Measurement) error {
 			return nil
 		}
 	}
-	f.bucket, f.stored = f.home.Timeseries().NewBucket(m), 0
+	f.bucket, f.stored = o.NewBucket(m), 0
 	return nil
 }
 

@@ -204,3 +204,28 @@ func TestAStagesReadsEndWithItsCursor(t *testing.T) {
 	c.must("db", bson.D{{"killCursors", "c"}, {"cursors", bson.A{getInt(getDoc(body, "cursor"), "id", 0)}}})
 	require.Empty(t, c.catalog.cursors.open)
 }
+
+// A router holds commands against their rules as a member does, before any
+// shard sees them.
+func TestARouterChecksTheFieldsOfCommands(t *testing.T) {
+	c := newCluster(t)
+	for _, tc := range []struct {
+		db      string
+		cmd     bson.D
+		code    mongoerr.Code
+		message string
+	}{
+		{"db", bson.D{{"find", "c"}, {"nope", 1}}, mongoerr.IDLUnknownField, "BSON field 'find.nope' is an unknown field."},
+		{"db", bson.D{{"find", "c"}, {"filter", 1}}, mongoerr.TypeMismatch, "BSON field 'find.filter' is the wrong type 'int', expected type 'object'"},
+		{"db", bson.D{{"insert", "c"}}, mongoerr.IDLFailedToParse, "BSON field 'insert.documents' is missing but a required field"},
+		{"db", bson.D{{"shardCollection", "db.c"}, {"key", bson.D{{"k", 1}}}}, mongoerr.Unauthorized, "shardCollection may only be run against the admin database."},
+		{"admin", bson.D{{"shardCollection", "db.c"}}, mongoerr.IDLFailedToParse, "BSON field 'shardCollection.key' is missing but a required field"},
+		{"admin", bson.D{{"shardCollection", "db.c"}, {"key", 1}}, mongoerr.TypeMismatch, "BSON field 'shardCollection.key' is the wrong type 'int', expected type 'object'"},
+		{"admin", bson.D{{"movePrimary", "db"}}, mongoerr.IDLFailedToParse, "BSON field 'movePrimary.to' is missing but a required field"},
+	} {
+		_, err := c.run(tc.db, tc.cmd)
+		require.Error(t, err, "%v", tc.cmd)
+		assert.Equal(t, tc.code, mongoerr.From(err).Code, "%v", err)
+		assert.Equal(t, tc.message, mongoerr.From(err).Message)
+	}
+}

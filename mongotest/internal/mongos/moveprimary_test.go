@@ -55,7 +55,7 @@ func TestWhereNoPrimaryCanMove(t *testing.T) {
 	c := newCluster(t)
 	c.insert("plain", bson.D{{"_id", 1}})
 	c.fails(mongoerr.InvalidOptions, "admin", bson.D{{"movePrimary", "config"}, {"to", "s1"}})
-	c.fails(mongoerr.InvalidOptions, "admin", bson.D{{"movePrimary", "db"}})
+	c.fails(mongoerr.InvalidOptions, "admin", bson.D{{"movePrimary", "db"}, {"to", ""}})
 	c.fails(mongoerr.ShardNotFound, "admin", bson.D{{"movePrimary", "db"}, {"to", "s9"}})
 	c.fails(mongoerr.NamespaceNotFound, "admin", bson.D{{"movePrimary", "nodb"}, {"to", "s1"}})
 	c.must("admin", bson.D{{"movePrimary", "db"}, {"to", "s0"}})

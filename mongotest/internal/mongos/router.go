@@ -13,6 +13,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/schema"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -51,6 +52,9 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 	f, ok := r.commands[req.Name]
 	if !ok {
 		return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", req.Name)
+	}
+	if err := schema.Check(req); err != nil {
+		return nil, err
 	}
 	if err := apiversion.Check(req); err != nil {
 		return nil, err

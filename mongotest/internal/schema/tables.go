@@ -1,7 +1,7 @@
 package schema
 
 // commands are the specs by name. It never changes.
-var commands = merge(readCommands(), writeCommands(), catalogCommands(), indexCommands(), sessionCommands(), adminCommands(), statsCommands(), planningCommands(), housekeepingCommands())
+var commands = merge(readCommands(), writeCommands(), catalogCommands(), indexCommands(), sessionCommands(), adminCommands(), statsCommands(), planningCommands(), housekeepingCommands(), shardingCommands())
 
 func merge(families ...map[string]*spec) map[string]*spec {
 	all := map[string]*spec{}

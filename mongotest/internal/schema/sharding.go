@@ -1,0 +1,47 @@
+package schema
+
+// shardingCommands are the commands on the parts of a sharded cluster. Their
+// parsers pass over fields that they do not know.
+func shardingCommands() map[string]*spec {
+	onAdmin := func(first field, f fields) *spec {
+		return &spec{first: first, traits: adminOnly | lenient, fields: f}
+	}
+	name := text.required()
+	reshaping := fields{
+		"key": object.required(), "unique": boolean, "collation": object, "numInitialChunks": number,
+		"zones": objects, "forceRedistribution": boolean, "implicitlyCreateIndex": boolean,
+	}
+	sharding := fields{
+		"key": object.required(), "unique": boolean, "collation": object, "numInitialChunks": number,
+		"presplitHashedZones": boolean, "implicitlyCreateIndex": flag, "enforceUniquenessCheck": flag, "timeseries": object,
+	}
+	return map[string]*spec{
+		"shardCollection":              onAdmin(name, sharding),
+		"reshardCollection":            onAdmin(name, reshaping),
+		"refineCollectionShardKey":     onAdmin(name, fields{"key": object.required(), "enforceUniquenessCheck": flag}),
+		"enableSharding":               onAdmin(name, fields{"primaryShard": text}),
+		"movePrimary":                  onAdmin(name, fields{"to": text.required()}),
+		"moveRange":                    onAdmin(name, fields{"toShard": text.required(), "min": object, "max": object, "waitForDelete": boolean, "forceJumbo": boolean}),
+		"moveCollection":               onAdmin(name, fields{"toShard": text.required()}),
+		"unshardCollection":            onAdmin(name, fields{"toShard": text}),
+		"moveChunk":                    onAdmin(anything, nil),
+		"split":                        onAdmin(anything, nil),
+		"mergeChunks":                  onAdmin(anything, nil),
+		"mergeAllChunksOnShard":        onAdmin(name, fields{"shard": text.required(), "maxNumberOfChunksToMerge": number, "maxTimeProcessingChunksMS": number}),
+		"addShard":                     onAdmin(name, fields{"name": text}),
+		"removeShard":                  onAdmin(name, nil),
+		"addShardToZone":               onAdmin(name, fields{"zone": text.required()}),
+		"removeShardFromZone":          onAdmin(name, fields{"zone": text.required()}),
+		"updateZoneKeyRange":           onAdmin(anything, nil),
+		"balancerStart":                onAdmin(anything, nil),
+		"balancerStop":                 onAdmin(anything, nil),
+		"balancerStatus":               onAdmin(anything, nil),
+		"balancerCollectionStatus":     onAdmin(name, nil),
+		"configureCollectionBalancing": onAdmin(name, fields{"chunkSize": number, "defragmentCollection": boolean, "enableAutoMerger": boolean}),
+		"setAllowMigrations":           onAdmin(name, fields{"allowMigrations": boolean.required()}),
+		"clearJumboFlag":               onAdmin(name, fields{"bounds": objects, "find": object}),
+		"listShards":                   onAdmin(anything, nil),
+		"getShardMap":                  onAdmin(anything, nil),
+		"flushRouterConfig":            onAdmin(anything, nil),
+	}
+}

@@ -150,6 +150,7 @@ const (
 	BackgroundOperationInProgressForNamespace Code = 12587
 	MergeStageNoMatchingDocument              Code = 13113
 	DatabaseDifferCase                        Code = 13297
+	NoSuchReshardCollection                   Code = 339
 	StaleConfig                               Code = 13388
 	NotPrimaryNoSecondaryOk                   Code = 13435
 	NotPrimaryOrSecondary                     Code = 13436
@@ -267,6 +268,7 @@ var names = map[Code]string{
 	StaleChunkHistory:                         "StaleChunkHistory",
 	NoProgressMade:                            "NoProgressMade",
 	MaxStalenessOutOfRange:                    "MaxStalenessOutOfRange",
+	NoSuchReshardCollection:                   "NoSuchReshardCollection",
 	StaleDbVersion:                            "StaleDbVersion",
 	NoSuchTransaction:                         "NoSuchTransaction",
 	TransactionCommitted:                      "TransactionCommitted",

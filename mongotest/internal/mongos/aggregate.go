@@ -311,7 +311,7 @@ func (o *op) currentOp(ctx context.Context, stages []bson.Raw) (feed, error) {
 	sources := make([]aggregate.Source, len(remotes))
 	for i, m := range remotes {
 		sources[i] = &mapSource{in: &shardSource{bound: bound, m: m}, f: func(doc bson.Raw) (bson.Raw, error) {
-			return set(doc, bson.E{Key: "shard", Value: m.shard}), nil
+			return namedByShard(doc, m.shard), nil
 		}}
 	}
 	f, err := o.routerPart(&chainSource{rest: sources}, bound, stages[1:])

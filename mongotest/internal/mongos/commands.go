@@ -25,6 +25,9 @@ func commandTable(v release.Version) map[string]commandFunc {
 		"addShardToZone": addShardToZone, "removeShardFromZone": removeShardFromZone, "updateZoneKeyRange": updateZoneKeyRange,
 		"balancerStart": balancerMode("full"), "balancerStop": balancerMode("off"), "balancerStatus": balancerStatus,
 		"balancerCollectionStatus": balancerCollectionStatus, "setAllowMigrations": setAllowMigrations,
+		"abortReshardCollection": noResharding, "commitReshardCollection": noResharding,
+		"abortMoveCollection": noResharding, "abortUnshardCollection": noResharding,
+		"killOp": killOp, "convertToCapped": convertToCapped,
 		"reshardCollection": reshardCollection, "refineCollectionShardKey": refineCollectionShardKey,
 		"moveCollection": moveCollection, "unshardCollection": unshardCollection,
 		"addShard": addShard, "addshard": addShard, "removeShard": removeShard, "removeshard": removeShard,
@@ -62,12 +65,11 @@ var configCommands = []string{
 
 // refusedCommands exist on a server but not in the simulated cluster.
 var refusedCommands = []string{
-	"abortReshardCollection", "commitReshardCollection", "cleanupReshardCollection",
-	"abortMoveCollection", "abortUnshardCollection",
+	"cleanupReshardCollection",
 	"transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"cleanupOrphaned",
-	"analyzeShardKey", "configureQueryAnalyzer", "convertToCapped", "cloneCollectionAsCapped", "compact",
-	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "killOp", "filemd5",
+	"analyzeShardKey", "configureQueryAnalyzer", "cloneCollectionAsCapped", "compact",
+	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "filemd5",
 }
 
 // txnCommands may run in a transaction.

@@ -277,3 +277,32 @@ func keysOf(doc bson.Raw) string {
 	}
 	return strings.Join(names, "\x00")
 }
+
+// convertToCapped is the primary shard's affair: no sharded collection can be
+// capped.
+func convertToCapped(ctx context.Context, o *op) (bson.Raw, error) {
+	coll, err := collectionName(o.req)
+	if err != nil {
+		return nil, err
+	}
+	ns := o.req.DB + "." + coll
+	unlock, err := o.exclusive(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	primary, ok := o.r.primaryOf(o.req.DB)
+	switch t := o.r.catalog.table(ns); {
+	case t != nil && t.unsplittable:
+		return refused(ctx, o)
+	case t != nil:
+		return nil, mongoerr.New(mongoerr.IllegalOperation, "You can't convertToCapped a sharded collection")
+	case !ok:
+		return nil, mongoerr.New(mongoerr.NamespaceNotFound, "database %s not found", o.req.DB)
+	}
+	resp, err := o.send(ctx, primary, o.forward())
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}

@@ -1,7 +1,9 @@
 package mongos
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -175,4 +177,27 @@ func TestOutAndMergeWorkFromAShardedCollection(t *testing.T) {
 	}}})
 	require.Len(t, joined, 1)
 	assert.Len(t, getDocs(joined[0], "same"), 2)
+}
+
+func TestCommandsOnWhatShardsDo(t *testing.T) {
+	c := newCluster(t)
+	c.sharded("c")
+	c.insert("u", bson.D{{"_id", 1}})
+	c.must("db", bson.D{{"convertToCapped", "u"}, {"size", 4096}})
+	info := c.all("db", bson.D{{"listCollections", 1}, {"filter", bson.D{{"name", "u"}}}})
+	require.Len(t, info, 1)
+	assert.True(t, getBool(getDoc(info[0], "options"), "capped", false))
+	c.fails(mongoerr.IllegalOperation, "db", bson.D{{"convertToCapped", "c"}, {"size", 4096}})
+	c.fails(mongoerr.NoSuchReshardCollection, "admin", bson.D{{"abortReshardCollection", "db.c"}})
+
+	ops := c.all("admin", bson.D{{"aggregate", 1}, {"pipeline", bson.A{bson.D{{"$currentOp", bson.D{}}}}}, {"cursor", bson.D{}}})
+	require.NotEmpty(t, ops)
+	name := getString(ops[0], "opid")
+	shard, number, _ := strings.Cut(name, ":")
+	assert.Equal(t, getString(ops[0], "shard"), shard)
+	body := c.must("admin", bson.D{{"killOp", 1}, {"op", name}})
+	assert.Equal(t, shard+":"+number, fmt.Sprintf("%s:%d", getString(body, "shard"), getInt(body, "shardid", -1)))
+	c.fails(28625, "admin", bson.D{{"killOp", 1}, {"op", "s0"}})
+	c.fails(50760, "admin", bson.D{{"killOp", 1}, {"op", true}})
+	c.fails(mongoerr.ShardNotFound, "admin", bson.D{{"killOp", 1}, {"op", "s9:1"}})
 }

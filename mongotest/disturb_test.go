@@ -206,3 +206,28 @@ func TestAPausedPrimaryTakesWhatWasSentToItWhenItGoesOn(t *testing.T) {
 		assert.Equal(t, []int32{1, 2, 4}, s.ids())
 	})
 }
+
+// Who has heard of a later primary does not go back to an earlier one, even if
+// that is the only one it reaches: together they would be a majority.
+func TestAMemberFollowsNoPrimaryOfAnEarlierTerm(t *testing.T) {
+	trio(t, func(t *testing.T, s *set) {
+		old, disconnect := s.on(s.addrs[0])
+		defer disconnect()
+		require.NoError(t, old.insert(1))
+		goOn := disturb(t, s.c, mongotest.Paused{Process: s.addrs[0]})
+		pass(11 * time.Second)
+		later, err := s.c.Addr("rs0")
+		require.NoError(t, err)
+		heal := disturb(t, s.c, mongotest.Partition{From: later, To: "rs0/secondaries"})
+		healOld := disturb(t, s.c, mongotest.Partition{From: later, To: s.addrs[0]})
+		waiting := make(chan error, 1)
+		go func() { waiting <- old.insert(2) }()
+		pass(time.Second)
+		goOn()
+		require.Error(t, <-waiting)
+		heal()
+		healOld()
+		pass(12 * time.Second)
+		assert.Equal(t, []int32{1}, s.ids())
+	})
+}

@@ -205,6 +205,11 @@ func (s *ReplicaSet) lead(winner, newest *Node, voters []*Node) {
 	s.succeed(l, s.line())
 	s.newest.Store(l)
 	winner.topo.lead(winner.cfg.Name, s.term)
+	for _, m := range voters {
+		if m != winner {
+			m.topo.follow("", s.term) // whether it can follow or not
+		}
+	}
 	s.settle()
 	l.log.SetTerm(s.term)
 	l.log.Noop(value.D("msg", "new primary"))

@@ -19,7 +19,7 @@ func (s *ReplicaSet) settle() {
 			continue
 		}
 		if m.topo.isPrimary() {
-			s.settlePrimary(m, primaries)
+			s.settlePrimary(m)
 		} else {
 			s.settleSecondary(m, primaries)
 		}
@@ -36,7 +36,7 @@ func (s *ReplicaSet) settle() {
 }
 
 // settlePrimary notes since when a primary could know that it is none any more.
-func (s *ReplicaSet) settlePrimary(m *Node, primaries []*Node) {
+func (s *ReplicaSet) settlePrimary(m *Node) {
 	visible := 0
 	for _, other := range s.members {
 		if s.sees(m, other) {
@@ -45,21 +45,31 @@ func (s *ReplicaSet) settlePrimary(m *Node, primaries []*Node) {
 	}
 	m.standing.lost = time.Time{}
 	since(&m.standing.alone, visible < s.majority())
-	since(&m.standing.deposed, slices.ContainsFunc(primaries, func(p *Node) bool {
-		return p.topo.state().term > m.topo.state().term && s.sees(m, p)
-	}))
+	since(&m.standing.deposed, s.heard(m) > m.Term())
 }
 
-// settleSecondary has a secondary follow the latest primary that it can.
+// heard returns the latest term that a member hears of.
+func (s *ReplicaSet) heard(m *Node) int64 {
+	term := m.Term()
+	for _, other := range s.members {
+		if s.sees(m, other) {
+			term = max(term, other.Term())
+		}
+	}
+	return term
+}
+
+// settleSecondary has a secondary follow the latest primary that it can, but none
+// of a term before the latest that it has heard of.
 func (s *ReplicaSet) settleSecondary(m *Node, primaries []*Node) {
 	st := &m.standing
 	st.alone, st.deposed = time.Time{}, time.Time{}
-	i := slices.IndexFunc(primaries, func(p *Node) bool { return s.follows(m, p) })
+	known, term := m.topo.state(), s.heard(m)
+	i := slices.IndexFunc(primaries, func(p *Node) bool { return p.Term() >= term && s.follows(m, p) })
 	since(&st.lost, i < 0)
-	known := m.topo.state()
 	if i < 0 {
-		if known.leader != "" {
-			m.topo.follow("", known.term)
+		if known.leader != "" || known.term != term {
+			m.topo.follow("", term)
 		}
 		return
 	}
@@ -97,6 +107,7 @@ func (n *Node) comeOver(l *line) {
 func (s *ReplicaSet) settlePlace(m *Node) {
 	p, st := m.place.Load(), &m.standing
 	if m.topo.isPrimary() || st.ending {
+		st.trail = nil
 		m.place.Store(&place{line: p.line})
 		return
 	}

@@ -44,13 +44,16 @@ type disturbances struct {
 // ErrNoDisturbance reports that there is no disturbance of an id, or no more.
 var ErrNoDisturbance = errors.New("no such disturbance")
 
+// ErrLastsAlready reports that the same disturbance lasts already.
+var ErrLastsAlready = errors.New("it lasts already")
+
 // Disturb lets a disturbance begin. One that lasts ends when the time is over, if
 // it is above zero and Run is running, else with EndDisturbance of its id. The id
-// is 0 for what is done at once. A disturbance that lasts already is refused.
+// is 0 for what is done at once. The same twice is refused with ErrLastsAlready.
 func (c *Cluster) Disturb(ctx context.Context, d Disturbance, lasts time.Duration) (id int, err error) {
 	for _, a := range c.Disturbances() {
 		if reflect.DeepEqual(a.Disturbance, d) {
-			return 0, fmt.Errorf("mongotest: %s: it lasts already, with id %d", d.kind(), a.ID)
+			return 0, fmt.Errorf("mongotest: %s: %w, with id %d", d.kind(), ErrLastsAlready, a.ID)
 		}
 	}
 	end, err := d.begin(ctx, c)

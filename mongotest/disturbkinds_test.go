@@ -405,6 +405,19 @@ func TestAnOplogThatIsMadeSmall(t *testing.T) {
 	})
 }
 
+func TestTheSameDisturbanceTwiceIsRefused(t *testing.T) {
+	trio(t, func(t *testing.T, s *set) {
+		end := disturb(t, s.c, mongotest.FrozenMajority{Shard: "rs0"})
+		_, err := s.c.Disturb(t.Context(), mongotest.FrozenMajority{Shard: "rs0"}, 0)
+		require.ErrorIs(t, err, mongotest.ErrLastsAlready)
+		end()
+		require.NoError(t, s.c.Isolate(t.Context(), s.addrs[0]))
+		_, err = s.c.Disturb(t.Context(), mongotest.Paused{Process: "rs0/primary"}, 0)
+		require.ErrorIs(t, err, mongotest.ErrNoPrimary)
+		require.ErrorIs(t, s.c.EndDisturbance(t.Context(), 99), mongotest.ErrNoDisturbance)
+	})
+}
+
 func TestKillingTheConnectionsToOneProcess(t *testing.T) {
 	bubble(t, mongotest.Options{Members: 3}, func(t *testing.T, c *mongotest.Cluster) {
 		cl, done := connect(t, c)
@@ -422,5 +435,50 @@ func TestKillingTheConnectionsToOneProcess(t *testing.T) {
 		require.NoError(t, kept.SetReadDeadline(time.Now().Add(time.Second)))
 		_, err = kept.Read(make([]byte, 1))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
+}
+
+// A drop that only a primary cut off from its majority has carried out is no
+// success, for another one is elected that knows nothing of it.
+func TestARouterDoesNotTakeForDoneWhatMayBeLost(t *testing.T) {
+	two(t, func(t *testing.T, c *mongotest.Cluster, cl *mongo.Client) {
+		shard := c.Shards()[0]
+		heal := disturb(t, c, mongotest.Partition{From: shard + "/primary", To: shard + "/secondaries"})
+		done := make(chan error, 1)
+		go func() { done <- cl.Database("a").Collection("c").Drop(t.Context()) }()
+		pass(13 * time.Second)
+		assert.Equal(t, 6, code(<-done), "HostUnreachable")
+		heal()
+		pass(time.Second)
+		n, err := count(t.Context(), cl, "a")
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, n)
+	})
+}
+
+// An election does not lift a write block that a majority has acknowledged, and
+// undoes one that none has.
+func TestAWriteBlockAcrossElections(t *testing.T) {
+	trio(t, func(t *testing.T, s *set) {
+		require.NoError(t, s.insert(1))
+		block := func(cl *mongo.Client, on bool, wc any) error {
+			return cl.Database("admin").RunCommand(t.Context(), bson.D{{"setUserWriteBlockMode", 1}, {"global", on}, {"writeConcern", wc}}).Err()
+		}
+		require.NoError(t, block(s.cl, true, bson.D{{"w", "majority"}}))
+		heal := disturb(t, s.c, mongotest.Partition{From: s.addrs[0], To: "rs0/secondaries"})
+		pass(12 * time.Second)
+		assert.Equal(t, 371, code(s.insert(2)), "UserWritesBlocked, by the new primary too")
+		heal()
+		pass(3 * time.Second)
+		require.NoError(t, block(s.cl, false, bson.D{{"w", "majority"}}))
+		addr, err := s.c.Addr("rs0")
+		require.NoError(t, err)
+		old, done := s.on(addr)
+		defer done()
+		heal = disturb(t, s.c, mongotest.Partition{From: "rs0/primary", To: "rs0/secondaries"})
+		require.NoError(t, block(old.cl, true, bson.D{{"w", 1}}))
+		pass(12 * time.Second)
+		require.NoError(t, s.insert(3))
+		heal()
 	})
 }

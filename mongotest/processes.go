@@ -39,6 +39,8 @@ func (s *replicaSet) part(name string) ([]string, error) {
 	switch {
 	case name != "" && name != "primary" && name != "secondaries":
 		return nil, fmt.Errorf("%s has no part %q; it may be primary or secondaries", s.id, name)
+	case len(out) == 0 && name == "primary":
+		return nil, fmt.Errorf("%s: %w", s.id, ErrNoPrimary)
 	case len(out) == 0:
 		return nil, fmt.Errorf("%s has no %s", s.id, name)
 	}

@@ -17,7 +17,7 @@ type writeBlock struct {
 	on      bool
 	reason  string // why, while it is on
 	writing int
-	changed bson.Timestamp // when the block last changed
+	changed bson.Timestamp // the entry of the log that tells of its last change
 	before  bool           // whether it was on before
 	drained chan struct{}  // closed when writing falls to zero; nil while nobody waits
 }
@@ -75,11 +75,17 @@ func (b *writeBlock) branch(at bson.Timestamp) *writeBlock {
 	return c
 }
 
+// noteBlock logs that the block has changed, as the server logs the document by
+// which it knows: a member that has not applied it has no block.
+func (l *line) noteBlock() bson.Timestamp {
+	return l.log.Noop(value.D("msg", "user write block changed"))
+}
+
 // set turns the block on or off, for a reason that has to stay the same while it
 // is on. Turning it on waits for the writes in flight; if ctx ends first, the
 // block stands all the same.
-func (b *writeBlock) set(ctx context.Context, on bool, reason string, at bson.Timestamp) error {
-	drained, err := b.switchTo(on, reason, at)
+func (b *writeBlock) set(ctx context.Context, on bool, reason string, note func() bson.Timestamp) error {
+	drained, err := b.switchTo(on, reason, note)
 	if drained == nil {
 		return err
 	}
@@ -92,14 +98,14 @@ func (b *writeBlock) set(ctx context.Context, on bool, reason string, at bson.Ti
 }
 
 // switchTo sets the block and returns what to wait for, nil for nothing.
-func (b *writeBlock) switchTo(on bool, reason string, at bson.Timestamp) (<-chan struct{}, error) {
+func (b *writeBlock) switchTo(on bool, reason string, note func() bson.Timestamp) (<-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.on && b.reason != reason {
 		return nil, mongoerr.New(mongoerr.IllegalOperation, "Cannot change the user write block: it stands for the reason %s, not %s", b.reason, reason)
 	}
 	if b.on != on {
-		b.before, b.changed = b.on, at
+		b.before, b.changed = b.on, note()
 	}
 	b.on, b.reason = on, reason
 	if !on || b.writing == 0 {
@@ -130,7 +136,7 @@ func runSetUserWriteBlockMode(ctx context.Context, op *operation) (bson.Raw, err
 	if a.err != nil {
 		return nil, a.err
 	}
-	if err := op.line.block.set(ctx, on, reason, op.node.cfg.Clock.Tick(1)); err != nil {
+	if err := op.line.block.set(ctx, on, reason, op.line.noteBlock); err != nil {
 		return nil, err
 	}
 	return value.D(), op.node.set.keep()

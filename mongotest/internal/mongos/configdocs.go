@@ -102,6 +102,9 @@ func (w *configWrites) send(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
+	if e := getDoc(resp.Body, "writeConcernError"); tellsOfState(e) {
+		return mongoerr.New(mongoerr.Code(getInt(e, "code", 0)), "config: %s", getString(e, "errmsg"))
+	}
 	if errs, ok := resp.Body.Lookup("writeErrors").ArrayOK(); ok {
 		return mongoerr.New(mongoerr.OperationFailed, "config: %s", bson.Raw(errs))
 	}

@@ -117,6 +117,9 @@ func (o *op) send(ctx context.Context, shard string, c call) (*command.Response,
 			return nil, noteErr
 		}
 		if err == nil {
+			err = mayBeLost(c.name, resp)
+		}
+		if err == nil {
 			return resp, nil
 		}
 		if joins && isStale(err) {

@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -52,6 +53,23 @@ func cloakReply(body bson.Raw) bson.Raw {
 		return body
 	}
 	return set(body, fields...)
+}
+
+// tellConcern are the commands whose replies, with a writeConcernError in them,
+// are joined to the client's.
+var tellConcern = []string{
+	"insert", "update", "delete", "findAndModify", "findandmodify", "bulkWrite", "aggregate", "commitTransaction", "abortTransaction",
+}
+
+// mayBeLost is the error of a command that a shard has carried out, but whose
+// primary stepped down before a majority had it: another primary may not have it,
+// and what the router does next must not build on it.
+func mayBeLost(name string, resp *command.Response) error {
+	e := getDoc(resp.Body, "writeConcernError")
+	if slices.Contains(tellConcern, name) || !tellsOfState(e) {
+		return nil
+	}
+	return mongoerr.New(mongoerr.Code(getInt(e, "code", 0)), "%s", getString(e, "errmsg"))
 }
 
 func tellsOfState(node bson.Raw) bool {

@@ -57,7 +57,7 @@ func (w *weather) command(cmd mongotest.Command) mongotest.Fault {
 			if cmd.Name == "insert" || cmd.Name == "find" {
 				out.Delay += time.Duration(w.r.Int64N(int64(2 * slowest)))
 			}
-		case KillNode, KillConns, LoseRouted, StepDown, Cut, Freeze, Lag, Lose, RollBack:
+		case KillNode, KillConns, LoseRouted, StepDown, Cut, Freeze, Lag, Lose, RollBack, Divide, Sever, HoldMajority, Skew:
 		}
 	}
 	return out
@@ -144,6 +144,8 @@ func (w *weather) do(ctx context.Context, f Fault) error {
 		return w.stepDown(ctx, f)
 	case Lag, Lose, RollBack:
 		return w.members(ctx, f)
+	case Divide, Sever, HoldMajority, Skew:
+		return w.disturb(ctx, f)
 	case Cut:
 		addr := w.process(f.Shard)
 		w.cluster.Cut(addr)
@@ -151,7 +153,9 @@ func (w *weather) do(ctx context.Context, f Fault) error {
 	case Freeze:
 		addr := w.process(f.Shard)
 		w.cluster.Pause(addr)
-		defer w.cluster.Resume(addr)
+		err := mongoconn.Sleep(ctx, f.For)
+		w.cluster.Resume(addr)
+		return errors.Join(err, mongoconn.Sleep(ctx, notice))
 	case KillNode, LoseRequests, LoseReplies, LoseRouted, Slow, SlowCopy:
 	}
 	return mongoconn.Sleep(ctx, f.For)

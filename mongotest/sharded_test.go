@@ -169,3 +169,41 @@ func TestShardCutOffFromRouters(t *testing.T) {
 		assert.Equal(t, int64(4), n)
 	})
 }
+
+// The transaction by which a router moves a document to another shard is the
+// router's: if an election ends it, the client need not know.
+func TestAMoveOfADocumentSurvivesAnElection(t *testing.T) {
+	for _, modify := range []bool{false, true} {
+		two(t, func(t *testing.T, c *mongotest.Cluster, cl *mongo.Client) {
+			admin := cl.Database("admin")
+			require.NoError(t, admin.RunCommand(t.Context(), bson.D{{"shardCollection", "a.m"}, {"key", bson.D{{"k", 1}}}}).Err())
+			require.NoError(t, admin.RunCommand(t.Context(), bson.D{{"split", "a.m"}, {"middle", bson.D{{"k", 10}}}}).Err())
+			require.NoError(t, admin.RunCommand(t.Context(), bson.D{{"moveChunk", "a.m"}, {"find", bson.D{{"k", 10}}}, {"to", c.Shards()[1]}}).Err())
+			retrying, disconnect := connect(t, c)
+			defer disconnect()
+			coll := retrying.Database("a").Collection("m")
+			_, err := coll.InsertOne(t.Context(), bson.D{{"_id", 1}, {"k", 1}})
+			require.NoError(t, err)
+			// The insert on the other shard waits there, and the first shard forgets the delete meanwhile.
+			slow := disturb(t, c, mongotest.Delay{From: mongotest.Routers, To: c.Shards()[1], By: 2 * time.Second})
+			done := make(chan error, 1)
+			go func() {
+				filter, change := bson.D{{"_id", 1}, {"k", 1}}, bson.D{{"$set", bson.D{{"k", 20}}}}
+				if modify {
+					done <- coll.FindOneAndUpdate(t.Context(), filter, change).Err()
+					return
+				}
+				_, err := coll.UpdateOne(t.Context(), filter, change)
+				done <- err
+			}()
+			pass(time.Second)
+			require.NoError(t, c.StepDown(t.Context(), c.Shards()[0], time.Minute))
+			pass(2 * time.Second)
+			slow()
+			require.NoError(t, <-done)
+			n, err := coll.CountDocuments(t.Context(), bson.D{{"_id", 1}, {"k", 20}})
+			require.NoError(t, err)
+			assert.EqualValues(t, 1, n)
+		})
+	}
+}

@@ -36,7 +36,11 @@ func findAndModify(ctx context.Context, o *op) (bson.Raw, error) {
 		if _, err := o.writablePrimary(ctx, o.req.DB); err != nil {
 			return nil, err
 		}
-		return o.modifyAlone(ctx, ns)
+		reply, err := o.modifyAlone(ctx, ns)
+		for o.undone(ctx, err) {
+			reply, err = o.modifyAlone(ctx, ns)
+		}
+		return reply, err
 	})
 }
 

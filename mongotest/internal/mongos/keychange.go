@@ -45,7 +45,11 @@ func (w *writeOp) changing(ctx context.Context, s statement) error {
 	case !p.alone:
 		return w.spread(ctx, p)
 	}
-	if err := w.changeKey(ctx, p); err != nil {
+	err := w.changeKey(ctx, p)
+	for w.undone(ctx, err) {
+		err = w.changeKey(ctx, p)
+	}
+	if err != nil {
 		return w.failed([]statement{s}, err)
 	}
 	return nil
@@ -189,6 +193,12 @@ func (o *op) moveDocument(ctx context.Context, rt route, doc, post bson.Raw, fro
 	}
 	o.keep(in.time)
 	return err
+}
+
+// undone reports whether err is that a transaction of the router's own was ended
+// before it was committed, as elections do: nobody else repeats it.
+func (o *op) undone(ctx context.Context, err error) bool {
+	return o.txn == nil && mongoerr.Is(err, mongoerr.NoSuchTransaction) && ctx.Err() == nil
 }
 
 func firstOf(err, second error) error {

@@ -185,8 +185,9 @@ func dropDatabase(ctx context.Context, o *op) (bson.Raw, error) {
 	return rawDoc(bson.D{}), nil
 }
 
-// indexDDL carries out createIndexes, dropIndexes and collMod: on the primary
-// shard and on every shard that owns chunks, each with an event of its own.
+// indexDDL carries out createIndexes, dropIndexes and collMod on every shard that
+// owns chunks, each with an event of its own, and collMod on the primary shard
+// too (server-facts 2.7).
 func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 	coll, err := collectionName(o.req)
 	if err != nil {
@@ -211,7 +212,7 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 	defer unlock()
 	primary = o.primaryNow(o.req.DB, primary)
 	t := o.r.catalog.table(ns)
-	if t != nil && t.unsplittable {
+	if t != nil && (t.unsplittable || o.req.Name != "collMod" && !slices.Contains(t.shards(), primary)) {
 		primary = t.chunks[0].shard
 	}
 	if t != nil {

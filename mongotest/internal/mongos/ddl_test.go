@@ -47,6 +47,13 @@ func TestDDLEventsComeFromTheShardsTheyShould(t *testing.T) {
 	c.must("db", bson.D{{"collMod", "c"}, {"validationLevel", "moderate"}})
 	one = []string{"modify c"}
 	expect("collMod", slices.Concat(one, one, one), one, one, one)
+	c.must("admin", bson.D{{"moveChunk", "db.c"}, {"find", bson.D{{"k", -1}}}, {"to", "s1"}})
+	c.must("db", bson.D{{"createIndexes", "c"}, {"indexes", bson.A{bson.D{{"key", bson.D{{"x", 1}}}, {"name", "x_1"}}}}})
+	one = []string{"createIndexes c"}
+	expect("createIndexes, no chunks on the primary shard", slices.Concat(one, one), none, one, one)
+	c.must("db", bson.D{{"collMod", "c"}, {"validationLevel", "strict"}})
+	one = []string{"modify c"}
+	expect("collMod, no chunks on the primary shard", slices.Concat(one, one, one), one, one, one)
 	c.must("admin", bson.D{{"renameCollection", "db.c"}, {"to", "db.d"}})
 	expect("rename", []string{"rename c"}, []string{"rename c"}, none, none)
 	c.must("db", bson.D{{"drop", "d"}})

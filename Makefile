@@ -5,7 +5,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/bin/tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: all build demo test test-clients race lint fuzz chaos bench bench-simulator clean
+.PHONY: all build demo test test-clients test-streams race lint fuzz chaos bench bench-simulator clean
 
 all: lint test
 
@@ -23,6 +23,10 @@ test-clients: build ## mongosh, the Node driver and pymongo on simulated cluster
 
 test-spec: ## the MongoDB drivers' specification tests against simulated clusters
 	go run ./internal/speccheck -write docs/SIMULATOR.md
+
+HISTORIES ?= 10000
+test-streams: ## random histories, and their change streams resumed from anywhere
+	SHARDFERRY_HISTORIES=$(HISTORIES) go test ./mongotest/histories -timeout 60m
 
 race: ## every test with the race detector
 	go test -race ./...

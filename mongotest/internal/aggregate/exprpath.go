@@ -124,3 +124,28 @@ func compare(a, b bson.RawValue) int {
 	}
 	return value.Compare(a, b)
 }
+
+// CheckPath refuses what is no path of a field.
+func CheckPath(path string) error { return checkPath(strings.Split(path, ".")) }
+
+// DependsOnDocument reports whether an expression looks at a document: whether
+// a path of one stands in it.
+func DependsOnDocument(v bson.RawValue) bool {
+	switch v.Type {
+	case bson.TypeString:
+		s := v.StringValue()
+		if strings.HasPrefix(s, "$$") {
+			name, _, _ := strings.Cut(s[2:], ".")
+			return name == "ROOT" || name == "CURRENT"
+		}
+		return strings.HasPrefix(s, "$")
+	case bson.TypeEmbeddedDocument, bson.TypeArray:
+		for name, x := range value.Elements(v.Value) {
+			if name != "$literal" && DependsOnDocument(x) {
+				return true
+			}
+		}
+	default:
+	}
+	return false
+}

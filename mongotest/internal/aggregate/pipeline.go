@@ -122,6 +122,10 @@ func compileStage(name string, spec bson.RawValue, env Env) (stage, error) {
 	return c(spec, env)
 }
 
+// Knows reports whether there is a stage of that name, be it one that only the
+// caller makes.
+func Knows(name string) bool { return IsStage(name) || firstOnly(name) }
+
 // firstOnly reports whether a stage reads the server's own state and so must
 // be the first, where the server takes it off.
 func firstOnly(name string) bool {
@@ -134,6 +138,9 @@ func firstOnly(name string) bool {
 }
 
 func notFirst(name string) error {
+	if name == "$geoNear" {
+		return mongoerr.New(40603, "$geoNear was not the first stage in the pipeline after optimization. Is optimization disabled or inhibited?")
+	}
 	return mongoerr.New(40602, "%s is only valid as the first stage in a pipeline.", name)
 }
 

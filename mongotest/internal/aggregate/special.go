@@ -68,7 +68,7 @@ func specialOp(name string) (special, bool) {
 
 func compileRand(_ string, arg bson.RawValue) (evalFunc, error) {
 	if arg.Type != bson.TypeEmbeddedDocument && arg.Type != bson.TypeArray || !value.IsEmpty(arg.Value) {
-		return nil, mongoerr.New(3040501, "$rand does not currently accept arguments")
+		return nil, mongoerr.New(10065, "$rand does not currently accept arguments")
 	}
 	return func(evalCtx) (bson.RawValue, error) { return value.Double(rand.Float64()), nil }, nil
 }

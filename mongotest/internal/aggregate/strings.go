@@ -1,7 +1,10 @@
 package aggregate
 
 import (
+	"math"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -63,11 +66,34 @@ func text(name string, v bson.RawValue) (string, error) {
 		return "", nil
 	}
 	switch v.Type {
-	case bson.TypeString, bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128, bson.TypeDateTime, bson.TypeSymbol:
+	case bson.TypeDouble: // as the server's StringBuilder writes it, with "%g"
+		return shortDouble(v.Double()), nil
+	case bson.TypeTimestamp:
+		return timestampText(v), nil
+	case bson.TypeJavaScript:
+		return v.JavaScript(), nil
+	case bson.TypeString, bson.TypeInt32, bson.TypeInt64, bson.TypeDecimal128, bson.TypeDateTime, bson.TypeSymbol:
 		return stringOf(v), nil
 	default:
 		return "", mongoerr.New(16007, "can't convert from BSON type %s to String (in %s)", rawdoc.TypeName(v.Type), name)
 	}
+}
+
+// shortDouble writes a double with at most six digits.
+func shortDouble(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return "nan"
+	case math.IsInf(f, 0):
+		return strings.TrimPrefix(strings.ToLower(strconv.FormatFloat(f, 'g', 6, 64)), "+")
+	}
+	return strconv.FormatFloat(f, 'g', 6, 64)
+}
+
+// timestampText writes a timestamp as the server does in messages.
+func timestampText(v bson.RawValue) string {
+	t, i := v.Timestamp()
+	return time.Unix(int64(t), 0).UTC().Format("Jan _2 15:04:05") + ":" + strconv.FormatUint(uint64(i), 10)
 }
 
 func mapString(name string, f func(string) string) func([]bson.RawValue) (bson.RawValue, error) {
@@ -100,10 +126,21 @@ func substrBytes(args []bson.RawValue) (bson.RawValue, error) {
 	if err != nil {
 		return args[0], err
 	}
-	start, ok1 := number.Int(args[1])
-	n, ok2 := number.Int(args[2])
-	if !ok1 || !ok2 {
-		return args[1], mongoerr.New(16034, "$substrBytes: starting index and length must be numeric types")
+	start, ok1 := value.AsInt64(args[1])
+	n, ok2 := value.AsInt64(args[2])
+	switch {
+	case !ok1:
+		return args[1], mongoerr.New(16034, "$substrBytes: starting index must be a numeric type (is BSON type %s)", typeName(args[1]))
+	case !ok2:
+		return args[2], mongoerr.New(16035, "$substrBytes: length must be a numeric type (is BSON type %s)", typeName(args[2]))
+	}
+	for _, v := range args[1:] {
+		if f, ok := v.DoubleOK(); ok && !(math.Abs(f) < 1<<63) {
+			return v, mongoerr.New(31109, "Can't coerce out of range value %s to long", rawdoc.Render(v))
+		}
+	}
+	if f, _ := value.AsFloat64(args[1]); args[1].Type == bson.TypeDecimal128 && (math.IsNaN(f) || math.IsInf(f, 0)) {
+		start = -1
 	}
 	if start < 0 {
 		return args[1], mongoerr.New(50752, "$substrBytes: starting index must be non-negative (got: %d)", start)
@@ -113,8 +150,11 @@ func substrBytes(args []bson.RawValue) (bson.RawValue, error) {
 	if n >= 0 && n < end-start {
 		end = start + n
 	}
-	if start < int64(len(s)) && !utf8.RuneStart(s[start]) || end < int64(len(s)) && !utf8.RuneStart(s[end]) {
-		return args[0], mongoerr.New(28656, "$substrBytes: Invalid range, starting or ending index is in the middle of a UTF-8 character.")
+	switch {
+	case start < int64(len(s)) && !utf8.RuneStart(s[start]):
+		return args[0], mongoerr.New(28656, "$substrBytes:  Invalid range, starting index is a UTF-8 continuation byte.")
+	case end < int64(len(s)) && !utf8.RuneStart(s[end]):
+		return args[0], mongoerr.New(28657, "$substrBytes:  Invalid range, ending index is in the middle of a UTF-8 character.")
 	}
 	return value.String(s[start:end]), nil
 }
@@ -124,15 +164,36 @@ func substrCP(args []bson.RawValue) (bson.RawValue, error) {
 	if err != nil {
 		return args[0], err
 	}
-	start, ok1 := number.Exact(args[1])
-	n, ok2 := number.Exact(args[2])
-	if !ok1 || !ok2 || start < 0 || n < 0 {
-		return args[1], mongoerr.New(34455, "$substrCP: starting index and length must be nonnegative integers")
+	start, err := codePoints("starting index", args[1], 34450)
+	if err != nil {
+		return args[1], err
+	}
+	n, err := codePoints("length", args[2], 34452)
+	switch {
+	case err != nil:
+		return args[2], err
+	case n < 0:
+		return args[2], mongoerr.New(34454, "$substrCP: length must be a nonnegative integer")
+	case start < 0:
+		return args[1], mongoerr.New(34455, "$substrCP: the starting index must be nonnegative integer")
 	}
 	runes := []rune(s)
 	total := int64(len(runes))
 	start = min(start, total)
 	return value.String(string(runes[start : start+min(n, total-start)])), nil
+}
+
+// codePoints reads a number of code points, or a place among them. The code of
+// what is no 32-bit integer follows that of what is no number.
+func codePoints(what string, v bson.RawValue, notNumber mongoerr.Code) (int64, error) {
+	if _, ok := value.AsInt64(v); !ok {
+		return 0, mongoerr.New(notNumber, "$substrCP: %s must be a numeric type (is BSON type %s)", what, typeName(v))
+	}
+	n, ok := number.Exact(v)
+	if !ok || n != int64(int32(n)) {
+		return 0, mongoerr.New(notNumber+1, "$substrCP: %s cannot be represented as a 32-bit integral value: %s", what, rawdoc.Render(v))
+	}
+	return n, nil
 }
 
 func strLen(name string, code mongoerr.Code, f func(string) int) func([]bson.RawValue) (bson.RawValue, error) {
@@ -164,7 +225,7 @@ func split(args []bson.RawValue) (bson.RawValue, error) {
 	case !ok1:
 		return args[0], mongoerr.New(40085, "$split requires an expression that evaluates to a string as a first argument, found: %s", rawdoc.TypeName(args[0].Type))
 	case !ok2:
-		return args[1], mongoerr.New(40086, "$split requires an expression that evaluates to a string as a second argument, found: %s", rawdoc.TypeName(args[1].Type))
+		return args[1], mongoerr.New(10503900, "$split requires an expression that evaluates to a string as a second argument, found: %s", rawdoc.TypeName(args[1].Type))
 	case sep == "":
 		return args[1], mongoerr.New(40087, "$split requires a non-empty separator")
 	}
@@ -241,11 +302,15 @@ func trim(name string, left, right bool) func(map[string]bson.RawValue) (bson.Ra
 	}
 }
 
+// replaceCodes are the server's codes for arguments of $replaceOne and
+// $replaceAll that are no strings.
+var replaceCodes = map[string]mongoerr.Code{"input": 10503904, "find": 10503901, "replacement": 10503902}
+
 func replace(name string, n int) func(map[string]bson.RawValue) (bson.RawValue, error) {
 	return func(args map[string]bson.RawValue) (bson.RawValue, error) {
 		for _, k := range []string{"input", "find", "replacement"} {
 			if !nullish(args[k]) && args[k].Type != bson.TypeString {
-				return args[k], mongoerr.New(51746, "%s requires that '%s' be a string, found: %s", name, k, rawdoc.Render(args[k]))
+				return args[k], mongoerr.New(replaceCodes[k], "%s requires that '%s' be a string, found: %s", name, k, rawdoc.Render(args[k]))
 			}
 		}
 		if nullish(args["input"]) || nullish(args["find"]) || nullish(args["replacement"]) {

@@ -231,6 +231,31 @@ func (n *Near) Distance(vals []bson.RawValue) (d float64, ok bool) {
 	return d, !math.IsInf(d, 1) && d >= n.min && d <= n.max
 }
 
+// Nearest returns which of the values at the field, or of their elements, is the
+// nearest.
+func (n *Near) Nearest(vals []bson.RawValue) bson.RawValue {
+	best, at := math.Inf(1), bson.RawValue{}
+	look := func(v bson.RawValue) bool {
+		g, err := ParseStored(v)
+		if err != nil || g.strict {
+			return false
+		}
+		if d := n.to(g); d < best {
+			best, at = d, v
+		}
+		return true
+	}
+	for _, v := range vals {
+		if look(v) || v.Type != bson.TypeArray {
+			continue
+		}
+		for _, e := range elements(v) {
+			look(e)
+		}
+	}
+	return at
+}
+
 func (n *Near) to(g *Geometry) float64 {
 	switch {
 	case !n.spherical && g.single == nil, n.spherical && !g.Spherical():

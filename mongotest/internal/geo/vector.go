@@ -11,7 +11,8 @@ type vector [3]float64
 
 // onSphere returns the place of a longitude and a latitude in degrees.
 func onSphere(p Point) vector {
-	lng, lat := p.X*math.Pi/180, p.Y*math.Pi/180
+	const radians = math.Pi / 180 // multiplied as one: the last bit of a distance depends on it
+	lng, lat := p.X*radians, p.Y*radians
 	return vector{math.Cos(lat) * math.Cos(lng), math.Cos(lat) * math.Sin(lng), math.Sin(lat)}
 }
 

@@ -171,9 +171,16 @@ func (op *operation) initialSource(tx *storage.Tx, coll string, stages []bson.Ra
 			return src, stages[1:], err
 		}
 	}
+	if near := stages0(stages, "$geoNear"); near.Type != 0 && coll != noCollection {
+		src, err := op.geoNearSource(tx, coll, near, feed, lang, a)
+		return src, stages[1:], err
+	}
 	if coll == noCollection {
 		if len(stages) > 0 && stages[0].Lookup("$documents").Type != 0 {
 			return &sliceSource{docs: []bson.Raw{emptyDoc()}}, stages, nil
+		}
+		if name := firstStage(stages); name != "" && !aggregate.Knows(name) {
+			return nil, nil, mongoerr.New(40324, "Unrecognized pipeline stage name: '%s'", name)
 		}
 		return nil, nil, mongoerr.New(mongoerr.InvalidNamespace, "{aggregate: 1} is not valid for '%s'; a collection is required.", firstStage(stages))
 	}
@@ -208,6 +215,14 @@ func (op *operation) initialSource(tx *storage.Tx, coll string, stages []bson.Ra
 		rest = rest[1:] // the scan is in the order of the $sort
 	}
 	return src, rest, err
+}
+
+// stages0 returns the argument of the first stage if it is of that name.
+func stages0(stages []bson.Raw, name string) bson.RawValue {
+	if len(stages) == 0 || fieldCount(stages[0]) != 1 {
+		return bson.RawValue{}
+	}
+	return stages[0].Lookup(name)
 }
 
 func firstStage(stages []bson.Raw) string {

@@ -33,6 +33,10 @@ func stateStages() map[string]target {
 // state instead of a collection's documents.
 func (op *operation) stageSource(tx *storage.Tx, coll string, stage bson.Raw) (aggregate.Source, bool, error) {
 	name := firstStage([]bson.Raw{stage})
+	switch name {
+	case "$search", "$searchMeta", "$vectorSearch", "$listSearchIndexes":
+		return nil, true, mongoerr.New(mongoerr.SearchNotEnabled, "Using %s requires additional configuration. Please connect to Atlas or an AtlasCLI local deployment to enable.", name)
+	}
 	on, ok := stateStages()[name]
 	if !ok {
 		return nil, false, nil

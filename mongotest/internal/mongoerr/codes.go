@@ -154,6 +154,7 @@ const (
 	StaleConfig                               Code = 13388
 	NotPrimaryNoSecondaryOk                   Code = 13435
 	NotPrimaryOrSecondary                     Code = 13436
+	SearchNotEnabled                          Code = 31082
 	OutOfDiskSpace                            Code = 14031
 	NamespaceCannotBeSharded                  Code = 28769
 	IDLFailedToParse                          Code = 40414
@@ -314,6 +315,7 @@ var names = map[Code]string{
 	StaleConfig:                               "StaleConfig",
 	NotPrimaryNoSecondaryOk:                   "NotPrimaryNoSecondaryOk",
 	NotPrimaryOrSecondary:                     "NotPrimaryOrSecondary",
+	SearchNotEnabled:                          "SearchNotEnabled",
 	OutOfDiskSpace:                            "OutOfDiskSpace",
 	NamespaceCannotBeSharded:                  "NamespaceCannotBeSharded",
 	IDLFailedToParse:                          "IDLFailedToParse",

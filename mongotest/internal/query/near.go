@@ -31,6 +31,11 @@ func (n *Near) Distance(doc bson.Raw) (d float64, ok bool) {
 	return n.Near.Distance(value.LookupAll(doc, n.Field))
 }
 
+// Nearest returns the value of a document that its Distance is to.
+func (n *Near) Nearest(doc bson.Raw) bson.RawValue {
+	return n.Near.Nearest(value.LookupAll(doc, n.Field))
+}
+
 func (n *Near) match(_ *run, doc bson.Raw) (bool, error) {
 	_, ok := n.Distance(doc)
 	return ok, nil

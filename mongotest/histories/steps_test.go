@@ -1,6 +1,7 @@
 package histories_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -79,6 +80,7 @@ type matcher struct {
 	i      int
 	last   bson.Timestamp
 	uuids  map[int]string // of incarnations
+	late   []*outstanding // of transactions
 }
 
 func (w *world) match(events []bson.Raw) error {
@@ -90,24 +92,47 @@ func (w *world) match(events []bson.Raw) error {
 			}
 		}
 	}
-	if m.i < len(events) {
-		return fmt.Errorf("%d events too many, the first is %s", len(events)-m.i, events[m.i])
+	for m.i < len(events) {
+		e, err := m.take()
+		if err == nil {
+			err = fmt.Errorf("nothing of the kind has been done: %s", e)
+		}
+		if !errors.Is(err, errEnd) {
+			return err
+		}
+	}
+	for _, o := range m.late {
+		if len(o.effects) > 0 {
+			return fmt.Errorf("%d effects of a transaction are missing, %v to %v first", len(o.effects), o.effects[0].before, o.effects[0].after)
+		}
 	}
 	return nil
 }
 
+var errEnd = errors.New("the stream ends here")
+
+// take returns the next event that is not a late one.
 func (m *matcher) take() (bson.Raw, error) {
-	if m.i == len(m.events) {
-		return nil, fmt.Errorf("the stream ends here")
+next:
+	for m.i < len(m.events) {
+		e := m.events[m.i]
+		m.i++
+		ts := clusterTime(e)
+		if ts.Before(m.last) {
+			return nil, fmt.Errorf("time goes back to %v: %s", ts, e)
+		}
+		m.last = ts
+		for _, o := range m.late {
+			if e.Lookup("documentKey").Type != 0 && o.find(e) >= 0 {
+				if err := o.take(m, e); err != nil {
+					return nil, fmt.Errorf("late: %w", err)
+				}
+				continue next
+			}
+		}
+		return e, nil
 	}
-	e := m.events[m.i]
-	m.i++
-	ts := clusterTime(e)
-	if ts.Before(m.last) {
-		return nil, fmt.Errorf("time goes back to %v: %s", ts, e)
-	}
-	m.last = ts
-	return e, nil
+	return nil, errEnd
 }
 
 func (m *matcher) part(p part) error {
@@ -165,51 +190,85 @@ func (m *matcher) sameCollection(incarnation int, e bson.Raw) error {
 	return nil
 }
 
+// effects takes the events of documents. Those of a transaction on several shards
+// may be late: its client has its answer once the decision is made, before every
+// shard has carried it out (server-facts 2.6).
 func (m *matcher) effects(p part) error {
-	pending := slices.DeleteFunc(slices.Clone(p.effects), func(e effect) bool { return e.before != nil && e.after != nil && same(e.before, e.after) })
-	halves := map[int]string{} // effects of which one of two events has come
-	txn := ""
-	for len(pending) > 0 {
-		e, err := m.take()
-		if err != nil {
-			return fmt.Errorf("%w; missing %d effects, the first is %v to %v", err, len(pending), pending[0].before, pending[0].after)
+	o := &outstanding{w: m.w, txn: p.txn, ordered: p.ordered}
+	for _, x := range p.effects {
+		if x.before == nil || x.after == nil || !same(x.before, x.after) {
+			o.effects = append(o.effects, &expected{effect: x})
 		}
-		i := slices.IndexFunc(pending, func(x effect) bool {
-			return x.c.ns == namespace(e, "ns") && x.key() == idKey(e.Lookup("documentKey", "_id"))
-		})
-		if i < 0 || p.ordered && i > 0 {
-			return fmt.Errorf("want %v to %v, got %s", pending[0].before, pending[0].after, e)
-		}
-		x := pending[i]
-		if err := m.sameCollection(x.c.incarnation, e); err != nil {
-			return err
-		}
-		kind := str(e, "operationType")
-		moved := x.before != nil && x.after != nil && (kind == "insert" || kind == "delete")
-		if err := inTransaction(e, p.txn || moved, &txn); err != nil {
-			return err
-		}
-		if err := m.w.verify(x, e, moved); err != nil {
-			return fmt.Errorf("%v to %v: %w: %s", x.before, x.after, err, e)
-		}
-		if moved && halves[i] == "" {
-			halves[i] = kind
-			continue
-		}
-		if moved && halves[i] == kind {
-			return fmt.Errorf("twice %s", e)
-		}
-		pending = slices.Delete(pending, i, i+1)
-		shifted := map[int]string{}
-		for j, k := range halves {
-			if j < i {
-				shifted[j] = k
-			} else if j > i {
-				shifted[j-1] = k
-			}
-		}
-		halves = shifted
 	}
+	for len(o.effects) > 0 {
+		e, err := m.take()
+		if err == nil && o.find(e) < 0 {
+			if p.txn && len(m.w.shards) > 1 {
+				m.i--
+				m.late = append(m.late, o)
+				return nil
+			}
+			err = fmt.Errorf("got %s", e)
+		}
+		if err == nil {
+			err = o.take(m, e)
+		}
+		if err != nil {
+			return fmt.Errorf("want %v to %v and %d more: %w", o.effects[0].before, o.effects[0].after, len(o.effects)-1, err)
+		}
+	}
+	return nil
+}
+
+// outstanding are effects whose events are still to come.
+type outstanding struct {
+	w       *world
+	txn     bool
+	ordered bool
+	id      string // of the transaction, once it is known
+	effects []*expected
+}
+
+// An expected effect has two events if a document changes its shard: half is
+// the kind of the one that has come.
+type expected struct {
+	effect
+	half string
+}
+
+// find returns which effect the event tells of, or less than 0.
+func (o *outstanding) find(e bson.Raw) int {
+	i := slices.IndexFunc(o.effects, func(x *expected) bool {
+		return x.c.ns == namespace(e, "ns") && x.key() == idKey(e.Lookup("documentKey", "_id"))
+	})
+	if o.ordered && i > 0 {
+		return -1
+	}
+	return i
+}
+
+func (o *outstanding) take(m *matcher, e bson.Raw) error {
+	i := o.find(e)
+	x := o.effects[i]
+	if err := m.sameCollection(x.c.incarnation, e); err != nil {
+		return err
+	}
+	kind := str(e, "operationType")
+	moved := x.before != nil && x.after != nil && (kind == "insert" || kind == "delete")
+	if err := inTransaction(e, o.txn || moved, &o.id); err != nil {
+		return err
+	}
+	if err := o.w.verify(x.effect, e, moved); err != nil {
+		return fmt.Errorf("%w: %s", err, e)
+	}
+	if moved && x.half == kind {
+		return fmt.Errorf("twice %s", e)
+	}
+	if moved && x.half == "" {
+		x.half = kind
+		return nil
+	}
+	o.effects = slices.Delete(o.effects, i, i+1)
 	return nil
 }
 

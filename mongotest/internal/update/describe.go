@@ -38,6 +38,9 @@ type component struct {
 
 func (d *description) doc(diff bson.Raw, at []component) {
 	for k, v := range value.Elements(diff) {
+		if v.Type != bson.TypeEmbeddedDocument {
+			continue // against the grammar, as a diff that a client has logged may be
+		}
 		switch {
 		case k == "d":
 			for name := range value.Elements(v.Value) {
@@ -66,7 +69,7 @@ func (d *description) sub(diff bson.Raw, at []component) {
 			d.truncated.Push(value.Doc(value.D("field", d.path(at[:last], at[last]), "newSize", v)))
 		case strings.HasPrefix(k, "u"):
 			d.updated.Add(d.path(at, component{k[1:], true}), v)
-		case strings.HasPrefix(k, "s"):
+		case strings.HasPrefix(k, "s") && v.Type == bson.TypeEmbeddedDocument:
 			d.sub(v.Value, under(at, component{k[1:], true}))
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // layout is the first routing of the collection.
 func (s *sharding) layout() (*table, error) {
-	now := s.r.cfg.Clock.Tick(1)
+	now := s.r.tick()
 	t := &table{
 		ns: s.ns, uuid: s.uuid, key: s.key, unique: s.unique, collation: s.collation, series: s.series,
 		epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now(),

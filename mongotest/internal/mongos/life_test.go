@@ -106,6 +106,7 @@ func (l *life) do(router int, db string, cmd bson.D) error {
 	if errs := getDocs(resp.Body, "writeErrors"); len(errs) > 0 {
 		return writeError(errs[0])
 	}
+	assert.NotZerof(l.t, getInt(resp.Body, "n", 1), "seed %d: %v found nothing to write", l.seed, cmd)
 	return nil
 }
 

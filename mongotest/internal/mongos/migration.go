@@ -186,7 +186,7 @@ func (m *migration) commit(t *table) *table {
 	moved := old
 	moved.min, moved.lo, moved.max, moved.hi = part.min, part.lo, part.max, part.hi
 	moved.shard, moved.version, moved.moved = m.move.to, next(), true
-	moved.history = append([]placement{{m.r.cfg.Clock.Tick(1), m.move.to}}, old.history...)
+	moved.history = append([]placement{{m.r.tick(), m.move.to}}, old.history...)
 	pieces := []chunk{moved}
 	if !bytes.Equal(old.lo, part.lo) {
 		left := old

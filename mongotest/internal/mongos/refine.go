@@ -96,7 +96,7 @@ func (o *op) checkSupport(ctx context.Context, t *table, key keyPattern) error {
 // refined is t under the longer key, and its zone ranges so.
 func (o *op) refined(t *table, key keyPattern) (*table, []zoneRange, error) {
 	next := t.withChunks(nil)
-	next.key, next.epoch, next.timestamp, next.lastmod = key, bson.NewObjectID(), o.r.cfg.Clock.Tick(1), time.Now()
+	next.key, next.epoch, next.timestamp, next.lastmod = key, bson.NewObjectID(), o.r.tick(), time.Now()
 	top := t.key.all(value.MaxKey())
 	extend := func(b bson.Raw) (bson.Raw, []byte, error) {
 		if value.CompareKeys(b, top) == 0 {

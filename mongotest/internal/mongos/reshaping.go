@@ -53,7 +53,7 @@ func (r *reshaping) routed(shard string) *command.Routed {
 
 // gather makes the collection an unsharded one on a shard.
 func (r *reshaping) gather(ctx context.Context, to string) error {
-	key, now := unsplittableKey(), r.r.cfg.Clock.Tick(1)
+	key, now := unsplittableKey(), r.r.tick()
 	next := &table{ns: r.ns, uuid: value.NewUUID(), key: key, epoch: bson.NewObjectID(), timestamp: now, lastmod: time.Now(), unsplittable: true}
 	c, err := newChunk(key, key.all(value.MinKey()), key.all(value.MaxKey()), to, bson.Timestamp{T: 1}, now)
 	if err != nil {
@@ -197,12 +197,22 @@ func (r *reshaping) commit(ctx context.Context, next *table) error {
 		}))
 	}
 	if err == nil {
+		next.begin(r.r.tick())
 		err = r.insist(ctx, func() error { return r.r.catalog.store(ctx, next) })
 	}
 	if err == nil {
 		r.changelog(ctx, r.why, r.ns, bson.D{{"shardKey", next.key.raw}, {"oldShardKey", r.oldKey()}, {"newUUID", next.uuid.Binary()}})
 	}
 	return err
+}
+
+// begin says that the collection is there from a time on. Until it had its name
+// everywhere no transaction could see it, so that time must not be earlier.
+func (t *table) begin(now bson.Timestamp) {
+	t.timestamp = now
+	for i := range t.chunks {
+		t.chunks[i].history = []placement{{now, t.chunks[i].shard}}
+	}
 }
 
 // oldKey is the shard key the collection had; one that is not sharded counts as

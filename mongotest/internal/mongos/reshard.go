@@ -39,7 +39,7 @@ func reshardCollection(ctx context.Context, o *op) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := t.reborn(key, r.r.cfg.Clock.Tick(1))
+	next := t.reborn(key, r.r.tick())
 	if next.chunks, err = r.spreadByKey(ctx, next, zones, getInt(o.req.Body, "numInitialChunks", 90)); err != nil {
 		return nil, err
 	}

@@ -9,8 +9,22 @@ import (
 // latest is the latest cluster time there is, to the knowledge of the config
 // server too.
 func (r *Router) latest() bson.Timestamp {
-	r.cfg.Clock.Advance(r.catalog.cfg.Clock.Now())
-	return r.cfg.Clock.Now()
+	config := r.catalog.cfg.Clock
+	config.Advance(r.cfg.Clock.Now())
+	now := config.Now()
+	r.cfg.Clock.Advance(now)
+	return now
+}
+
+// tick is the time of a change of where documents are. It comes after whatever
+// any router has called the latest time before, so that a transaction which
+// began before the change is told, whichever router it runs on.
+func (r *Router) tick() bson.Timestamp {
+	config := r.catalog.cfg.Clock
+	config.Advance(r.cfg.Clock.Now())
+	now := config.Tick(1)
+	r.cfg.Clock.Advance(now)
+	return now
 }
 
 // pinSnapshot has all shards read the same time: the one that the client names,

@@ -18,10 +18,11 @@ const (
 
 // The tests that the specifications tell in prose, and those of the Go driver
 // that ask a server. Not those of encryption, of logins, of what a driver finds
-// in its environment, and of load balancers.
+// in its environment, of load balancers, of logging, and of the driver's own
+// time limits.
 const proseTests = "^(TestCausalConsistency_Supported|TestCausalConsistency_NotSupported|TestChangeStream_ReplicaSet|TestChangeStream_Standalone|" +
-	"TestClient|TestClientBulkWriteProse|TestClient_BulkWrite|TestClient_BSONOptions|TestCollection|TestCommandLoggingAndMonitoringProse|" +
-	"TestConnectionsSurvivePrimaryStepDown|TestCSOTProse|TestCSOT_errors|TestCSOT_maxTimeMS|TestCursor|TestDatabase|TestErrors|" +
+	"TestClient|TestClientBulkWriteProse|TestClient_BulkWrite|TestClient_BSONOptions|TestCollection|" +
+	"TestConnectionsSurvivePrimaryStepDown|TestCSOT_errors|TestCSOT_maxTimeMS|TestCursor|TestDatabase|TestErrors|" +
 	"TestErrorsCodeNamePropagated|TestGridFS|TestHintErrors|TestIndexView|TestMongosPinning|TestRetryableReadsProse|TestRetryableWritesProse|" +
 	"TestSDAMErrorHandling|TestSDAMProse|TestServerSelectionProse|TestSessionPool|TestSessions|TestSessionsProse|TestWriteConcernError|" +
 	"TestWriteErrorsDetails|TestWriteErrorsWithLabels)$"

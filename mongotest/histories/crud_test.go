@@ -101,8 +101,10 @@ func (w *world) update(c *collection) {
 		return
 	}
 	u, after := w.mutate(d)
-	_, err := w.coll(c).UpdateOne(w.ctx, filter(d), u)
+	r, err := w.coll(c).UpdateOne(w.ctx, filter(d), u)
 	require.NoError(w.t, err)
+	require.EqualValues(w.t, 1, r.MatchedCount)
+	require.Equal(w.t, !same(d, after), r.ModifiedCount == 1)
 	w.did(fmt.Sprintf("update %v in %s", u, c.ns), part{effects: []effect{w.change(c, d, after)}})
 }
 
@@ -117,8 +119,9 @@ func (w *world) replace(c *collection) {
 	if before != nil {
 		after = set(after, "k", get(before, "k"))
 	}
-	_, err := w.coll(c).ReplaceOne(w.ctx, filter(after), after, options.Replace().SetUpsert(true))
+	r, err := w.coll(c).ReplaceOne(w.ctx, filter(after), after, options.Replace().SetUpsert(true))
 	require.NoError(w.t, err)
+	require.Equal(w.t, before == nil, r.UpsertedCount == 1)
 	w.did("replace in "+c.ns, part{effects: []effect{w.change(c, before, after)}})
 }
 
@@ -127,8 +130,9 @@ func (w *world) delete(c *collection) {
 	if d == nil {
 		return
 	}
-	_, err := w.coll(c).DeleteOne(w.ctx, filter(d))
+	r, err := w.coll(c).DeleteOne(w.ctx, filter(d))
 	require.NoError(w.t, err)
+	require.EqualValues(w.t, 1, r.DeletedCount)
 	w.did("delete from "+c.ns, part{effects: []effect{w.change(c, d, nil)}})
 }
 
@@ -149,16 +153,18 @@ func (w *world) findAndModify(c *collection) {
 	if d == nil {
 		return
 	}
-	var err error
+	var was *mongo.SingleResult
 	var after bson.D
 	if w.chance(30) {
-		err = w.coll(c).FindOneAndDelete(w.ctx, filter(d)).Err()
+		was = w.coll(c).FindOneAndDelete(w.ctx, filter(d))
 	} else {
 		var u any
 		u, after = w.mutate(d)
-		err = w.coll(c).FindOneAndUpdate(w.ctx, filter(d), u).Err()
+		was = w.coll(c).FindOneAndUpdate(w.ctx, filter(d), u)
 	}
+	got, err := was.Raw()
 	require.NoError(w.t, err)
+	require.Equal(w.t, raw(d), got)
 	w.did("findAndModify in "+c.ns, part{effects: []effect{w.change(c, d, after)}})
 }
 
@@ -180,13 +186,15 @@ func (w *world) many(c *collection) {
 		}
 	}
 	q := bson.D{{"_id", bson.D{{"$in", ids}}}}
-	var err error
 	if remove {
-		_, err = w.coll(c).DeleteMany(w.ctx, q)
+		r, err := w.coll(c).DeleteMany(w.ctx, q)
+		require.NoError(w.t, err)
+		require.EqualValues(w.t, len(ids), r.DeletedCount)
 	} else {
-		_, err = w.coll(c).UpdateMany(w.ctx, q, bson.D{{"$set", bson.D{{"v", v}}}})
+		r, err := w.coll(c).UpdateMany(w.ctx, q, bson.D{{"$set", bson.D{{"v", v}}}})
+		require.NoError(w.t, err)
+		require.EqualValues(w.t, len(ids), r.ModifiedCount)
 	}
-	require.NoError(w.t, err)
 	w.did(fmt.Sprintf("%d at once in %s", len(ids), c.ns), part{effects: effects})
 }
 

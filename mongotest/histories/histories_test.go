@@ -135,6 +135,9 @@ func (w *world) tell() {
 		if w.chance(30) {
 			w.follow()
 		}
+		if w.chance(5) {
+			w.contents()
+		}
 	}
 	end := w.now()
 	w.note()
@@ -164,6 +167,8 @@ func (w *world) tell() {
 	for range 3 {
 		w.checkStreams(all, byShard, from, end)
 	}
+	w.contents()
+	w.truncated(all, marks, end)
 }
 
 // on lets a scope read one shard, through the router or by itself.

@@ -113,11 +113,14 @@ func (r *stream) more() error {
 	return r.run(cmd, "nextBatch")
 }
 
-// readTo reads until the stream is past a time, or has ended.
+// readTo reads until the stream is past a time, or has ended: at least once.
 func (r *stream) readTo(end bson.Timestamp) error {
-	for r.id != 0 && !parseToken(r.pbrt).timestamp().After(end) {
+	for r.id != 0 {
 		if err := r.more(); err != nil {
 			return err
+		}
+		if parseToken(r.pbrt).timestamp().After(end) {
+			return nil
 		}
 	}
 	return nil

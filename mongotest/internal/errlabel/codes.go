@@ -16,9 +16,13 @@ var retriableCodes = []mongoerr.Code{
 	mongoerr.NetworkInterfaceExceededTimeLimit,
 }
 
+// staleShardVersion is a code of 6.0, which later servers do not have any more.
+const staleShardVersion mongoerr.Code = 63
+
 // resumableCodes are the further codes after which a change stream may be
 // resumed.
 var resumableCodes = []mongoerr.Code{
+	staleShardVersion,
 	mongoerr.StaleConfig, mongoerr.StaleEpoch, mongoerr.RetryChangeStream, mongoerr.FailedToSatisfyReadPreference,
 }
 

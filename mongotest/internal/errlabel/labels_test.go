@@ -35,6 +35,7 @@ func TestLabels(t *testing.T) {
 		"commit of what has been undone": {"commitTransaction", inTxn, errlabel.Failure{Code: mongoerr.NoSuchTransaction}, []string{errlabel.TransientTransaction}},
 		"the same without the majority":  {"commitTransaction", inTxn, errlabel.Failure{Code: mongoerr.NoSuchTransaction, Concern: mongoerr.WriteConcernTimeout}, nil},
 		"stream that may be resumed":     {"getMore", plain, errlabel.Failure{Code: mongoerr.RetryChangeStream, Stream: stream}, []string{errlabel.ResumableChangeStream}},
+		"stream on a stale router, 6.0":  {"getMore", plain, errlabel.Failure{Code: 63, Stream: stream}, []string{errlabel.ResumableChangeStream}},
 		"cursor that is no stream":       {"getMore", plain, errlabel.Failure{Code: mongoerr.RetryChangeStream}, nil},
 		"stream that is lost":            {"getMore", plain, errlabel.Failure{Code: mongoerr.ChangeStreamHistoryLost, Stream: stream}, []string{errlabel.NonResumableChangeStream}},
 	} {

@@ -47,7 +47,10 @@ func parseAggregate(op *operation) (aggregateCommand, error) {
 		}
 		c.coll = name
 	} else if i, ok := value.AsInt64(target); !ok || i != 1 {
-		return c, mongoerr.New(mongoerr.FailedToParse, "Invalid command format: the 'aggregate' field must specify a collection name or 1")
+		if ok {
+			return c, mongoerr.New(mongoerr.BadValue, "Invalid command format: the 'aggregate' field must specify a collection name or 1")
+		}
+		return c, mongoerr.New(mongoerr.InvalidNamespace, "Invalid command format: the 'aggregate' field must be a string or 1, not %s", value.TypeName(target.Type))
 	}
 	a := op.args()
 	c.collation = a.collation()

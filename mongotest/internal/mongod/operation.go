@@ -53,7 +53,7 @@ func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error
 	op.inTxn = a.has("autocommit")
 	op.concern = a.readConcern()
 	if op.concern.level == "" && !op.inTxn && h.has(isRead) && op.concern.at.IsZero() {
-		op.concern.level = n.set.wide.concerns.level()
+		op.concern.level, op.concern.byDefault = n.set.wide.concerns.level(), true
 	}
 	if a.err != nil {
 		return nil, a.err

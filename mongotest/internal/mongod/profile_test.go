@@ -60,6 +60,8 @@ func TestDefaultConcernsHoldForThoseWhoNameNone(t *testing.T) {
 	assert.Equal(t, "global", got.Lookup("defaultWriteConcernSource").StringValue())
 	assert.Equal(t, "majority", got.Lookup("defaultReadConcern", "level").StringValue())
 	f.fail(mongoerr.IllegalOperation, "admin", "setDefaultRWConcern", 1, "defaultWriteConcern", value.D())
+	f.run("admin", "setDefaultRWConcern", 1, "defaultReadConcern", value.D("level", "local"))
+	f.aggregate(value.D("$changeStream", value.D())) // which is majority whatever the default
 	f.run("admin", "setDefaultRWConcern", 1, "defaultReadConcern", value.D())
 	assert.Equal(t, "implicit", f.run("admin", "getDefaultRWConcern", 1).Lookup("defaultReadConcernSource").StringValue())
 	f.fail(mongoerr.BadValue, "admin", "setDefaultRWConcern", 1, "defaultWriteConcern", value.D("w", 0))

@@ -12,9 +12,19 @@ import (
 
 // readConcern is a command's readConcern argument.
 type readConcern struct {
-	level string // "" means local
-	after bson.Timestamp
-	at    bson.Timestamp
+	level     string // "" means local
+	after     bson.Timestamp
+	at        bson.Timestamp
+	byDefault bool // the level comes from setDefaultRWConcern
+}
+
+// named is the level that the client itself asks for: what can only be read at
+// some levels takes no notice of a default.
+func (c readConcern) named() string {
+	if c.byDefault {
+		return ""
+	}
+	return c.level
 }
 
 func (a *args) readConcern() readConcern {

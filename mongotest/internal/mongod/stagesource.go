@@ -91,7 +91,7 @@ func (op *operation) checkStateStage(name string, on target, coll string) error 
 	case op.txn != nil:
 		return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Stage not supported inside of a multi-document transaction: %s", name)
 	}
-	if l := op.concern.level; l != "" && l != "local" && name != "$collStats" && name != "$indexStats" {
+	if l := op.concern.named(); l != "" && l != "local" && name != "$collStats" && name != "$indexStats" {
 		return mongoerr.New(mongoerr.InvalidOptions, "Aggregation stage %s cannot run with a readConcern other than 'local'. Current readConcern: %s", name, l)
 	}
 	return nil

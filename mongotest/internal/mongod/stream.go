@@ -15,7 +15,7 @@ func (op *operation) openStream(a aggregateCommand) (*cursor, error) {
 	if op.txn != nil {
 		return nil, mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "$changeStream cannot be used in a transaction")
 	}
-	if l := op.concern.level; l != "" && l != "majority" {
+	if l := op.concern.named(); l != "" && l != "majority" {
 		return nil, mongoerr.New(mongoerr.InvalidOptions, "$changeStream cannot run with a readConcern other than 'majority'. Current readConcern: %s", l)
 	}
 	coll := a.coll

@@ -1,5 +1,12 @@
 package schema
 
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
 // readCommands are the commands that read documents and the cursors on them.
 func readCommands() map[string]*spec {
 	mapReduce := &spec{first: collection, fields: fields{
@@ -23,7 +30,7 @@ func readCommands() map[string]*spec {
 		}},
 		"killCursors": {first: collection, traits: stable, fields: fields{"cursors": arrayOf(long).required()}},
 		"count": {first: anything, traits: stable, fields: fields{
-			"query": object, "limit": number, "skip": count, "hint": hint, "collation": object, "fields": anything,
+			"query": object, "limit": anything.with(isCountLimit), "skip": count, "hint": hint, "collation": object, "fields": anything,
 			"queryOptions": object, "mirrored": anything, "encryptionInformation": object, "collectionUUID": uuid,
 			"includeQueryStatsMetrics": flag,
 		}},
@@ -32,7 +39,7 @@ func readCommands() map[string]*spec {
 			"queryOptions": object, "collectionUUID": uuid, "includeQueryStatsMetrics": flag,
 		}},
 		"aggregate": {first: anything, traits: stable, fields: fields{
-			"pipeline": arrayOf(object).required(), "explain": flag, "allowDiskUse": flag, "cursor": cursorOptions, "hint": hint,
+			"pipeline": arrayOf(object).notNull().required(), "explain": boolean.notNull(), "allowDiskUse": boolean.notNull(), "cursor": cursorOptions.notNull(), "hint": hint,
 			"collation": object, "let": object, "bypassDocumentValidation": flag, "collectionUUID": uuid,
 			"$_passthroughToShard": object, "needsMerge": flag, "needsSortedMerge": flag, "fromMongos": flag, "fromRouter": anything,
 			"exchange": object, "runtimeConstants": object, "isMapReduceCommand": boolean, "readOnce": flag,
@@ -45,4 +52,12 @@ func readCommands() map[string]*spec {
 			"verbosity": oneOf("queryPlanner", "executionStats", "allPlansExecution", "queryPlannerExtended", "internal"),
 		}},
 	}
+}
+
+// isCountLimit accepts numbers, with a code of its own.
+func isCountLimit(_ string, v bson.RawValue) error {
+	if _, ok := value.AsInt64(v); !ok {
+		return mongoerr.New(mongoerr.BadValue, "limit value for count must be a number, not %s", value.TypeName(v.Type))
+	}
+	return nil
 }

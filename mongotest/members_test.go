@@ -364,7 +364,7 @@ func TestATransactionIsAllOrNothingWhenAPrimaryIsLost(t *testing.T) {
 // Whatever becomes of members: what a majority has acknowledged stays, and a
 // change stream shows exactly what stays, once.
 func TestMajorityWritesSurviveAnything(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(memberWalks) {
 		trio(t, func(t *testing.T, s *set) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			stream, err := s.coll().Watch(t.Context(), mongo.Pipeline{}, options.ChangeStream().SetMaxAwaitTime(time.Second))

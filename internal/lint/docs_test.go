@@ -152,7 +152,7 @@ func addSpec(names map[string]bool, s ast.Spec) {
 var (
 	commandLine = regexp.MustCompile(`(?:^|[\s/])shardferry ([a-z]+)`)
 	flagName    = regexp.MustCompile(`(?:^|[\s(])--([a-z][a-z-]*)`)
-	makeTarget  = regexp.MustCompile(`^ *make ([a-z]+)`)
+	makeTarget  = regexp.MustCompile(`^ *make ([a-z]+(?:-[a-z]+)*)`)
 	apiPath     = regexp.MustCompile(`/api/v1/([a-z]+)`)
 	link        = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 )

@@ -134,6 +134,9 @@ func (d *densify) run(docs []bson.Raw) ([]bson.Raw, error) {
 		parts[key] = append(parts[key], point{v, doc})
 		all = append(all, point{v, doc})
 	}
+	if d.bounds == "partition" { // the server sorts by the partition then
+		slices.Sort(order)
+	}
 	byPlace := func(a, b point) int { return compare(a.at, b.at) }
 	slices.SortStableFunc(all, byPlace)
 	added := 0
@@ -185,7 +188,7 @@ func (d *densify) fill(p []point, lo, hi bson.RawValue, closed bool, added *int)
 		if *added++; *added > maxDensified {
 			return nil, mongoerr.New(5897900, "Generated %d documents in $densify, which is over the limit of %d.", *added, maxDensified)
 		}
-		out = append(out, d.generated(p[0].doc, at))
+		out = append(out, d.generated(p[min(i, len(p)-1)].doc, at)) // as the next one has its partition
 	}
 	for ; i < len(p); i++ {
 		out = append(out, p[i].doc)

@@ -93,23 +93,31 @@ func digits(s string) int {
 	return len(s)
 }
 
-// addNumber appends the weights of a run of digits: it counts as one character,
-// whose primary weight is that of 0 followed by the number of digits and the
-// digits without leading zeros.
+// maxSegment is how many digits ICU takes for one number.
+const maxSegment = 254
+
+// addNumber appends the weights of a run of digits. It counts as one number, or
+// as several if it is long.
 func (w *weigher) addNumber(l *weights, digits string) {
-	l.primary = appendPrimary(l.primary, w.zero)
 	var plain []byte
 	for _, r := range digits {
-		if d := digitOf(r); d != 0 || len(plain) > 0 {
-			plain = append(plain, '0'+d)
+		plain = append(plain, '0'+digitOf(r))
+	}
+	for len(plain) > 0 {
+		for len(plain) > 1 && plain[0] == '0' {
+			plain = plain[1:]
 		}
+		n := min(len(plain), maxSegment)
+		w.addSegment(l, plain[:n])
+		plain = plain[n:]
 	}
-	if n := len(plain); n < 0xf0 {
-		l.primary = append(l.primary, byte(n)+firstByte)
-	} else {
-		l.primary = append(l.primary, 0xff, byte(n/radix/radix)+firstByte, byte(n/radix%radix)+firstByte, byte(n%radix)+firstByte)
-	}
-	l.primary = append(l.primary, plain...)
+}
+
+// addSegment appends the weights of a number: as one character, whose primary
+// weight is that of 0 followed by the number of digits and the digits.
+func (w *weigher) addSegment(l *weights, digits []byte) {
+	l.primary = append(appendPrimary(l.primary, w.zero), byte(len(digits)-1)+firstByte)
+	l.primary = append(l.primary, digits...)
 	l.letters++
 	l.secondary = append(l.secondary, commonSecondary)
 	l.tertiary = append(l.tertiary, commonTertiary)
@@ -179,7 +187,7 @@ func (c *Collation) appendQuaternary(w *weigher, dst []byte, s string) []byte {
 	}
 	for _, r := range norm.NFD.String(s) {
 		switch {
-		case unicode.Is(unicode.Mn, r):
+		case unicode.Is(unicode.Mn, r), r >= utf8.RuneSelf && w.primaryOf(r) == 0: // no character of its own
 		case shifted && w.variable(r, punct):
 			dst = appendPrimary(dst, w.primaryOf(r))
 		case japanese && unicode.Is(unicode.Hiragana, r):

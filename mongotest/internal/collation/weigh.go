@@ -82,8 +82,8 @@ func (w *weigher) primaryOf(r rune) int {
 // variable reports whether r is white space, or punctuation if that is variable
 // too.
 func (w *weigher) variable(r rune, punct bool) bool {
-	if !punct {
-		return unicode.IsSpace(r) || unicode.Is(unicode.Z, r)
+	if !punct { // the server takes the no-break space for punctuation
+		return (unicode.IsSpace(r) || unicode.Is(unicode.Z, r)) && r != '\u00a0'
 	}
 	if r < utf8.RuneSelf && (r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
 		return false

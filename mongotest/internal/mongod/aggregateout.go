@@ -2,6 +2,7 @@ package mongod
 
 import (
 	"context"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -74,6 +75,9 @@ func (w writer) Merge(ctx context.Context, db, coll string, on []string, doc bso
 		if c.IsView() {
 			return viewError(c)
 		}
+		if !w.unique(c, on) {
+			return mongoerr.New(51183, "Cannot find index to verify that join fields will be unique")
+		}
 		rec, ok, err := w.find(ctx, tx, c, on, doc)
 		if err != nil {
 			return err
@@ -92,6 +96,21 @@ func (w writer) Merge(ctx context.Context, db, coll string, on []string, doc bso
 			_, err = tx.Insert(c, out, m)
 		}
 		return err
+	})
+}
+
+// unique reports whether c has a unique index on exactly these fields, which
+// compares strings as the pipeline does. By _id alone there is always one.
+func (w writer) unique(c *storage.Collection, on []string) bool {
+	if len(on) == 1 && on[0] == "_id" {
+		return true
+	}
+	return slices.ContainsFunc(c.Indexes(), func(ix *storage.Index) bool {
+		fields := ix.Fields()
+		if !ix.Unique || ix.Partial != nil || len(fields) != len(on) || !ix.Collation().Same(w.coll) {
+			return false
+		}
+		return !slices.ContainsFunc(on, func(name string) bool { return !slices.Contains(fields, name) })
 	})
 }
 

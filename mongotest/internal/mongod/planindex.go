@@ -89,7 +89,7 @@ func points(b query.Bounds, ix *storage.Index, hashed bool) ([]bson.RawValue, bo
 		default:
 		}
 		if hashed {
-			v = value.Int64(hashkey.Hash(v))
+			v = value.Int64(hashkey.Hash(ix.Collation().Key(v)))
 		}
 		eq = append(eq, v)
 	}

@@ -61,6 +61,21 @@ func TestNoOperandMakesAnOperatorPanic(t *testing.T) {
 				checkResult(t, name, v, err)
 			}
 		}
+		for _, group := range []map[string]collated{compareOps, setOps, arrayCompareOps, extremeOps} {
+			for _, name := range sorted(group) {
+				def := group[name]
+				most := def.max
+				if most < 0 {
+					most = def.min + 2
+				}
+				args := make([]bson.RawValue, rapid.IntRange(def.min, most).Draw(t, name))
+				for i := range args {
+					args[i] = operand(t)
+				}
+				v, err := def.fn(Vars{}, args)
+				checkResult(t, name, v, err)
+			}
+		}
 		for _, group := range []map[string]named{stringNamedOps, arrayNamedOps, dateNamedOps} {
 			for _, name := range sorted(group) {
 				def := group[name]

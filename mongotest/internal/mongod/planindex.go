@@ -62,9 +62,8 @@ func indexPlan(ix *storage.Index, w wanted) candidate {
 		s := ix.Range(eq, last.Min, last.Max, last.MinIncl, last.MaxIncl)
 		got.plan.ranges = append(got.plan.ranges, s)
 	}
-	if !agrees {
-		got.plan.sorted = isEmpty(w.sort)
-	} else if len(prefixes) == 1 && ix.Partial == nil && !isSpecial(ix) {
+	got.plan.sorted = isEmpty(w.sort)
+	if agrees && len(prefixes) == 1 && ix.Partial == nil && !isSpecial(ix) {
 		reverse, sorted := servesSort(ix, len(prefixes[0]), w.sort)
 		got.plan.sorted = sorted
 		got.plan.ranges[0].Reverse = reverse && sorted

@@ -99,8 +99,8 @@ func disjunction(subs []node) node {
 			return orNode(subs)
 		}
 		name, vals = f.name, append(vals, c.arg)
-		if c.coll != nil {
-			coll = c.coll
+		if c.by != nil {
+			coll = c.by.coll
 		}
 	}
 	return andNode{fieldNode{name: name, path: parsePath(name), cond: leafCond{pred: newInList(vals, nil, coll)}}}

@@ -33,18 +33,31 @@ const (
 type comparison struct {
 	op  operator
 	arg bson.RawValue
-	// coll is nil if strings are compared by their bytes, or if arg has none;
-	// else key is arg's comparison key.
+	by  *collated // nil if strings are compared by their bytes, or if arg has none
+}
+
+// collated is what values are compared with by a collation: the comparison keys,
+// sorted.
+type collated struct {
 	coll *collation.Collation
-	key  bson.RawValue
+	keys []bson.RawValue
+}
+
+// collate returns the keys of values to compare with, nil if none has strings.
+func collate(coll *collation.Collation, vals ...bson.RawValue) *collated {
+	if coll == nil || !slices.ContainsFunc(vals, collation.HasStrings) {
+		return nil
+	}
+	c := &collated{coll: coll}
+	for _, v := range vals {
+		c.keys = append(c.keys, coll.Key(v))
+	}
+	slices.SortFunc(c.keys, value.Compare)
+	return c
 }
 
 func newComparison(op operator, arg bson.RawValue, coll *collation.Collation) comparison {
-	c := comparison{op: op, arg: arg}
-	if coll != nil && collation.HasStrings(arg) {
-		c.coll, c.key = coll, coll.Key(arg)
-	}
-	return c
+	return comparison{op: op, arg: arg, by: collate(coll, arg)}
 }
 
 func (c comparison) test(v bson.RawValue) (bool, error) {
@@ -58,10 +71,10 @@ func (c comparison) test(v bson.RawValue) (bool, error) {
 		}
 	}
 	d := 0
-	if c.coll == nil {
+	if c.by == nil {
 		d = value.Compare(v, c.arg)
 	} else {
-		d = value.Compare(c.coll.Key(v), c.key)
+		d = value.Compare(c.by.coll.Key(v), c.by.keys[0])
 	}
 	switch c.op {
 	case opLt:
@@ -97,20 +110,12 @@ type inList struct {
 	vals    []bson.RawValue
 	regexes []*regex
 	null    bool
-	coll    *collation.Collation // nil if strings are compared by their bytes
-	keys    []bson.RawValue      // with coll: the comparison keys of vals, sorted
+	by      *collated // nil if strings are compared by their bytes
 }
 
 func newInList(vals []bson.RawValue, regexes []*regex, coll *collation.Collation) inList {
-	in := inList{vals: vals, regexes: regexes}
+	in := inList{vals: vals, regexes: regexes, by: collate(coll, vals...)}
 	slices.SortFunc(in.vals, value.Compare)
-	if coll != nil && slices.ContainsFunc(vals, collation.HasStrings) {
-		in.coll = coll
-		for _, v := range vals {
-			in.keys = append(in.keys, coll.Key(v))
-		}
-		slices.SortFunc(in.keys, value.Compare)
-	}
 	for _, v := range vals {
 		in.null = in.null || v.Type == bson.TypeNull
 	}
@@ -134,8 +139,8 @@ func (in inList) test(v bson.RawValue) (bool, error) {
 
 func (in inList) has(v bson.RawValue) bool {
 	list := in.vals
-	if in.coll != nil {
-		list, v = in.keys, in.coll.Key(v)
+	if in.by != nil {
+		list, v = in.by.keys, in.by.coll.Key(v)
 	}
 	_, ok := slices.BinarySearchFunc(list, v, value.Compare)
 	return ok

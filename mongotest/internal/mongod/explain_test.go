@@ -52,6 +52,9 @@ func TestUsesOfAnIndexAreCounted(t *testing.T) {
 	f.run("db", "update", "c", "updates", []bson.Raw{value.D("q", value.D("a", 2), "u", value.D("$set", value.D("x", 1)))})
 	uses := batch(t, f.aggregate(value.D("$indexStats", value.D()), value.D("$match", value.D("name", "a_1")), value.D("$project", value.D("n", "$accesses.ops", "_id", 0))))
 	assert.Equal(t, []string{`{"n": {"$numberLong":"2"}}`}, uses)
+	f.run("db", "collMod", "c", "index", value.D("name", "a_1", "hidden", true))
+	uses = batch(t, f.aggregate(value.D("$indexStats", value.D()), value.D("$match", value.D("name", "a_1")), value.D("$project", value.D("n", "$accesses.ops", "_id", 0))))
+	assert.Equal(t, []string{`{"n": {"$numberLong":"0"}}`}, uses, "hidden, it begins anew")
 }
 
 func TestCollStatsTellsLatencies(t *testing.T) {

@@ -264,7 +264,10 @@ func (ix *Index) withOption(key string, v *bson.RawValue) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.data, n.uses = ix.data, ix.uses
+	n.data = ix.data
+	if n.Hidden == ix.Hidden { // hiding and unhiding begin to count anew
+		n.uses = ix.uses
+	}
 	return n, nil
 }
 

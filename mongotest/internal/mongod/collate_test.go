@@ -114,6 +114,22 @@ func TestPartialIndexOfACollation(t *testing.T) {
 	assert.Equal(t, int32(2), f.count("c", "query", q, "collation", caseless))
 }
 
+// An index filter is about queries of one collation, however that is written.
+func TestIndexFilterOfACollation(t *testing.T) {
+	f := words(t)
+	set := []any{"planCacheSetFilter", "c", "query", value.D("w", "x"), "indexes", value.A("_id_")}
+	f.fail(mongoerr.BadValue, "db", append(set, "collation", value.D())...)
+	f.fail(mongoerr.BadValue, "db", append(set, "collation", value.D("locale", "zzz"))...)
+	f.run("db", append(set, "collation", value.D("strength", 2.0, "locale", "en"))...)
+	filtered := func(pairs ...any) bool {
+		r := f.run("db", "explain", value.D(append([]any{"find", "c", "filter", value.D("w", "y")}, pairs...)...))
+		return r.Lookup("queryPlanner", "indexFilterSet").Boolean()
+	}
+	assert.True(t, filtered("collation", caseless))
+	assert.False(t, filtered("collation", french))
+	assert.False(t, filtered())
+}
+
 func TestHashedIndexOfACollation(t *testing.T) {
 	f := words(t)
 	f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", value.D("w", "hashed"), "name", "h", "collation", caseless)})

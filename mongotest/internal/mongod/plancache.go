@@ -101,6 +101,8 @@ func (op *operation) parseIndexFilter() (planning.IndexFilter, error) {
 			return f, mongoerr.New(mongoerr.BadValue, "required field query missing")
 		case v.Type != 0 && !isDoc:
 			return f, mongoerr.New(mongoerr.BadValue, "optional field %s must be an object", name)
+		case name == "collation" && v.Type != 0 && isEmpty(v.Value):
+			return f, mongoerr.New(mongoerr.BadValue, "optional field collation cannot be an empty object")
 		}
 	}
 	f.Query = *op.shapeOf()

@@ -152,7 +152,7 @@ func TestKilledInMigrations(t *testing.T) {
 				did.Add(1)
 			}
 		}()
-		least := int32(random.IntN(20))
+		least := int32(r.IntN(20)) // the other source of numbers is the goroutine's
 		until(t, "migrations", func() bool { return did.Load() > least })
 		c.process.kill()
 		cancel()

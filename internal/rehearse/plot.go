@@ -103,9 +103,10 @@ func (p *plot) commit(ctx context.Context) error {
 }
 
 // outage waits until the applications write again and returns for how long they
-// could not.
+// could not. What is acknowledged may be deletes of nothing, which no write block
+// stops.
 func (p *plot) outage(ctx context.Context) (int64, error) {
-	for writes := p.work.Writes(); p.work.Writes() < writes+5; {
+	for writes := p.work.Writes(); p.work.Writes() < writes+5 || p.work.Refused(); {
 		if err := mongoconn.Sleep(ctx, 5*time.Millisecond); err != nil {
 			return 0, fmt.Errorf("wait for the applications to write again: %w", err)
 		}

@@ -60,6 +60,14 @@ func (w *Workload) LastOutage() time.Duration {
 	return w.outage.last
 }
 
+// Refused reports whether an outage lasts: writes were refused, and none has
+// certainly landed since.
+func (w *Workload) Refused() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.outage.since.IsZero()
+}
+
 func (w *Workload) current() *mongo.Client {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -70,6 +70,7 @@ func TestTheLedgerOfAWorkload(t *testing.T) {
 				require.ErrorIs(t, err, errTheEnd, "an error of no application's everyday life")
 				assert.Equal(t, c.writes, w.Writes())
 				assert.Equal(t, c.outage, w.LastOutage())
+				assert.Equal(t, name == "it lasts still", w.Refused())
 				assert.Equal(t, c.moved, w.current() == other)
 			})
 		})

@@ -1,9 +1,13 @@
+//go:build unix
+
 package mongotest_test
 
 import (
 	"context"
 	"runtime"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -61,6 +65,25 @@ func load(b *testing.B, cl *mongo.Client, size int) {
 	require.NoError(b, g.Wait())
 }
 
+// measured times f, and tells the CPU seconds of client and cluster together
+// for a million operations.
+func measured(b *testing.B, f func()) {
+	b.Helper()
+	before := cpu(b)
+	b.ResetTimer()
+	f()
+	b.StopTimer()
+	b.ReportMetric((cpu(b)-before).Seconds()*1e6/float64(b.N), "cpu-s/M")
+}
+
+// cpu is the time that this process has had of all cores, user and system.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func BenchmarkInsert(b *testing.B) {
 	for name, shards := range map[string]int{"replica set": 0, "sharded": 3} {
 		b.Run(name, func(b *testing.B) {
@@ -72,8 +95,7 @@ func BenchmarkInsert(b *testing.B) {
 			}
 			b.SetBytes(1024)
 			b.ReportAllocs()
-			b.ResetTimer()
-			load(b, cl, 1024)
+			measured(b, func() { load(b, cl, 1024) })
 		})
 	}
 }
@@ -82,15 +104,16 @@ func BenchmarkScan(b *testing.B) {
 	cl := served(b, mongotest.Options{OplogEntries: 1000})
 	load(b, cl, 1024)
 	b.SetBytes(1024)
-	b.ResetTimer()
-	cur, err := cl.Database("d").Collection("c").Find(b.Context(), bson.D{}, options.Find().SetBatchSize(5000))
-	require.NoError(b, err)
-	n := 0
-	for cur.Next(b.Context()) {
-		n++
-	}
-	require.NoError(b, cur.Err())
-	require.Equal(b, b.N, n)
+	measured(b, func() {
+		cur, err := cl.Database("d").Collection("c").Find(b.Context(), bson.D{}, options.Find().SetBatchSize(5000))
+		require.NoError(b, err)
+		n := 0
+		for cur.Next(b.Context()) {
+			n++
+		}
+		require.NoError(b, cur.Err())
+		require.Equal(b, b.N, n)
+	})
 }
 
 func BenchmarkChangeStream(b *testing.B) {
@@ -113,13 +136,14 @@ func BenchmarkChangeStream(b *testing.B) {
 				{"appendOplogNote", 1}, {"data", bson.D{{"bench", "loaded"}}},
 			}).Err())
 			b.SetBytes(1024)
-			b.ResetTimer()
-			cs, err = cl.Watch(b.Context(), mongo.Pipeline{}, options.ChangeStream().SetBatchSize(5000).SetResumeAfter(token))
-			require.NoError(b, err)
-			for range b.N {
-				require.True(b, cs.Next(b.Context()))
-			}
-			require.NoError(b, cs.Close(b.Context()))
+			measured(b, func() {
+				cs, err = cl.Watch(b.Context(), mongo.Pipeline{}, options.ChangeStream().SetBatchSize(5000).SetResumeAfter(token))
+				require.NoError(b, err)
+				for range b.N {
+					require.True(b, cs.Next(b.Context()))
+				}
+				require.NoError(b, cs.Close(b.Context()))
+			})
 		})
 	}
 }
@@ -131,7 +155,7 @@ func BenchmarkMemory(b *testing.B) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	load(b, cl, 100)
+	measured(b, func() { load(b, cl, 100) })
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(b.N), "B/doc")

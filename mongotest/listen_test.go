@@ -21,7 +21,9 @@ import (
 // for them.
 func run(t testing.TB, fns ...func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	// Not t.Context(), which ends before the cleanups do: a client that says
+	// goodbye there would wait for a server that is gone.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
 	for _, fn := range fns {
 		wg.Go(func() { assert.NoError(t, fn(ctx)) })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
@@ -45,10 +46,15 @@ func (c *Cluster) uri(hosts string, params ...string) string {
 	return uri
 }
 
+// clientHeartbeat is how often a client asks a server how it is. The driver (v2.10.0,
+// topology.Subscribe) can miss what a server has said between looking at what is
+// known and waiting for news, and then waits for the next heartbeat.
+const clientHeartbeat = 2 * time.Second
+
 // ClientOptions returns options for a driver's client of the cluster, in
 // memory. Logging in is left to SetAuth.
 func (c *Cluster) ClientOptions() *options.ClientOptions {
-	return options.Client().ApplyURI(c.URI()).SetDialer(c.Dialer())
+	return options.Client().ApplyURI(c.URI()).SetDialer(c.Dialer()).SetHeartbeatInterval(clientHeartbeat)
 }
 
 // Dialer returns a dialer that reaches every process of the cluster in memory,

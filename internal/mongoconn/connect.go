@@ -23,6 +23,12 @@ type Config struct {
 	Select  time.Duration         // how long to look for a usable server; default 30 s
 }
 
+// heartbeat is how often a server is asked how it is, unless the URI says it. The
+// driver can miss the news of a server between looking at what is known and
+// waiting for more (v2.10.0, topology.Subscribe); it then waits for the next
+// heartbeat, which by default would be in 10 s.
+const heartbeat = 2 * time.Second
+
 // Connect returns a client for the cluster. It checks the URI but does not wait
 // for a server: use Ping. The client reads from primaries and writes with
 // majority; it never compresses unless the URI says so.
@@ -37,6 +43,9 @@ func Connect(cfg Config) (*mongo.Client, error) {
 		SetAppName(cfg.AppName).
 		SetReadPreference(readpref.Primary()).
 		SetWriteConcern(writeconcern.Majority())
+	if opts.HeartbeatInterval == nil {
+		opts.SetHeartbeatInterval(heartbeat)
+	}
 	if cfg.Dialer != nil {
 		opts.SetDialer(cfg.Dialer)
 	}

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -42,6 +46,30 @@ func TestWrongURIIsRefused(t *testing.T) {
 		require.Error(t, mongoconn.CheckURI(uri), uri)
 	}
 	require.NoError(t, mongoconn.CheckURI("mongodb://a:b@h1:1,h2:2/?authSource=admin"))
+}
+
+// A client that has missed a server's news hears of it soon, for it asks again.
+func TestServersAreAskedOften(t *testing.T) {
+	for params, want := range map[string]int32{"": 5, "&heartbeatFrequencyMS=60000": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var d deadEnd
+			client, err := mongoconn.Connect(mongoconn.Config{URI: "mongodb://h:1/?replicaSet=r" + params, Dialer: &d})
+			require.NoError(t, err)
+			time.Sleep(9 * time.Second)
+			assert.Equal(t, want, d.asked.Load(), params)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			require.NoError(t, client.Disconnect(ctx))
+		})
+	}
+}
+
+// deadEnd is a network without anybody on it.
+type deadEnd struct{ asked atomic.Int32 }
+
+func (d *deadEnd) DialContext(context.Context, string, string) (net.Conn, error) {
+	d.asked.Add(1)
+	return nil, errors.New("nobody is there")
 }
 
 func TestClassify(t *testing.T) {

@@ -1,5 +1,7 @@
 package shardferry
 
+import "time"
+
 // An Assignment is what the coordinator wants of the worker of one shard. A new
 // value replaces the old one; the worker that holds an older Epoch stops.
 type Assignment struct {
@@ -28,16 +30,24 @@ func (p SchemaPoint) Covers(c SchemaChange) bool {
 	return c.Time.Before(p.Time)
 }
 
+// A Wait is something that does not get through at the moment and is tried again.
+type Wait struct {
+	What  string    `bson:"what"`
+	Why   string    `bson:"why"`
+	Since time.Time `bson:"since"`
+}
+
 // A Report is what a worker says about its shard. Everything in it is a total
 // or a state, never an increment: a report may be lost or arrive twice.
 type Report struct {
 	Shard   ShardID        `bson:"shard"`
 	Epoch   uint64         `bson:"epoch"`
-	Applied ClusterTime    `bson:"applied"`          // the frontier: all at or before it is on the destination
-	Seen    ClusterTime    `bson:"seen"`             // the stream has returned everything at or before it
-	Tasks   []TaskProgress `bson:"tasks,omitempty"`  // those that changed since the last report
-	Schema  *SchemaChange  `bson:"schema,omitempty"` // the stream stands at it, until it is resolved
-	Ready   int64          `bson:"ready,omitempty"`  // ID of the barrier at which the worker stands still
-	Events  int64          `bson:"events"`           // change events applied in this epoch
-	Repairs int64          `bson:"repairs"`          // documents read again from the source in this epoch
+	Applied ClusterTime    `bson:"applied"`           // the frontier: all at or before it is on the destination
+	Seen    ClusterTime    `bson:"seen"`              // the stream has returned everything at or before it
+	Tasks   []TaskProgress `bson:"tasks,omitempty"`   // those that changed since the last report
+	Schema  *SchemaChange  `bson:"schema,omitempty"`  // the stream stands at it, until it is resolved
+	Ready   int64          `bson:"ready,omitempty"`   // ID of the barrier at which the worker stands still
+	Events  int64          `bson:"events"`            // change events applied in this epoch
+	Repairs int64          `bson:"repairs"`           // documents read again from the source in this epoch
+	Waiting *Wait          `bson:"waiting,omitempty"` // what has not got through for longest, if anything
 }

@@ -105,6 +105,14 @@ type Detail struct {
 	Shards          []Shard `json:"shards"`
 	Commit          *Commit `json:"commit,omitempty"`
 	Reversible      bool    `json:"reversible"`
+	Waits           []Wait  `json:"waits,omitempty"` // what does not get through at the moment
+}
+
+// Wait is something that is tried again and again.
+type Wait struct {
+	What    string `json:"what"`
+	Why     string `json:"why"`
+	Seconds int64  `json:"seconds"`
 }
 
 // Shard is the part of one source shard.

@@ -25,12 +25,27 @@ type Config struct {
 
 	Reconcilers []Reconciler
 
-	// Transient reports whether a reconciler that failed with err should simply
-	// try again. Other errors pause the sync, with everything kept.
-	Transient func(err error) bool
+	// Patience makes what decides about the failures of one reconciler. Nil tries
+	// again for ever.
+	Patience func() Patience
 
 	Logger *slog.Logger
 }
+
+// A Patience decides for how long a reconciler that fails is called again. It
+// is used by one goroutine.
+type Patience interface {
+	// Progress notes that it got through.
+	Progress()
+	// Again notes a failure. It returns nil if it should simply be tried again.
+	// Otherwise the error pauses the sync, with everything kept.
+	Again(err error) error
+}
+
+type endless struct{}
+
+func (endless) Progress()         {}
+func (endless) Again(error) error { return nil }
 
 // Coordinator is one node of the replicated coordinator.
 type Coordinator struct {
@@ -39,6 +54,7 @@ type Coordinator struct {
 	ready chan struct{} // closed once raft is set
 	raft  *raft.Raft
 	gate  *gate
+	waits waits
 }
 
 // New returns a Coordinator that is not running. Call Run once.
@@ -49,8 +65,8 @@ func New(cfg Config) (*Coordinator, error) {
 	if len(cfg.Voters) > 1 && cfg.Transport == nil {
 		return nil, errors.New("coordinator: several voters need a Transport")
 	}
-	if cfg.Transient == nil {
-		cfg.Transient = func(error) bool { return true }
+	if cfg.Patience == nil {
+		cfg.Patience = func() Patience { return endless{} }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -154,6 +170,6 @@ func (c *Coordinator) lead(ctx context.Context, notify <-chan bool) error {
 	return g.Wait()
 }
 
-// patience is how often a reconciler looks again although nothing was recorded:
-// the clusters may have changed.
-const patience = time.Second
+// idle is how often a reconciler looks again although nothing was recorded: the
+// clusters may have changed.
+const idle = time.Second

@@ -31,6 +31,8 @@ type Reconciler interface {
 func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 5*time.Second
+	patience := c.cfg.Patience()
+	defer c.waits.end(r.Name())
 	for {
 		s, changed := c.Watch()
 		cmds, err := r.Reconcile(ctx, s)
@@ -38,22 +40,29 @@ func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 			return context.Cause(ctx)
 		}
 		refused := c.record(ctx, r, cmds) // what was done is recorded even if a later step failed
-		wait, onChange := patience, changed
+		wait, onChange := idle, changed
+		enough := giveUp(patience, err)
 		switch {
-		case err == nil && refused == nil && len(cmds) > 0:
-			pause.Reset()
-			continue
 		case err == nil && refused == nil:
 			pause.Reset()
-		case err == nil || c.cfg.Transient(err) || errors.Is(err, shardferry.ErrOutcomeUnknown) || errors.Is(err, shardferry.ErrStaleEpoch):
+			patience.Progress()
+			c.waits.end(r.Name())
+			if len(cmds) > 0 {
+				continue
+			}
+		case enough == nil:
 			// A command that is refused says that the state has moved on; lost
 			// leadership ends ctx. Either way the answer is to look again.
 			wait, onChange = pause.NextBackOff(), nil
+			if err != nil {
+				c.waits.because(r.Name(), err)
+			}
 			c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "trying again", slog.String("step", r.Name()),
 				slog.Any("error", errors.Join(err, refused)), slog.Duration("pause", wait))
 		default:
-			c.cfg.Logger.LogAttrs(ctx, slog.LevelError, "cannot go on", slog.String("step", r.Name()), slog.Any("error", err))
-			if herr := c.hold(ctx, s, fmt.Errorf("%s: %w", r.Name(), err)); herr != nil {
+			c.cfg.Logger.LogAttrs(ctx, slog.LevelError, "cannot go on", slog.String("step", r.Name()), slog.Any("error", enough))
+			patience.Progress() // whoever lets it go on has mended something
+			if herr := c.hold(ctx, s, fmt.Errorf("%s: %w", r.Name(), enough)); herr != nil {
 				c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "pausing failed", slog.Any("error", herr))
 			}
 			wait, onChange = pause.NextBackOff(), nil
@@ -62,6 +71,15 @@ func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 			return err
 		}
 	}
+}
+
+// giveUp returns the error after which a reconciler should not go on, nil if
+// there is none.
+func giveUp(p Patience, err error) error {
+	if err == nil || errors.Is(err, shardferry.ErrOutcomeUnknown) || errors.Is(err, shardferry.ErrStaleEpoch) {
+		return nil
+	}
+	return p.Again(err)
 }
 
 // describe names a command for the log.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,13 +37,27 @@ func (f script) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, 
 	return f.reconcile(ctx, s)
 }
 
+// A calm bears errShaky so many times in a row, and no other error.
+type calm struct{ tries, failed int }
+
+func (c *calm) Progress() { c.failed = 0 }
+
+func (c *calm) Again(err error) error {
+	if c.failed++; errors.Is(err, errShaky) && c.failed <= c.tries {
+		return nil
+	}
+	return err
+}
+
 // run starts a coordinator that ends with the test, or with the returned stop.
 func run(t *testing.T, cfg coordinator.Config) (*coordinator.Coordinator, func()) {
 	t.Helper()
 	if cfg.ID == "" {
 		cfg.ID = "n1"
 	}
-	cfg.Transient = func(err error) bool { return errors.Is(err, errShaky) }
+	if cfg.Patience == nil {
+		cfg.Patience = func() coordinator.Patience { return &calm{tries: math.MaxInt} }
+	}
 	c, err := coordinator.New(cfg)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -144,6 +159,41 @@ func TestATransientErrorIsTriedAgain(t *testing.T) {
 		assert.Equal(t, 5, calls)
 		assert.Equal(t, shardferry.StateRunning, s.State)
 		assert.Equal(t, state.PhaseCreating, s.Leg.Phase)
+	})
+}
+
+// What fails is told while it fails, and pauses the sync when it has failed for
+// too long. Resumed, it has the whole patience again.
+func TestAStepThatKeepsFailingIsToldAndThenPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		c, _ := run(t, coordinator.Config{
+			Patience: func() coordinator.Patience { return &calm{tries: 6} },
+			Reconcilers: []coordinator.Reconciler{script{func(_ context.Context, s *state.Sync) ([]state.Command, error) {
+				if s.State != shardferry.StateRunning || s.Leg.Phase != state.PhasePlanning {
+					return nil, nil
+				}
+				if calls++; calls < 12 {
+					return nil, fmt.Errorf("plan: %w", errShaky)
+				}
+				return []state.Command{planned}, nil
+			}}},
+		})
+		propose(t, c, begin)
+		time.Sleep(time.Second)
+		require.Len(t, c.Waits(), 1)
+		assert.Equal(t, "script", c.Waits()[0].What)
+		assert.Contains(t, c.Waits()[0].Why, errShaky.Error())
+		time.Sleep(time.Minute)
+		s, _ := c.Watch()
+		require.Equal(t, shardferry.StatePaused, s.State)
+		assert.Contains(t, s.Hold, errShaky.Error())
+		assert.Empty(t, c.Waits())
+		assert.Equal(t, 7, calls)
+		propose(t, c, state.Resume{From: "op"})
+		time.Sleep(time.Minute)
+		s, _ = c.Watch()
+		assert.Equal(t, state.PhaseCreating, s.Leg.Phase, "%s %s", s.State, s.Hold)
 	})
 }
 

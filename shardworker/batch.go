@@ -3,7 +3,6 @@ package shardworker
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -43,7 +42,7 @@ type batchReader struct {
 	from   finder
 	ledger *ledger
 	task   shardferry.CopyTask
-	log    *slog.Logger
+	again  mongoconn.Retrier
 
 	at   bson.Raw            // key to go on from, nil: from the start
 	tail map[string]struct{} // documentKeys at that key that have been read
@@ -51,13 +50,14 @@ type batchReader struct {
 
 	batchDocs  int
 	batchBytes int
+	patience   mongoconn.Patience // with cursors that break
 }
 
 func newBatchReader(c *copier, t shardferry.CopyTask) *batchReader {
 	return &batchReader{
 		from: c.from, ledger: c.ledger, task: t, at: t.Resume,
 		docs: min(firstDocs, c.batchDocs), batchDocs: c.batchDocs, batchBytes: c.batchBytes,
-		log: c.log,
+		again: c.again, patience: mongoconn.Patience{Limit: c.again.GiveUpAfter},
 	}
 }
 
@@ -88,6 +88,7 @@ func (r *batchReader) run(ctx context.Context, out chan<- *batch) error {
 			return nil
 		default:
 			run = got == runTooLong
+			r.patience.Progress()
 		}
 	}
 }
@@ -104,12 +105,10 @@ const (
 // name, and the schema change that tells what became of it is on its way, or the
 // cursor broke. It returns any other error.
 func (r *batchReader) interrupted(ctx context.Context, err error) error {
-	if mongoconn.Classify(err) != mongoconn.Transient && !mongoconn.IsCode(err,
-		mongoconn.CodeCollectionUUIDMismatch, mongoconn.CodeQueryPlanKilled, mongoconn.CodeCursorNotFound) {
-		return err
-	}
 	if mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) {
 		r.ledger.copied(r.task.UUID) // what became of it stands behind its events
+	} else if err := r.patience.Again(err); err != nil {
+		return err
 	}
 	_, replaced := r.ledger.assignment()
 	pause := time.NewTimer(time.Second)
@@ -161,7 +160,7 @@ func (r *batchReader) read(ctx context.Context, active *activeBatch, coll *shard
 }
 
 func (r *batchReader) open(ctx context.Context, active *activeBatch, coll *shardferry.Collection, run bool) (cur cursor, docs []bson.Raw, err error) {
-	err = mongoconn.Retry(ctx, r.log, "copy from "+coll.Source.String(), func(ctx context.Context) error {
+	err = r.again.Do(ctx, "copy from "+coll.Source.String(), func(ctx context.Context) error {
 		attempt, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
 		cur, err = r.from.find(attempt, coll.Source.DB, r.find(active, coll, run), r.docs)

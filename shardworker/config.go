@@ -43,13 +43,20 @@ type Config struct {
 	SessionsStarted func(ctx context.Context, ids []bson.Raw) error
 	Logger          *slog.Logger
 
-	Lanes          int           // appliers of events; default 8
-	Copiers        int           // copy tasks at a time; default 4
-	BatchDocs      int           // documents of a copy batch; default 1000
-	BatchBytes     int           // aim for the size of a copy batch; default 2 MiB
+	Lanes      int // appliers of events; default 8
+	Copiers    int // copy tasks at a time; default 4
+	BatchDocs  int // documents of a copy batch; default 1000
+	BatchBytes int // aim for the size of a copy batch; default 2 MiB
+
+	Times
+}
+
+// Times are how long things may take. Zero means the default.
+type Times struct {
 	WriteTimeout   time.Duration // limit of one write on the server and here; default 10 s
 	ReportInterval time.Duration // longest pause between reports; default 1 s
 	Lease          time.Duration // writing stops this long after the last report that was taken; default 10 s
+	GiveUpAfter    time.Duration // what has not got through for so long ends the worker; default 30 min
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -68,6 +75,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.WriteTimeout, 10*time.Second)
 	setDefault(&c.ReportInterval, time.Second)
 	setDefault(&c.Lease, 10*time.Second)
+	setDefault(&c.GiveUpAfter, 30*time.Minute)
 	if c.SessionsStarted == nil {
 		c.SessionsStarted = func(context.Context, []bson.Raw) error { return nil }
 	}

@@ -3,7 +3,6 @@ package shardworker
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,7 +19,7 @@ type copier struct {
 	from   finder
 	writer *writer
 	keys   keyer
-	log    *slog.Logger
+	again  mongoconn.Retrier
 
 	batchDocs  int
 	batchBytes int

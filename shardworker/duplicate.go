@@ -88,7 +88,7 @@ func (a *applier) clear(ctx context.Context, f failure, doc bson.Raw, at shardfe
 	if len(f.err.keyValue) > 0 {
 		conflict = f.err.keyValue
 	}
-	onDestination := reread{from: a.dest, log: a.reread.log}
+	onDestination := reread{from: a.dest, again: a.reread.again}
 	dest := shardferry.Collection{Source: f.coll.Destination, Collated: f.coll.Collated}
 	there, _, err := onDestination.once(ctx, query{coll: &dest, filter: filter(conflict)}, f.coll.Destination, false)
 	if err != nil {

@@ -6,11 +6,13 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
+
+	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
 // errFragments reports fragments of a large event that do not follow each other.
 // Opening the stream again brings the event from its first fragment.
-var errFragments = errors.New("fragments of a change event are out of order")
+var errFragments = fmt.Errorf("fragments of a change event are out of order: %w", mongoconn.ErrPasses)
 
 // An assembler puts events together again that $changeStreamSplitLargeEvent has
 // split. Each fragment holds some of the event's top-level fields, beside

@@ -6,6 +6,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
 func fragment(t *testing.T, n, of int32, fields ...bson.E) bson.Raw {
@@ -50,6 +52,6 @@ func TestFragmentsBecomeOneEvent(t *testing.T) {
 			}
 		}
 		require.ErrorIs(t, err, errFragments, name)
-		assert.True(t, resumable(err))
+		assert.Equal(t, mongoconn.Transient, mongoconn.Classify(err))
 	}
 }

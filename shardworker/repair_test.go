@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
 // oneDocument is a source that holds one document, and notes what it is asked.
@@ -54,7 +55,7 @@ func TestOvertakingRepairsReadAfterTheirLane(t *testing.T) {
 	lease := newLease(time.Hour)
 	lease.extend(time.Now())
 	a := &applier{
-		writer: &writer{to: dest, lease: lease, timeout: time.Minute, number: firstNumber},
+		writer: &writer{to: dest, lease: lease, timeout: time.Minute, again: mongoconn.Retrier{GiveUpAfter: time.Hour}, number: firstNumber},
 		reread: reread{from: source}, dest: source, last: at(5), memory: newRereadMemory(),
 	}
 	first := &job{coll: &coll, ev: deleteEvent(t, 40, bson.D{{"_id", 1}}), hash: 1}

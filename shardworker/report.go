@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
 // soon is the pause between reports while copy tasks progress.
@@ -24,6 +25,7 @@ type reporter struct {
 	interval   time.Duration
 	log        *slog.Logger
 	progressed chan struct{} // has a token when a task has progressed
+	waits      *mongoconn.Waits
 }
 
 // run reports until ctx ends or the worker has been replaced.
@@ -33,6 +35,7 @@ func (r *reporter) run(ctx context.Context) error {
 		start := time.Now()
 		rep := r.ledger.report()
 		rep.Tasks = r.tasks.news()
+		rep.Waiting = r.waits.Longest()
 		err := r.to.Report(ctx, rep)
 		switch {
 		case errors.Is(err, shardferry.ErrStaleEpoch):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -57,7 +56,7 @@ type writer struct {
 	to      runner
 	lease   *lease
 	timeout time.Duration // of one attempt, here and on the server
-	log     *slog.Logger
+	again   mongoconn.Retrier
 	number  int64 // of the last write
 }
 
@@ -72,7 +71,7 @@ func (w *writer) write(ctx context.Context, db string, cmd []byte, start int32) 
 	cmd = bsoncore.AppendInt64Element(cmd, "txnNumber", w.number)
 	cmd = closeDocument(cmd, start)
 	var res writeResult
-	err := mongoconn.Retry(ctx, w.log, "write to the destination", func(ctx context.Context) error {
+	err := w.again.Do(ctx, "write to the destination", func(ctx context.Context) error {
 		if err := w.lease.wait(ctx); err != nil {
 			return err
 		}
@@ -135,9 +134,8 @@ func (r writeResult) unfinished() error {
 		return *r.concernError
 	}
 	for _, e := range r.errors {
-		if mongoconn.TransientCode(e.code) || e.code == mongoconn.CodeUserWritesBlocked {
-			// Whoever has blocked the destination will open it again.
-			return mongo.CommandError{Code: e.code, Message: e.message, Labels: []string{"RetryableWriteError"}}
+		if mongoconn.ClassOfCode(int(e.code)) == mongoconn.Transient {
+			return mongo.CommandError{Code: e.code, Message: e.message}
 		}
 	}
 	return nil

@@ -64,7 +64,7 @@ func TestADuplicateKeyBesideAWriteConcernError(t *testing.T) {
 				lease := newLease(time.Hour)
 				lease.extend(time.Now())
 				to := &answers{t: t, replies: tt.replies}
-				w := &writer{to: to, lease: lease, timeout: time.Minute, number: firstNumber}
+				w := &writer{to: to, lease: lease, timeout: time.Minute, again: mongoconn.Retrier{GiveUpAfter: time.Hour}, number: firstNumber}
 				start, cmd := bsoncore.AppendDocumentStart(nil)
 				res, err := w.write(t.Context(), "d", bsoncore.AppendStringElement(cmd, "insert", "c"), start)
 				if tt.err != "" {

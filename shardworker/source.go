@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -98,8 +97,8 @@ func sessionClock(s *mongo.Session) shardferry.ClusterTime {
 // A reread reads single documents from the source as they are at a cluster time
 // or later, through the routers, so that no orphans are seen.
 type reread struct {
-	from finder
-	log  *slog.Logger
+	from  finder
+	again mongoconn.Retrier
 }
 
 // A query is a find on a source collection.
@@ -114,7 +113,7 @@ type query struct {
 // is newer than. It follows the collection when it was renamed.
 func (r reread) all(ctx context.Context, q query) (docs []bson.Raw, upTo shardferry.ClusterTime, err error) {
 	ns, byUUID := q.coll.Source, true
-	err = mongoconn.Retry(ctx, r.log, "read "+q.coll.Source.String()+" again", func(ctx context.Context) error {
+	err = r.again.Do(ctx, "read "+q.coll.Source.String()+" again", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
 		for {

@@ -3,7 +3,6 @@ package shardworker
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -40,7 +39,7 @@ type reader struct {
 	client  *mongo.Client
 	sharded bool
 	ledger  *ledger
-	log     *slog.Logger
+	again   mongoconn.Retrier
 
 	seen  shardferry.ClusterTime // all at or before it has been passed on
 	last  shardferry.ClusterTime // of the last event passed on
@@ -51,39 +50,43 @@ type reader struct {
 }
 
 // errStreamClosed reports that the server ended the cursor without an error.
-var errStreamClosed = errors.New("the server closed the change stream")
+var errStreamClosed = fmt.Errorf("the server closed the change stream: %w", mongoconn.ErrPasses)
 
 // run passes chunks to out until ctx ends or the stream cannot be continued. It
 // returns shardferry.ErrOplogWindowExceeded if the position has left the oplog.
 func (r *reader) run(ctx context.Context, out chan<- chunk) error {
 	pause := reopenPause
+	patience := mongoconn.Patience{Limit: r.again.GiveUpAfter}
+	var waiting *mongoconn.Waiting
+	defer func() { waiting.End() }()
 	for {
 		before := r.seen
 		err := r.tail(ctx, out)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
-		case mongoconn.IsCode(err, mongoconn.CodeChangeStreamHistoryLost, mongoconn.CodeCappedPositionLost):
+		}
+		if mongoconn.IsCode(err, mongoconn.CodeChangeStreamHistoryLost, mongoconn.CodeCappedPositionLost) {
 			return fmt.Errorf("change stream from %v: %w: %w", r.start(), shardferry.ErrOplogWindowExceeded, err)
-		case !resumable(err):
-			return fmt.Errorf("change stream from %v: %w", r.start(), err)
 		}
 		if r.seen.After(before) {
 			pause = reopenPause
+			patience.Progress()
+			waiting.End()
+			waiting = nil
 		}
-		r.log.LogAttrs(ctx, slog.LevelWarn, "change stream interrupted", slog.Any("error", err), slog.Duration("pause", pause))
+		if enough := patience.Again(err); enough != nil {
+			return fmt.Errorf("change stream from %v: %w", r.start(), enough)
+		}
+		if waiting == nil {
+			waiting = r.again.Waits.Begin("read the change stream of the source")
+		}
+		waiting.Because(err)
+		r.again.Log.LogAttrs(ctx, slog.LevelWarn, "change stream interrupted", slog.Any("error", err), slog.Duration("pause", pause))
 		if err := mongoconn.Sleep(ctx, pause); err != nil {
 			return err
 		}
 		pause = min(2*pause, reopenPauseLong)
 	}
-}
-
-// resumable reports whether opening the stream again at a time can help. A
-// token that is not found says nothing about the time.
-func resumable(err error) bool {
-	return errors.Is(err, errStreamClosed) || errors.Is(err, errFragments) || mongoconn.Classify(err) == mongoconn.Transient ||
-		mongoconn.IsCode(err, mongoconn.CodeChangeStreamFatal, mongoconn.CodeCursorNotFound, mongoconn.CodeQueryPlanKilled)
 }
 
 // start returns the first cluster time that has not been passed on completely.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
 // Worker moves one source shard until it is stopped, replaced or fails.
@@ -94,31 +95,32 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 	keys := keyer{sourceSharded: c.Sharded}
 	source, dest := clientFinder{client: c.Source}, clientFinder{client: c.Destination}
 	budget, memory := semaphore.NewWeighted(inFlightBytes), newRereadMemory()
+	again := mongoconn.Retrier{Log: c.Logger, GiveUpAfter: c.GiveUpAfter, Waits: &mongoconn.Waits{}}
 	newWriter := func(s *sessionRunner) *writer {
-		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, log: c.Logger, number: firstNumber}
+		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, again: again, number: firstNumber}
 	}
 	for _, s := range sessions[:c.Lanes] {
 		p.lanes = append(p.lanes, &lane{
 			queue: make(chan *job, laneQueue), ledger: p.ledger, budget: budget,
 			apply: &applier{
 				keys: keys, writer: newWriter(s), dest: dest, ledger: p.ledger,
-				reread: reread{from: source, log: c.Logger}, last: a.From, memory: memory,
+				reread: reread{from: source, again: again}, last: a.From, memory: memory,
 			},
 		})
 	}
 	p.reporter = &reporter{
 		to: c.Reporter, ledger: p.ledger, tasks: p.tasks, lease: lease,
-		interval: c.ReportInterval, log: c.Logger, progressed: make(chan struct{}, 1),
+		interval: c.ReportInterval, log: c.Logger, progressed: make(chan struct{}, 1), waits: again.Waits,
 	}
 	for _, s := range sessions[c.Lanes:] {
 		p.copiers = append(p.copiers, &copier{
 			ledger: p.ledger, tasks: p.tasks, lanes: p.lanes, from: source,
-			writer: newWriter(s), keys: keys, log: c.Logger,
+			writer: newWriter(s), keys: keys, again: again,
 			batchDocs: c.BatchDocs, batchBytes: c.BatchBytes, progressed: p.reporter.progress,
 		})
 	}
 	p.dispatcher = &dispatcher{ledger: p.ledger, lanes: p.lanes, budget: budget}
-	p.reader = &reader{shard: c.Shard, client: c.Source, sharded: c.Sharded, ledger: p.ledger, log: c.Logger, seen: a.From}
+	p.reader = &reader{shard: c.Shard, client: c.Source, sharded: c.Sharded, ledger: p.ledger, again: again, seen: a.From}
 	return p
 }
 

@@ -27,6 +27,7 @@ type settings struct {
 	DataDir         string        `yaml:"dataDir"`
 	APIAddr         string        `yaml:"apiAddr"`
 	CommitBudget    time.Duration `yaml:"commitBudget"`
+	GiveUpAfter     time.Duration `yaml:"giveUpAfter"`
 	Lanes           int           `yaml:"lanes"`
 	Copiers         int           `yaml:"copiers"`
 	Irreversible    bool          `yaml:"irreversible"`
@@ -45,6 +46,7 @@ func settingsFlags() []cli.Flag {
 		&cli.StringFlag{Name: "api-addr", Usage: "where to listen for commands", Value: api.DefaultAddr, EnvVars: []string{"SHARDFERRY_API_ADDR"}},
 		&cli.StringFlag{Name: "config", Usage: "YAML file with these settings (source, destination, dataDir, apiAddr, ...)"},
 		&cli.DurationFlag{Name: "commit-budget", Usage: "how long a commit may block writes before it is given up", Value: 5 * time.Minute},
+		&cli.DurationFlag{Name: "give-up-after", Usage: "how long something may fail without any progress before the sync pauses, with everything kept", Value: 30 * time.Minute},
 		&cli.IntFlag{Name: "lanes", Usage: "appliers of change events for each shard", Value: 8},
 		&cli.IntFlag{Name: "copiers", Usage: "ranges copied at a time for each shard", Value: 4},
 		&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
@@ -68,6 +70,7 @@ func readSettings(c *cli.Context) (settings, error) {
 	take(c, "data-dir", c.String, &s.DataDir)
 	take(c, "api-addr", c.String, &s.APIAddr)
 	take(c, "commit-budget", c.Duration, &s.CommitBudget)
+	take(c, "give-up-after", c.Duration, &s.GiveUpAfter)
 	take(c, "lanes", c.Int, &s.Lanes)
 	take(c, "copiers", c.Int, &s.Copiers)
 	take(c, "irreversible", c.Bool, &s.Irreversible)
@@ -98,7 +101,7 @@ func (s *settings) load(path string) error {
 	err = dec.Decode(s)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, lanes, copiers, irreversible, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap)", path, wrongLines(err))
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, lanes, copiers, irreversible, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap)", path, wrongLines(err))
 	}
 	return nil
 }
@@ -166,6 +169,8 @@ func (s *settings) validate() error {
 		return usage("--destination is missing: give the URI of the cluster to move to")
 	case s.CommitBudget < 0:
 		return usage("--commit-budget %v: want a positive duration", s.CommitBudget)
+	case s.GiveUpAfter < 0:
+		return usage("--give-up-after %v: want a positive duration", s.GiveUpAfter)
 	case s.Lanes < 0 || s.Lanes > 256:
 		return usage("--lanes %d: want 1 to 256", s.Lanes)
 	case s.Copiers < 0 || s.Copiers > 64:

@@ -163,6 +163,9 @@ func line(p api.Progress, bar bool) string {
 	switch {
 	case p.Detail.Hold != "":
 		parts = append(parts, p.Detail.Hold)
+	case len(p.Detail.Waits) > 0:
+		w := p.Detail.Waits[0]
+		parts = append(parts, fmt.Sprintf("no progress for %d s: %s: %s", w.Seconds, w.What, w.Why))
 	case p.CanCommit:
 		parts = append(parts, "can commit")
 	case p.Detail.Waiting != "":

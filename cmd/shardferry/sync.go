@@ -82,6 +82,7 @@ func (j *syncJob) run(ctx context.Context) error {
 		Source:       mongoconn.Config{URI: j.settings.Source},
 		Destination:  mongoconn.Config{URI: j.settings.Destination},
 		CommitBudget: j.settings.CommitBudget,
+		GiveUpAfter:  j.settings.GiveUpAfter,
 		Lanes:        j.settings.Lanes,
 		Copiers:      j.settings.Copiers,
 		Logger:       j.log,

@@ -26,7 +26,7 @@ func (c Assign) Apply(s *Sync) error {
 		return err
 	}
 	sh.Epoch++
-	sh.Owner, sh.Ready = c.Owner, 0
+	sh.Owner, sh.Ready, sh.Waiting = c.Owner, 0, nil
 	sh.Events += sh.Now.Events
 	sh.Repairs += sh.Now.Repairs
 	sh.Now = Totals{}
@@ -117,6 +117,7 @@ func (sh *Shard) take(r shardferry.Report) {
 	sh.Now.Events = max(sh.Now.Events, r.Events)
 	sh.Now.Repairs = max(sh.Now.Repairs, r.Repairs)
 	sh.Ready = max(sh.Ready, r.Ready)
+	sh.Waiting = r.Waiting
 	if r.Schema != nil && !sh.Resolved.Covers(*r.Schema) {
 		sh.Schema = r.Schema
 	}

@@ -116,7 +116,8 @@ type Shard struct {
 	Sessions []bson.Raw               `bson:"sessions,omitempty"` // of this epoch and of those not ended yet
 	Events   int64                    `bson:"events"`             // of earlier epochs
 	Repairs  int64                    `bson:"repairs"`
-	Now      Totals                   `bson:"now"` // of this epoch
+	Now      Totals                   `bson:"now"`               // of this epoch
+	Waiting  *shardferry.Wait         `bson:"waiting,omitempty"` // what its worker cannot get through
 }
 
 // Index is an index of the destination that must exist, or take its final form,

@@ -3,8 +3,6 @@ package mongoconn_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/shardferry/shardferry/internal/mongoconn"
 )
@@ -71,33 +68,3 @@ func (d *deadEnd) DialContext(context.Context, string, string) (net.Conn, error)
 	d.asked.Add(1)
 	return nil, errors.New("nobody is there")
 }
-
-func TestClassify(t *testing.T) {
-	server := func(code int32, labels ...string) error {
-		return fmt.Errorf("wrapped: %w", mongo.CommandError{Code: code, Labels: labels})
-	}
-	tests := []struct {
-		name string
-		err  error
-		want mongoconn.Class
-	}{
-		{"nothing", nil, mongoconn.None},
-		{"stepped down", server(10107), mongoconn.Transient},
-		{"an unknown code with a label", server(987654, "RetryableWriteError"), mongoconn.Transient},
-		{"duplicate key", server(11000), mongoconn.Permanent},
-		{"history lost", server(286), mongoconn.Permanent},
-		{"connection closed", fmt.Errorf("read: %w", io.EOF), mongoconn.Transient},
-		{"not sent, because the pool was cleared", fmt.Errorf("insert: %w", poolClearedError{}), mongoconn.Transient},
-		{"asked to stop", context.Canceled, mongoconn.Permanent},
-		{"no server error", errors.New("boom"), mongoconn.Permanent},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) { assert.Equal(t, tt.want, mongoconn.Classify(tt.err)) })
-	}
-}
-
-// poolClearedError is like the error of the driver's pool, whose type is not public.
-type poolClearedError struct{}
-
-func (poolClearedError) Error() string   { return "connection pool was cleared" }
-func (poolClearedError) Retryable() bool { return true }

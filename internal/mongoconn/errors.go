@@ -3,54 +3,98 @@ package mongoconn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// Class says what an error means for whoever sent the operation.
-type Class int
+// labels are those by which a server, or the driver, says that the same operation
+// may be sent again.
+var labels = []string{
+	"RetryableWriteError", "TransientTransactionError", "ResumableChangeStreamError",
+	"SystemOverloadedError", "RetryableError",
+}
 
-// The classes of an error.
-const (
-	None      Class = iota // there is no error
-	Transient              // send the same operation again, after a pause
-	Permanent              // sending it again cannot help
-)
+// ErrPasses is in errors of our own that pass by themselves.
+var ErrPasses = errors.New("this passes by itself")
 
 // Classify returns the class of an error that an operation of the driver
-// returned. Unknown errors are permanent. A cancelled context is permanent for
-// its owner: it asked to stop.
+// returned. A cancelled context is permanent for its owner: it asked to stop. So
+// is what has been tried for long enough already.
 func Classify(err error) Class {
 	switch {
 	case err == nil:
 		return None
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrGaveUp):
 		return Permanent
-	case IsNetwork(err):
+	case errors.Is(err, ErrPasses):
 		return Transient
 	}
+	var ce mongo.CommandError
+	var we mongo.WriteException
+	var be mongo.BulkWriteException
 	var se mongo.ServerError
-	if !errors.As(err, &se) {
-		return Permanent
-	}
-	for _, label := range []string{"RetryableWriteError", "TransientTransactionError", "ResumableChangeStreamError", "SystemOverloadedError"} {
-		if se.HasErrorLabel(label) {
-			return Transient
+	switch {
+	case errors.As(err, &ce):
+		return classOfCommand(err, ce)
+	case errors.As(err, &we):
+		return classOfStatements(we, we.WriteErrors, we.WriteConcernError)
+	case errors.As(err, &be):
+		var errs []mongo.WriteError
+		for _, e := range be.WriteErrors {
+			errs = append(errs, e.WriteError)
 		}
-	}
-	for _, code := range se.ErrorCodes() {
-		if transient[code] {
-			return Transient
-		}
+		return classOfStatements(be, errs, be.WriteConcernError)
+	case IsNetwork(err):
+		return Transient
+	case errors.As(err, &se) && hasLabel(se):
+		return Transient
 	}
 	return Permanent
 }
 
-// TransientCode reports whether a statement that failed with code may be sent
-// again as it is. It serves replies that are read raw.
-func TransientCode(code int32) bool { return transient[int(code)] }
+func hasLabel(err mongo.ServerError) bool {
+	for _, l := range labels {
+		if err.HasErrorLabel(l) {
+			return true
+		}
+	}
+	return false
+}
+
+// classOfCommand classifies a command that failed as a whole. The driver makes
+// network errors and time limits of its own look like one without a code.
+func classOfCommand(err error, ce mongo.CommandError) Class {
+	switch {
+	case hasLabel(ce):
+		return Transient
+	case ce.Code == 0 && IsNetwork(err):
+		return Transient
+	}
+	return ClassOfCode(int(ce.Code))
+}
+
+// classOfStatements classifies a reply with failed statements. They come before
+// the write concern error: sending them again would not help that one only. The
+// reply's labels speak of the write concern error; no statement error is made
+// retriable by one.
+func classOfStatements(err mongo.ServerError, failed []mongo.WriteError, concern *mongo.WriteConcernError) Class {
+	worst := None
+	for _, e := range failed {
+		worst = max(worst, ClassOfCode(e.Code))
+	}
+	switch {
+	case worst != None:
+		return worst
+	case hasLabel(err):
+		return Transient
+	case concern != nil:
+		return ClassOfCode(concern.Code)
+	}
+	return Doubtful
+}
 
 // IsCode reports whether err is a server error that carries one of the codes,
 // at the top level, in a write error or in a write concern error.
@@ -65,6 +109,28 @@ func IsCode(err error, codes ...int) bool {
 		}
 	}
 	return false
+}
+
+// Reason says in a few words why an operation does not get through, for whoever
+// looks at the progress.
+func Reason(err error) string {
+	var se mongo.ServerError
+	if errors.As(err, &se) {
+		for _, code := range se.ErrorCodes() {
+			switch {
+			case code == CodeOutOfDiskSpace:
+				return "no space is left on its disk (OutOfDiskSpace)"
+			case CodeName(code) != "":
+				return fmt.Sprintf("%s (%d)", CodeName(code), code)
+			case code != 0:
+				return fmt.Sprintf("error %d", code)
+			}
+		}
+	}
+	if IsNetwork(err) {
+		return "it cannot be reached or does not answer in time"
+	}
+	return err.Error()
 }
 
 // IsNetwork reports whether err means that the connection failed or no server

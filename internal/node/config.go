@@ -20,6 +20,7 @@ type Config struct {
 	ReportInterval time.Duration // longest pause between two reports of a worker; default 250 ms
 	NoteInterval   time.Duration // how often idle source shards are nudged; default 1 s
 	ConnectTimeout time.Duration // how long to wait for a cluster at start; default 10 s
+	GiveUpAfter    time.Duration // what makes no progress for so long pauses the sync; default 30 min
 	Lanes          int           // appliers of events for each shard; default 8
 	Copiers        int           // copy tasks at a time for each shard; default 4
 	BatchDocs      int           // documents of a copy batch; default 1000
@@ -48,6 +49,7 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.ReportInterval, 250 * time.Millisecond},
 		{&c.NoteInterval, time.Second},
 		{&c.ConnectTimeout, 10 * time.Second},
+		{&c.GiveUpAfter, 30 * time.Minute},
 	} {
 		if *d.v <= 0 {
 			*d.v = d.def

@@ -46,8 +46,8 @@ func New(cfg Config) (*Node, error) {
 			coordinator.Cutover{Clusters: cutover{n}},
 			coordinator.Turn{},
 		},
-		Transient: transient,
-		Logger:    cfg.Logger,
+		Patience: func() coordinator.Patience { return &mongoconn.Patience{Limit: cfg.GiveUpAfter} },
+		Logger:   cfg.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 			return err
 		}
 		close(n.ready)
-		s := supervisor{node: n, workers: map[shardferry.ShardID]*running{}}
+		s := supervisor{node: n, workers: map[shardferry.ShardID]*running{}, patience: map[shardferry.ShardID]*patience{}}
 		g.Go(func() error { return n.nudge(ctx) })
 		return s.run(ctx)
 	})
@@ -126,11 +126,6 @@ func (n *Node) Resumed() (Resumed, bool) {
 // State returns this node's copy of the replicated state, which nobody changes,
 // and a channel that is closed when there is a newer one.
 func (n *Node) State() (*state.Sync, <-chan struct{}) { return n.coord.Watch() }
-
-// transient reports whether a step that failed may simply be tried again.
-func transient(err error) bool {
-	return mongoconn.Classify(err) == mongoconn.Transient
-}
 
 // Resumed says what a sync that goes on had done before.
 type Resumed struct {

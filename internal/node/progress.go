@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/shardferry/shardferry"
@@ -56,11 +57,41 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 	if !s.Job.Reversible && s.Leg.Phase != state.PhasePlanning {
 		p.Warnings = append(p.Warnings, "there is no way back after the commit: the sync is not reversible")
 	}
+	p.Detail.Waits = n.waits(s)
+	for _, w := range p.Detail.Waits {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("no progress for %d s: %s: %s", w.Seconds, w.What, w.Why))
+	}
 	if s.Hold != "" {
 		p.Warnings = append(p.Warnings, "paused by itself: "+s.Hold)
 	}
 	return p, nil
 }
+
+// waits returns what does not get through at the moment.
+func (n *Node) waits(s *state.Sync) []api.Wait {
+	if !s.Active() && !s.Working() && s.State != shardferry.StateCommitting {
+		return nil
+	}
+	var out []api.Wait
+	add := func(prefix string, w shardferry.Wait) {
+		if lasts := time.Since(w.Since); lasts >= waitShown {
+			out = append(out, api.Wait{What: prefix + w.What, Why: w.Why, Seconds: int64(lasts / time.Second)})
+		}
+	}
+	for _, sh := range s.Leg.Shards {
+		if sh.Waiting != nil && s.Active() {
+			add("shard "+string(sh.ID)+": ", *sh.Waiting)
+		}
+	}
+	for _, w := range n.coord.Waits() {
+		add("", w)
+	}
+	return out
+}
+
+// waitShown is how long something must have waited to be shown: elections and
+// lost connections pass sooner.
+const waitShown = 5 * time.Second
 
 func info(s *state.Sync) string {
 	switch {

@@ -25,6 +25,36 @@ const restartPause = time.Second
 type supervisor struct {
 	node    *Node
 	workers map[shardferry.ShardID]*running // owned by run
+
+	patience map[shardferry.ShardID]*patience // with workers that end again and again; owned by run
+}
+
+// A patience is that with one shard. Progress is what its workers have applied.
+type patience struct {
+	mongoconn.Patience
+	applied shardferry.ClusterTime
+}
+
+// failed notes that a worker of a shard has failed, and returns nil if it should
+// start again.
+func (s *supervisor) failed(st *state.Sync, e ended) error {
+	if errors.Is(e.err, shardferry.ErrStaleEpoch) || errors.Is(e.err, shardferry.ErrNotLeader) || errors.Is(e.err, shardferry.ErrOutcomeUnknown) {
+		return nil
+	}
+	p := s.patience[e.shard]
+	if p == nil {
+		p = &patience{Patience: mongoconn.Patience{Limit: s.node.cfg.GiveUpAfter}}
+		s.patience[e.shard] = p
+	}
+	if sh := shardAt(st, e.shard); sh != nil && sh.Applied.After(p.applied) {
+		p.Progress()
+		p.applied = sh.Applied
+	}
+	enough := p.Again(e.err)
+	if enough != nil {
+		p.Progress() // whoever lets it go on has mended something
+	}
+	return enough
 }
 
 // running is a worker that has not been seen to end.
@@ -106,14 +136,15 @@ func (s *supervisor) startMissing(ctx context.Context, g *errgroup.Group, st *st
 // took notes that a worker has ended, and what follows from how it ended.
 func (s *supervisor) took(ctx context.Context, st *state.Sync, e ended) {
 	log := s.node.cfg.Logger.With(slog.String("shard", string(e.shard)))
-	switch {
-	case errors.Is(e.err, errNotWanted):
+	if errors.Is(e.err, errNotWanted) {
 		delete(s.workers, e.shard)
 		return
-	case errors.Is(e.err, shardferry.ErrStaleEpoch), mongoconn.Classify(e.err) == mongoconn.Transient:
+	}
+	if enough := s.failed(st, e); enough == nil {
 		log.LogAttrs(ctx, slog.LevelWarn, "worker ended, it starts again", slog.Any("error", e.err))
-	default:
-		log.LogAttrs(ctx, slog.LevelError, "worker failed", slog.Any("error", e.err))
+	} else {
+		log.LogAttrs(ctx, slog.LevelError, "worker failed", slog.Any("error", enough))
+		e.err = enough
 		s.hold(ctx, st, e)
 	}
 	rests := time.NewTimer(restartPause)
@@ -162,7 +193,8 @@ func (n *Node) work(ctx context.Context, leg int, shard shardferry.ShardID) erro
 		SessionsStarted: func(ctx context.Context, ids []bson.Raw) error {
 			return n.coord.Propose(ctx, state.Sessions{Leg: leg, Shard: shard, Epoch: at.Epoch, IDs: ids})
 		},
-		Lanes: n.cfg.Lanes, Copiers: n.cfg.Copiers, BatchDocs: n.cfg.BatchDocs, ReportInterval: n.cfg.ReportInterval,
+		Lanes: n.cfg.Lanes, Copiers: n.cfg.Copiers, BatchDocs: n.cfg.BatchDocs,
+		Times:  shardworker.Times{ReportInterval: n.cfg.ReportInterval, GiveUpAfter: n.cfg.GiveUpAfter},
 		Logger: n.cfg.Logger,
 	})
 	if err != nil {

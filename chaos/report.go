@@ -110,6 +110,34 @@ func (r Result) details(whole bool) string {
 	return b.String()
 }
 
+// Endured prints one line, and the trace below it if the run is over and failed.
+func (p *Printer) Endured(e Endured, over bool) error {
+	if over {
+		p.runs++
+		p.writes += e.Writes
+		p.virtual += e.Virtual
+		if !e.Passed {
+			p.failed++
+		}
+	}
+	if p.JSON {
+		event := map[bool]string{true: "endured", false: "minute"}[over]
+		return json.NewEncoder(p.W).Encode(struct {
+			Event string `json:"event"`
+			Endured
+		}{event, e})
+	}
+	if _, err := fmt.Fprintln(p.W, e); err != nil || !over || (e.Passed && !p.Verbose) {
+		return err
+	}
+	lines := e.Trace
+	if cut := len(lines) - shortTrace; !p.Verbose && cut > 0 {
+		lines = lines[cut:]
+	}
+	_, err := fmt.Fprintf(p.W, "  violated: %s\n  %s\n", strings.Join(e.Violations, "\n  violated: "), strings.Join(lines, "\n  "))
+	return err
+}
+
 // Summary prints the last line.
 func (p *Printer) Summary(real time.Duration) error {
 	if p.JSON {

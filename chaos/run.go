@@ -11,9 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/internal/rehearse"
-	"github.com/shardferry/shardferry/mongotest"
 )
 
 // Run plays the run of one seed in virtual time and returns what it showed. It
@@ -72,17 +70,10 @@ func between(ctx context.Context, stage *rehearse.Stage, plan Plan, dir string, 
 	bad := &violations{trace: t}
 	s := &scenario{plan: plan, r: rand.New(rand.NewPCG(plan.Seed, 3)), bad: bad, trace: t, spoil: spoil}
 	s.crowd = &crowd{plan: plan, ledger: newLedger(), bad: bad, trace: t}
-	for i, c := range []*mongotest.Cluster{stage.Source, stage.Destination} {
-		if s.crowd.clients[i], err = rehearse.App(c); err != nil {
-			return err
-		}
-		defer disconnect(ctx, s.crowd.clients[i])
-		cfg := rehearse.Operator(c)
-		cfg.AppName = "observer"
-		if s.operators[i], err = mongoconn.Connect(cfg); err != nil {
-			return err
-		}
-		defer disconnect(ctx, s.operators[i])
+	closeAll, err := s.connect(stage)
+	defer closeAll(ctx)
+	if err != nil {
+		return err
 	}
 	if err := prepare(ctx, s.crowd.clients[0], stage.Source.Shards(), plan.SourceShards > 0, plan.Ending != Stay); err != nil {
 		return err

@@ -42,6 +42,7 @@ type StageOptions struct {
 	DestinationShards int
 	Members           int           // of each replica set; 0: 1
 	ElectionTimeout   time.Duration // of sets of several members
+	OplogEntries      int           // bounds each oplog; 0: nothing does
 	Logger            *slog.Logger  // nil: none
 }
 
@@ -49,7 +50,7 @@ type StageOptions struct {
 func NewStage(o StageOptions) (*Stage, error) {
 	one := func(name string, shards int) (*mongotest.Cluster, error) {
 		return mongotest.New(mongotest.Options{
-			Name: name, Shards: shards, Members: o.Members, ElectionTimeout: o.ElectionTimeout, Users: Users(), Logger: o.Logger,
+			Name: name, Shards: shards, Members: o.Members, ElectionTimeout: o.ElectionTimeout, OplogEntries: o.OplogEntries, Users: Users(), Logger: o.Logger,
 		})
 	}
 	src, err := one("source", o.SourceShards)

@@ -138,7 +138,7 @@ func TestASeedAlwaysDrawsTheSamePlan(t *testing.T) {
 			assert.NotEmpty(t, f.String())
 		}
 	}
-	assert.Len(t, kinds, 17, "every kind of fault is drawn")
+	assert.Len(t, kinds, 18, "every kind of fault is drawn")
 }
 
 func TestSeedsAreReadAsRanges(t *testing.T) {

@@ -36,6 +36,8 @@ func (w *weather) disturbance(f Fault) mongotest.Disturbance {
 		return mongotest.Partition{From: mongotest.Routers, To: shard, Silent: f.Odds > 0.5}
 	case HoldMajority:
 		return mongotest.FrozenMajority{Shard: shard}
+	case FillDisk:
+		return mongotest.DiskFull{Process: shard + "/primary"}
 	default: // Skew
 		by := time.Duration((f.Odds - 0.5) * float64(2*time.Minute))
 		return mongotest.ClockSkew{Process: shard, By: by}

@@ -57,7 +57,7 @@ func (w *weather) command(cmd mongotest.Command) mongotest.Fault {
 			if cmd.Name == "insert" || cmd.Name == "find" {
 				out.Delay += time.Duration(w.r.Int64N(int64(2 * slowest)))
 			}
-		case KillNode, KillConns, LoseRouted, StepDown, Cut, Freeze, Lag, Lose, RollBack, Divide, Sever, HoldMajority, Skew:
+		case KillNode, KillConns, LoseRouted, StepDown, Cut, Freeze, Lag, Lose, RollBack, Divide, Sever, HoldMajority, FillDisk, Skew:
 		}
 	}
 	return out
@@ -144,7 +144,7 @@ func (w *weather) do(ctx context.Context, f Fault) error {
 		return w.stepDown(ctx, f)
 	case Lag, Lose, RollBack:
 		return w.members(ctx, f)
-	case Divide, Sever, HoldMajority, Skew:
+	case Divide, Sever, HoldMajority, FillDisk, Skew:
 		return w.disturb(ctx, f)
 	case Cut:
 		addr := w.process(f.Shard)

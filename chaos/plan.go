@@ -53,6 +53,7 @@ const (
 	Divide       Kind = "divide"                 // a shard's primary from its secondaries, for For: there may be two primaries then
 	Sever        Kind = "sever"                  // the routers from a shard, for For; requests fail, or with Odds above a half wait
 	HoldMajority Kind = "hold the majority"      // commit point of a shard, for For
+	FillDisk     Kind = "fill the disk"          // of a shard's primary, for For: writes fail with OutOfDiskSpace
 	Skew         Kind = "skew the clocks"        // of a shard, for For, by up to a minute, back with Odds below a half
 )
 
@@ -91,7 +92,7 @@ func (f Fault) String() string {
 		fmt.Fprintf(&b, " at the %v", f.Side)
 	}
 	switch f.Kind {
-	case StepDown, Cut, Freeze, Lag, Lose, RollBack, Divide, Sever, HoldMajority, Skew:
+	case StepDown, Cut, Freeze, Lag, Lose, RollBack, Divide, Sever, HoldMajority, FillDisk, Skew:
 		fmt.Fprintf(&b, ", process %d", f.Shard)
 	case LoseRequests, LoseReplies, LoseRouted, Slow, SlowCopy:
 		fmt.Fprintf(&b, ", %.0f %%", 100*f.Odds)
@@ -196,7 +197,7 @@ func (p Plan) slowCopy(r *rand.Rand) []Fault {
 
 // kinds returns what may be drawn, as often as it should be.
 func (p Plan) kinds() []Kind {
-	all := []Kind{KillNode, KillNode, KillNode, KillConns, LoseRequests, LoseReplies, LoseReplies, LoseRouted, Slow, StepDown, StepDown, Cut, Freeze, HoldMajority, Skew}
+	all := []Kind{KillNode, KillNode, KillNode, KillConns, LoseRequests, LoseReplies, LoseReplies, LoseRouted, Slow, StepDown, StepDown, Cut, Freeze, HoldMajority, FillDisk, Skew}
 	if p.Members > 1 {
 		all = append(all, Lag, Lag, Lose, Lose, RollBack, RollBack, Divide, Divide, Divide)
 	}
@@ -242,7 +243,7 @@ func (p Plan) fault(r *rand.Rand, s Stage) Fault {
 		f.For, f.Only, f.Shard = time.Duration(1+r.IntN(5))*time.Second, "", r.IntN(max(shards, 1))
 	case Divide:
 		f.For, f.Only, f.Shard = time.Duration(500+r.IntN(7000))*time.Millisecond, "", r.IntN(max(shards, 1))
-	case Sever, HoldMajority, Skew:
+	case Sever, HoldMajority, FillDisk, Skew:
 		f.For, f.Only, f.Shard, f.Odds = time.Duration(300+r.IntN(4000))*time.Millisecond, "", r.IntN(max(shards, 1)), r.Float64()
 	case Cut, Freeze:
 		f.For, f.Only, f.Shard = time.Duration(300+r.IntN(5000))*time.Millisecond, "", r.IntN(max(shards, 1)+1)

@@ -28,7 +28,7 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 
 	// ErrOplogWindowExceeded reports that the events after a position are gone
-	// from the source's oplog. No retry helps: the shard needs a new copy.
+	// from the source's oplog. No retry helps: the shard has to be copied again.
 	ErrOplogWindowExceeded = errors.New("position is older than the oplog window")
 
 	// ErrStaleEpoch reports a message from a worker that has been replaced. The

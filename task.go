@@ -32,6 +32,9 @@ type CopyTask struct {
 	Docs   int64    `bson:"docs"`  // documents copied so far
 	Bytes  int64    `bson:"bytes"` // their size
 	Done   bool     `bson:"done"`
+	// Resync says that the destination may hold the range already, as it was at some
+	// time: what differs is repaired, and what is only there is deleted.
+	Resync bool `bson:"resync,omitempty"`
 }
 
 // TaskProgress is what a worker reports of a copy task. Docs and Bytes are

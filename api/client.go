@@ -31,6 +31,11 @@ func (c *Client) Start(ctx context.Context, req StartRequest) error {
 	return c.call(ctx, http.MethodPost, "start", req, nil)
 }
 
+// Resume lets a paused sync go on.
+func (c *Client) Resume(ctx context.Context, req ResumeRequest) error {
+	return c.call(ctx, http.MethodPost, "resume", req, nil)
+}
+
 // Command sends pause, resume, commit, reverse or rollback.
 func (c *Client) Command(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodPost, name, struct{}{}, nil)

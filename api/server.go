@@ -75,10 +75,21 @@ func (s *Server) Handler() http.Handler {
 		})
 	}
 	command("pause", s.ctl.Pause)
-	command("resume", s.ctl.Resume)
 	command("commit", s.ctl.Commit)
 	command("reverse", s.ctl.Reverse)
 	command("rollback", s.ctl.Rollback)
+	mux.HandleFunc("POST /api/v1/resume", func(w http.ResponseWriter, r *http.Request) {
+		var req ResumeRequest
+		err := decode(w, r, &req)
+		switch {
+		case err != nil:
+		case req.RecopyLost:
+			err = s.ctl.RecopyLost(r.Context(), r.RemoteAddr)
+		default:
+			err = s.ctl.Resume(r.Context(), r.RemoteAddr)
+		}
+		s.answer(w, r, Result{Success: true}, err)
+	})
 	mux.HandleFunc("POST /api/v1/start", func(w http.ResponseWriter, r *http.Request) {
 		var req StartRequest
 		err := decode(w, r, &req)

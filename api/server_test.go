@@ -31,11 +31,12 @@ func (f *fixed) note(name string) error {
 func (f *fixed) Start(_ context.Context, r api.StartRequest, _ string) error {
 	return f.note("start " + r.Source + " " + r.Destination)
 }
-func (f *fixed) Pause(context.Context, string) error    { return f.note("pause") }
-func (f *fixed) Resume(context.Context, string) error   { return f.note("resume") }
-func (f *fixed) Commit(context.Context, string) error   { return f.note("commit") }
-func (f *fixed) Reverse(context.Context, string) error  { return f.note("reverse") }
-func (f *fixed) Rollback(context.Context, string) error { return f.note("rollback") }
+func (f *fixed) Pause(context.Context, string) error      { return f.note("pause") }
+func (f *fixed) Resume(context.Context, string) error     { return f.note("resume") }
+func (f *fixed) RecopyLost(context.Context, string) error { return f.note("recopy") }
+func (f *fixed) Commit(context.Context, string) error     { return f.note("commit") }
+func (f *fixed) Reverse(context.Context, string) error    { return f.note("reverse") }
+func (f *fixed) Rollback(context.Context, string) error   { return f.note("rollback") }
 
 func (f *fixed) Progress(context.Context) (api.Progress, error) {
 	return api.Progress{State: shardferry.StateRunning, CanCommit: true, Warnings: []string{}}, f.note("progress")

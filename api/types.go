@@ -13,11 +13,17 @@ type Controller interface {
 	Start(ctx context.Context, req StartRequest, from string) error
 	Pause(ctx context.Context, from string) error
 	Resume(ctx context.Context, from string) error
+	RecopyLost(ctx context.Context, from string) error // Resume, and what is gone from an oplog is copied again
 	Commit(ctx context.Context, from string) error
 	Reverse(ctx context.Context, from string) error
 	Rollback(ctx context.Context, from string) error
 	Progress(ctx context.Context) (Progress, error)
 	Verify(ctx context.Context) (verify.Report, error)
+}
+
+// ResumeRequest is the body of POST /api/v1/resume.
+type ResumeRequest struct {
+	RecopyLost bool `json:"recopyLost,omitempty" doc:"copy shards again whose changes are gone from the source's oplog"`
 }
 
 // StartRequest is the body of POST /api/v1/start.

@@ -33,6 +33,9 @@ var codes = map[reflect.Type]byte{
 	reflect.TypeFor[state.Resume]():       18,
 	reflect.TypeFor[state.TurnAround]():   19,
 	reflect.TypeFor[state.Turned]():       20,
+	reflect.TypeFor[state.Lost]():         21,
+	reflect.TypeFor[state.Recopied]():     22,
+	reflect.TypeFor[state.Recatalogued](): 23,
 }
 
 func encodeCommand(cmd state.Command) ([]byte, error) {

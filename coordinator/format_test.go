@@ -65,6 +65,13 @@ var samples = []state.Command{
 	state.Resume{At: moment, From: "op"},
 	state.TurnAround{At: moment, From: "op", Rollback: true},
 	state.Turned{Leg: 1},
+	state.Lost{Leg: 1, Shard: "s0", At: moment, Why: "w"},
+	state.Recopied{
+		Leg: 1, Shards: []shardferry.ShardID{"s0"}, Start: tick, Bytes: 7,
+		Tasks:   []shardferry.CopyTask{{ID: 1, Shard: "s0", UUID: shardferry.UUID{1}, Index: doc, Min: doc, Max: doc, Resync: true}},
+		Changes: []state.Remade{{Indexes: []state.Index{{NS: orders, Spec: doc}}}},
+	},
+	state.Recatalogued{Leg: 1, Changes: []state.Remade{{Dropped: []state.IndexRef{ref}, Moved: []state.Move{{From: orders, To: orders}}, Limits: []state.Limit{{NS: orders, Size: 1}}}}},
 }
 
 var sampleChange = shardferry.SchemaChange{Shard: "s0", Time: tick, Index: 1, Kind: "drop", UUID: shardferry.UUID{1}, NS: orders, To: orders, Event: doc}

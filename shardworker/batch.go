@@ -25,10 +25,13 @@ type batch struct {
 	index  bson.Raw
 	docs   []bson.Raw
 	upTo   shardferry.ClusterTime // no document is newer
+	from   bson.Raw               // the key it begins at, nil: the start
+	upper  bson.Raw               // the key that the next one begins at, nil: the end; set on the last of an active batch
 	resume bson.Raw               // where to go on once it has landed, nil if that has not moved
 	fresh  int                    // documents that the task's totals do not have yet
 	size   int                    // their bytes
 	last   bool                   // of its active batch
+	broken bool                   // nothing but the end of an active batch whose cursor broke
 	end    bool                   // of the task
 	// restart says that the task was begun again from its start.
 	restart bool
@@ -141,6 +144,9 @@ func (r *batchReader) read(ctx context.Context, active *activeBatch, coll *shard
 		}
 		b := r.batch(active, coll, docs, cur.clock())
 		b.end, b.last, b.restart = end, end || !run || b.resume != nil, restart
+		if b.upper = b.resume; end {
+			b.upper = r.task.Max
+		}
 		restart = false
 		if err := send(ctx, out, b); err != nil {
 			return 0, err
@@ -154,7 +160,7 @@ func (r *batchReader) read(ctx context.Context, active *activeBatch, coll *shard
 		docs, err = nextBatch(ctx, cur)
 		if err != nil {
 			// Released in its turn: what was sent is still being written.
-			return 0, errors.Join(err, send(ctx, out, &batch{active: active, coll: coll, index: r.task.Index, last: true}))
+			return 0, errors.Join(err, send(ctx, out, &batch{active: active, coll: coll, index: r.task.Index, last: true, broken: true}))
 		}
 	}
 }
@@ -197,11 +203,17 @@ func (r *batchReader) moves(docs []bson.Raw) bool {
 
 // batch takes what was read, without the documents that were read before.
 func (r *batchReader) batch(active *activeBatch, coll *shardferry.Collection, docs []bson.Raw, upTo shardferry.ClusterTime) *batch {
-	b := &batch{active: active, coll: coll, index: r.task.Index, upTo: upTo}
+	b := &batch{active: active, coll: coll, index: r.task.Index, upTo: upTo, from: r.task.Min}
+	if r.at != nil {
+		b.from = r.at
+	}
 	total := 0
 	for _, d := range docs {
 		total += len(d)
 		if _, again := r.tail[string(documentKey(r.task.Index, d))]; again {
+			if r.task.Resync {
+				b.docs = append(b.docs, d) // compared with all that begins at its key
+			}
 			continue
 		}
 		b.docs = append(b.docs, d)

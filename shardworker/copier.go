@@ -21,6 +21,7 @@ type copier struct {
 	keys   keyer
 	again  mongoconn.Retrier
 
+	resync     *resyncer
 	batchDocs  int
 	batchBytes int
 	progressed func() // asks for a report soon
@@ -47,6 +48,11 @@ func (c *copier) run(ctx context.Context) error {
 // copyTask reads batches and writes them, in order. It returns early, without a
 // word, when the collection is dropped.
 func (c *copier) copyTask(ctx context.Context, t shardferry.CopyTask) error {
+	if t.Resync {
+		if err := c.resync.begin(ctx); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	batches := make(chan *batch) // one is written, one waits here
 	s := newBatchReader(c, t)
@@ -57,6 +63,12 @@ func (c *copier) copyTask(ctx context.Context, t shardferry.CopyTask) error {
 	g.Go(func() error {
 		progress := shardferry.TaskProgress{ID: t.ID, Resume: t.Resume, Docs: t.Docs, Bytes: t.Bytes}
 		for b := range batches {
+			if t.Resync && b.last && !b.broken {
+				err := c.resync.compare(ctx, b, c.batchDocs, func(ctx context.Context, wrong []keyed) error { return c.repair(ctx, b, wrong) })
+				if err != nil {
+					return err
+				}
+			}
 			if err := c.land(ctx, b, &progress); err != nil {
 				return err
 			}
@@ -78,7 +90,15 @@ func (c *copier) land(ctx context.Context, b *batch, progress *shardferry.TaskPr
 			retry = append(retry, i)
 		}
 	}
-	if err := c.repair(ctx, b, retry); err != nil {
+	var again []keyed
+	once := map[int]bool{}
+	for _, i := range retry {
+		if !once[i] {
+			once[i] = true
+			again = append(again, keyed{key: documentKey(b.index, b.docs[i]), doc: b.docs[i]})
+		}
+	}
+	if err := c.repair(ctx, b, again); err != nil {
 		return err
 	}
 	if b.last {
@@ -156,27 +176,22 @@ func (c *copier) settled(b *batch, e statementError) bool {
 	return onlyID(b.index) && (len(e.keyPattern) == 0 || onlyID(e.keyPattern))
 }
 
-// repair has documents of a batch read again, each in its lane, and waits until
-// that is done.
-func (c *copier) repair(ctx context.Context, b *batch, which []int) error {
-	waiting := map[int]bool{}
-	for _, i := range which {
-		waiting[i] = true
-	}
-	landed := make(chan struct{}, len(waiting))
-	for i := range waiting {
-		doc := b.docs[i]
+// repair has documents read again, each in its lane, and waits until that is
+// done.
+func (c *copier) repair(ctx context.Context, b *batch, which []keyed) error {
+	landed := make(chan struct{}, len(which))
+	for _, k := range which {
 		j := &job{
 			coll: b.coll,
-			ev:   event{kind: kindPut, time: b.active.readAt, key: documentKey(b.index, doc), body: doc},
-			hash: laneHash(b.coll, doc),
+			ev:   event{kind: kindPut, time: b.active.readAt, key: k.key, body: k.doc},
+			hash: laneHash(b.coll, k.key),
 			done: func() { landed <- struct{}{} },
 		}
 		if err := c.lanes[j.hash%uint64(len(c.lanes))].send(ctx, j); err != nil {
 			return err
 		}
 	}
-	for range len(waiting) {
+	for range which {
 		select {
 		case <-landed:
 		case <-ctx.Done():

@@ -116,6 +116,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 		p.copiers = append(p.copiers, &copier{
 			ledger: p.ledger, tasks: p.tasks, lanes: p.lanes, from: source,
 			writer: newWriter(s), keys: keys, again: again,
+			resync:    newResyncer(c.Destination, again),
 			batchDocs: c.BatchDocs, batchBytes: c.BatchBytes, progressed: p.reporter.progress,
 		})
 	}

@@ -44,6 +44,24 @@ func controlCommand(name, what string) *cli.Command {
 	}
 }
 
+func resumeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "resume",
+		Usage:     "let a paused sync go on",
+		UsageText: "shardferry resume\n   shardferry resume --recopy-lost",
+		Flags: []cli.Flag{
+			addrFlag(), jsonFlag(),
+			&cli.BoolFlag{Name: "recopy-lost", Usage: "copy shards again whose changes are gone from the source's oplog; what is only on the destination is deleted there"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := api.NewClient(c.String("api-addr")).Resume(c.Context, api.ResumeRequest{RecopyLost: c.Bool("recopy-lost")}); err != nil {
+				return err
+			}
+			return printResult(c, api.Result{Success: true}, "resume accepted; see shardferry progress")
+		},
+	}
+}
+
 func startCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "start",

@@ -81,7 +81,7 @@ func newApp() *cli.App {
 		Commands: []*cli.Command{
 			syncCommand(), startCommand(),
 			controlCommand("pause", "stop copying and applying; nothing is forgotten"),
-			controlCommand("resume", "go on after a pause"),
+			resumeCommand(),
 			controlCommand("commit", "cut over: block the source, finish, verify, open the destination"),
 			controlCommand("reverse", "after a commit: make the flow back to the old source the sync"),
 			controlCommand("rollback", "after a commit: bring applications back to the old source with one command"),

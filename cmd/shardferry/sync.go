@@ -162,6 +162,10 @@ func (j *syncJob) takeUp(ctx context.Context, n *node.Node) error {
 	s, _ := n.State()
 	switch {
 	case s.State == shardferry.StatePaused && s.Hold != "":
+		if len(s.Leg.Lost()) > 0 && !s.Recopying {
+			j.show.text("it is paused: %s", s.Hold)
+			return nil
+		}
 		j.show.event("tried again", "it had paused by itself: %s; trying again", s.Hold)
 		return n.Resume(ctx, "sync")
 	case s.State == shardferry.StatePaused:

@@ -29,6 +29,9 @@ func (c Pause) Apply(s *Sync) error {
 type Resume struct {
 	At   time.Time `bson:"at"`
 	From string    `bson:"from"`
+	// RecopyLost agrees that shards whose changes are gone from the oplog are
+	// copied again.
+	RecopyLost bool `bson:"recopyLost,omitempty"`
 }
 
 // Apply implements Command.
@@ -36,9 +39,20 @@ func (c Resume) Apply(s *Sync) error {
 	if s.State != shardferry.StatePaused {
 		return &shardferry.StateError{Command: "resume", State: s.State}
 	}
+	if lost := s.Leg.Lost(); len(lost) > 0 && !c.RecopyLost && !s.Recopying {
+		return &LostError{Shards: lost}
+	}
+	s.Recopying = s.Recopying || c.RecopyLost
 	s.State, s.Hold = shardferry.StateRunning, ""
 	s.audit(c.At, "resume", c.From)
 	return nil
+}
+
+// A LostError reports a sync that cannot go on before shards are copied again.
+type LostError struct{ Shards []shardferry.ShardID }
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("changes of shard %v are gone from the source's oplog: give --recopy-lost (recopyLost) to have these shards read again; what is only on the destination is then deleted there", e.Shards)
 }
 
 // TurnAround makes the leg that has kept the old source current the official

@@ -85,6 +85,8 @@ func (s *Sync) CanCommit() (bool, string) {
 		return false, fmt.Sprintf("the sync is %s", s.State)
 	case s.Leg.Phase != PhaseStreaming:
 		return false, fmt.Sprintf("the sync is still %s", s.Leg.Phase)
+	case len(s.Leg.Lost()) > 0:
+		return false, fmt.Sprintf("shard %v has to be copied again", s.Leg.Lost())
 	case s.Leg.changesSchema():
 		return false, "a schema change is being applied"
 	case slices.ContainsFunc(s.Leg.Indexes, func(ix Index) bool { return !ix.Built }):
@@ -176,7 +178,7 @@ func (c Advance) allowed(l *Leg) error {
 // in progress, and no schema change waits.
 func (l *Leg) Drained() bool {
 	return l.Cutover != nil && !l.Cutover.End.IsZero() && len(l.Shards) > 0 &&
-		!l.ResumePoint().Before(l.Cutover.End) && !l.changesSchema()
+		!l.ResumePoint().Before(l.Cutover.End) && !l.changesSchema() && len(l.Lost()) == 0
 }
 
 func (l *Leg) changesSchema() bool { return l.Barrier != nil || l.NextSchemaChange() != nil }

@@ -51,10 +51,11 @@ func (l *Leg) NextSchemaChange() *shardferry.SchemaChange {
 }
 
 // StandsStill reports whether every worker has stopped at the barrier, and has
-// applied everything before it. Only then may the change be made.
+// applied everything before it. Only then may the change be made. A shard that
+// has to be copied again has no worker, and begins after the change.
 func (l *Leg) StandsStill() bool {
 	return l.Barrier != nil && !slices.ContainsFunc(l.Shards, func(sh Shard) bool {
-		return sh.Ready != l.Barrier.ID || sh.Applied.Before(shardferry.Pred(l.Barrier.Time))
+		return !sh.Lost && (sh.Ready != l.Barrier.ID || sh.Applied.Before(shardferry.Pred(l.Barrier.Time)))
 	})
 }
 

@@ -18,6 +18,8 @@ type Sync struct {
 	Audit  []AuditEntry     `bson:"audit,omitempty"` // operator commands, oldest first
 	Totals Totals           `bson:"totals"`          // of the legs that have ended
 
+	Recopying bool `bson:"recopying,omitempty"` // the operator agreed that shards whose changes are lost are copied again
+
 	RollingBack bool `bson:"rollingBack,omitempty"` // commit the reverse leg by itself as soon as it can be
 }
 
@@ -118,6 +120,7 @@ type Shard struct {
 	Repairs  int64                    `bson:"repairs"`
 	Now      Totals                   `bson:"now"`               // of this epoch
 	Waiting  *shardferry.Wait         `bson:"waiting,omitempty"` // what its worker cannot get through
+	Lost     bool                     `bson:"lost,omitempty"`    // changes after Applied are gone from its oplog: it has no worker until it is copied again
 }
 
 // Index is an index of the destination that must exist, or take its final form,

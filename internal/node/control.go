@@ -59,7 +59,21 @@ func (n *Node) Pause(ctx context.Context, from string) error {
 
 // Resume implements api.Controller.
 func (n *Node) Resume(ctx context.Context, from string) error {
-	return n.propose(ctx, state.Resume{At: time.Now(), From: from})
+	return n.resume(ctx, state.Resume{At: time.Now(), From: from})
+}
+
+// RecopyLost implements api.Controller.
+func (n *Node) RecopyLost(ctx context.Context, from string) error {
+	return n.resume(ctx, state.Resume{At: time.Now(), From: from, RecopyLost: true})
+}
+
+func (n *Node) resume(ctx context.Context, cmd state.Resume) error {
+	err := n.propose(ctx, cmd)
+	var lost *state.LostError
+	if errors.As(err, &lost) {
+		return fmt.Errorf("%w: %w", api.ErrInvalidState, err)
+	}
+	return err
 }
 
 // Commit implements api.Controller.

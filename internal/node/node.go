@@ -45,6 +45,7 @@ func New(cfg Config) (*Node, error) {
 			coordinator.Schema{Applier: applier{n}},
 			coordinator.Cutover{Clusters: cutover{n}},
 			coordinator.Turn{},
+			coordinator.Recopy{Recopier: &recopier{Node: n}},
 		},
 		Patience: func() coordinator.Patience { return &mongoconn.Patience{Limit: cfg.GiveUpAfter} },
 		Logger:   cfg.Logger,

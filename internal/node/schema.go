@@ -21,22 +21,7 @@ func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardfer
 	if err != nil {
 		return state.Resolve{}, err
 	}
-	to := a.ends.to(&s.Leg)
-	changer := topology.Changer{
-		Client:      to.client,
-		Route:       route,
-		Sharded:     to.info.Kind == topology.Sharded,
-		Relax:       s.Leg.Number == 1,
-		Defer:       s.Leg.Phase == state.PhaseCopying,
-		Collections: s.Leg.Collections,
-		Logger:      a.cfg.Logger,
-	}
-	for _, ix := range s.Leg.Indexes {
-		changer.Indexes = append(changer.Indexes, topology.Index(ix))
-	}
-	for _, l := range s.Leg.Limits {
-		changer.Limits = append(changer.Limits, topology.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
-	}
+	changer := a.changer(s, route)
 	out, err := changer.Apply(ctx, change)
 	if errors.Is(err, topology.ErrUnsupportedChange) && change.Kind == "create" {
 		out, err = a.undone(ctx, s, change, err)
@@ -44,20 +29,7 @@ func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardfer
 	if err != nil {
 		return state.Resolve{}, err
 	}
-	resolve := state.Resolve{Collections: out.Collections}
-	for _, ix := range out.Indexes {
-		resolve.Indexes = append(resolve.Indexes, state.Index(ix))
-	}
-	for _, r := range out.Dropped {
-		resolve.Dropped = append(resolve.Dropped, state.IndexRef(r))
-	}
-	for _, l := range out.Limits {
-		resolve.Limits = append(resolve.Limits, state.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
-	}
-	if !out.To.IsZero() {
-		resolve.Moved = []state.Move{{From: out.From, To: out.To}}
-	}
-	return resolve, nil
+	return resolveOf(out), nil
 }
 
 // undone returns the outcome of a creation that is not supported if the source

@@ -32,6 +32,7 @@ type setting struct {
 	srcUser, dstUser     string // as whom the node logs in; default operator
 	dir                  string // what outlives the node; needed where it is killed
 	batchDocs            int
+	oplog                int // entries that an oplog of the source holds; 0: all
 }
 
 // A stage is two clusters and a node between them, in virtual time.
@@ -87,7 +88,11 @@ func play(t *testing.T, set setting, story func(t *testing.T, s *stage)) {
 		defer running.Wait()
 		defer cancel()
 		s.cluster = func(name string, shards int) *mongotest.Cluster {
-			c, err := mongotest.New(mongotest.Options{Name: name, Shards: shards, Users: users})
+			o := mongotest.Options{Name: name, Shards: shards, Users: users}
+			if name == "source" {
+				o.OplogEntries = set.oplog
+			}
+			c, err := mongotest.New(o)
 			require.NoError(t, err)
 			running.Go(func() { assert.NoError(t, c.Run(ctx)) })
 			<-c.Ready()

@@ -108,6 +108,9 @@ func (s *supervisor) startMissing(ctx context.Context, g *errgroup.Group, st *st
 		return
 	}
 	for _, sh := range st.Leg.Shards {
+		if sh.Lost {
+			continue
+		}
 		if w, ok := s.workers[sh.ID]; ok {
 			if w.rests == nil {
 				continue
@@ -140,6 +143,10 @@ func (s *supervisor) took(ctx context.Context, st *state.Sync, e ended) {
 		delete(s.workers, e.shard)
 		return
 	}
+	if errors.Is(e.err, shardferry.ErrOplogWindowExceeded) && s.lost(ctx, st, e) {
+		delete(s.workers, e.shard)
+		return
+	}
 	if enough := s.failed(st, e); enough == nil {
 		log.LogAttrs(ctx, slog.LevelWarn, "worker ended, it starts again", slog.Any("error", e.err))
 	} else {
@@ -149,6 +156,24 @@ func (s *supervisor) took(ctx context.Context, st *state.Sync, e ended) {
 	}
 	rests := time.NewTimer(restartPause)
 	s.workers[e.shard].rests = rests.C
+}
+
+// lost records that a shard has to be copied again, and reports whether that is
+// possible. A commit in progress is given up.
+func (s *supervisor) lost(ctx context.Context, st *state.Sync, e ended) bool {
+	if e.leg != 1 {
+		return false // a way back has no copy that could be made again
+	}
+	why := fmt.Sprintf("%v; shardferry resume --recopy-lost reads this shard again: what differs is repaired, and what is only on the destination is deleted there", e.err)
+	err := s.node.coord.Propose(ctx, state.Lost{Leg: e.leg, Shard: e.shard, At: time.Now(), Why: why})
+	if err != nil {
+		s.node.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the loss could not be recorded", slog.Any("error", err))
+		return false
+	}
+	if st.State == shardferry.StateCommitting {
+		s.hold(ctx, st, e)
+	}
+	return true
 }
 
 // hold stops a sync one of whose workers cannot go on. After a commit there is

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/shardferry/shardferry/internal/mortal"
 )
 
 // What fails here fails again with: shardferry chaos --seeds N --verbose.
@@ -87,14 +89,10 @@ func TestAPlantedViolationIsFound(t *testing.T) {
 		"both clusters take writes": {func(ctx context.Context, s *scenario) error {
 			return s.operators[Destination].Database("admin").RunCommand(ctx, bson.D{{"setUserWriteBlockMode", 1}, {"global", false}}).Err()
 		}, []string{"should be write-blocked"}},
-		"the node cannot be ended": {func(_ context.Context, s *scenario) error {
-			s.process.ended = make(chan error)
-			return nil
-		}, []string{errStuck.Error()}},
 		"a goroutine stays": {func(context.Context, *scenario) error {
 			go func() { select {} }()
 			return nil
-		}, []string{errLeftBehind.Error()}},
+		}, []string{mortal.ErrLeftBehind.Error()}},
 		"a step fails": {func(context.Context, *scenario) error { return errors.New("no more") }, []string{"no more"}},
 	} {
 		t.Run(name, func(t *testing.T) {

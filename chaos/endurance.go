@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/internal/mortal"
 	"github.com/shardferry/shardferry/internal/rehearse"
 	"github.com/shardferry/shardferry/mongotest"
 )
@@ -52,7 +53,7 @@ func Endure(e Endurance, each func(Endured)) Endured {
 	out := Endured{Seed: e.Seed}
 	dir, err := os.MkdirTemp("", "shardferry-endurance-")
 	if err == nil {
-		err = inBubble(func(ctx context.Context) error { return e.inside(ctx, dir, &out, each) })
+		err = mortal.Bubble(func(ctx context.Context) error { return e.inside(ctx, dir, &out, each) })
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	if err != nil {
@@ -133,16 +134,16 @@ func (e Endurance) between(ctx context.Context, stage *rehearse.Stage, dir strin
 	}
 	s.sides = newSides(stage, p)
 	s.crowd.sides = s.sides
-	s.process = &process{stage: stage, plan: p, dir: dir, log: t.logger(), watch: s.watch(newPositions(bad))}
+	s.process = process(stage, p, dir, t.logger(), s.watch(newPositions(bad)))
 	h := newHardship(s, e)
 	defer func() {
 		out.Violations = append(out.Violations, bad.all()...)
 		h.tell(out)
 	}()
-	if err := s.process.start(ctx); err != nil {
+	if err := s.process.Start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.process.stop()) }()
+	defer func() { err = errors.Join(err, s.process.Stop()) }()
 
 	working, stopWork := context.WithCancelCause(ctx)
 	defer stopWork(nil)
@@ -166,10 +167,10 @@ func (e Endurance) last(ctx context.Context, s *scenario, h *hardship, out *Endu
 	}
 	for began := time.Now(); time.Since(began) < e.For; {
 		for minute := time.Now(); time.Since(minute) < time.Minute; {
-			if err := s.process.up(ctx); err != nil {
+			if err := s.process.Up(ctx); err != nil {
 				return err
 			}
-			if sync, _ := s.process.node.State(); sync.Hold != "" {
+			if sync, _ := s.process.Node().State(); sync.Hold != "" {
 				return fmt.Errorf("the sync paused by itself: %s", sync.Hold)
 			} else if g := sync.Leg.ResumePoint(); !g.IsZero() {
 				s.last = sync

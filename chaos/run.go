@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shardferry/shardferry/internal/mortal"
 	"github.com/shardferry/shardferry/internal/rehearse"
 )
 
@@ -25,7 +26,7 @@ func run(plan Plan, spoil func(ctx context.Context, s *scenario) error) Result {
 	// Real files, because a node that dies must find what it had written.
 	dir, err := os.MkdirTemp("", "shardferry-chaos-")
 	if err == nil {
-		err = inBubble(func(ctx context.Context) error { return inside(ctx, plan, dir, spoil, &res) })
+		err = mortal.Bubble(func(ctx context.Context) error { return inside(ctx, plan, dir, spoil, &res) })
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	if err != nil {
@@ -84,14 +85,14 @@ func between(ctx context.Context, stage *rehearse.Stage, plan Plan, dir string, 
 	}
 	s.sides = newSides(stage, plan)
 	s.crowd.sides = s.sides
-	s.process = &process{stage: stage, plan: plan, dir: dir, log: t.logger(), watch: s.watch(newPositions(bad))}
+	s.process = process(stage, plan, dir, t.logger(), s.watch(newPositions(bad)))
 
 	err = s.whole(ctx, docs, res)
 	if err != nil {
 		t.add("FAILED: %v", err)
 	}
 	res.Violations = bad.all()
-	res.Kills, res.Probes = s.process.kills, s.probes
+	res.Kills, res.Probes = s.process.Kills(), s.probes
 	res.Writes, res.Unknown, res.Commits, res.Blocked = s.crowd.counts()
 	return err
 }
@@ -99,10 +100,10 @@ func between(ctx context.Context, stage *rehearse.Stage, plan Plan, dir string, 
 // whole plays the scenario with the applications beside it, lets everything
 // settle, and judges.
 func (s *scenario) whole(ctx context.Context, docs []*document, res *Result) (err error) {
-	if err := s.process.start(ctx); err != nil {
+	if err := s.process.Start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.process.stop()) }()
+	defer func() { err = errors.Join(err, s.process.Stop()) }()
 	working, stopWork := context.WithCancelCause(ctx)
 	defer stopWork(nil)
 	crowd := make(chan error, 1)

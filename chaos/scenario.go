@@ -15,6 +15,7 @@ import (
 	"github.com/shardferry/shardferry/api"
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/internal/mortal"
 	"github.com/shardferry/shardferry/internal/node"
 )
 
@@ -23,7 +24,7 @@ type scenario struct {
 	plan      Plan
 	r         *rand.Rand
 	sides     sides
-	process   *process
+	process   *mortal.Process
 	crowd     *crowd
 	operators [2]*mongo.Client // read past everything
 	bad       *violations
@@ -74,7 +75,7 @@ func (s *scenario) act(ctx context.Context, st Stage) error {
 			}
 			faults = faults[1:]
 		}
-		if err := s.process.up(ctx); err != nil {
+		if err := s.process.Up(ctx); err != nil {
 			return err
 		}
 		done, err := s.proceed(ctx, st, began)
@@ -110,7 +111,7 @@ func (s *scenario) strike(ctx context.Context, f Fault) error {
 		})
 		return nil
 	}
-	if err := s.process.kill(); err != nil {
+	if err := s.process.Kill(); err != nil {
 		return err
 	}
 	s.probe(ctx)
@@ -118,18 +119,18 @@ func (s *scenario) strike(ctx context.Context, f Fault) error {
 		return err
 	}
 	s.trace.add("the node starts again, it was %s", describe(s.last))
-	return s.process.start(ctx)
+	return s.process.Start(ctx)
 }
 
 // proceed does what the operator would do in a stage, and reports whether the
 // stage has reached its end.
 func (s *scenario) proceed(ctx context.Context, st Stage, began time.Time) (bool, error) {
 	select {
-	case <-s.process.node.Ready():
+	case <-s.process.Node().Ready():
 	default:
 		return false, nil
 	}
-	sync, _ := s.process.node.State()
+	sync, _ := s.process.Node().State()
 	s.last = sync
 	if sync.State == shardferry.StatePaused {
 		return false, fmt.Errorf("the sync paused by itself: %s", sync.Hold)
@@ -150,9 +151,9 @@ func (s *scenario) proceed(ctx context.Context, st Stage, began time.Time) (bool
 	case Home:
 		return time.Since(began) >= s.plan.Linger && s.crowd.writesTo(Source), nil
 	case Committing:
-		return s.cutOver(ctx, sync, 2, "commit", s.process.node.Commit)
+		return s.cutOver(ctx, sync, 2, "commit", s.process.Node().Commit)
 	case Returning:
-		return s.cutOver(ctx, sync, 3, "rollback", s.process.node.Rollback)
+		return s.cutOver(ctx, sync, 3, "rollback", s.process.Node().Rollback)
 	}
 	return false, fmt.Errorf("there is no stage %q", st)
 }
@@ -181,7 +182,7 @@ func (s *scenario) cutOver(ctx context.Context, sync *state.Sync, leg int, name 
 func differed(c *state.Cutover) bool { return strings.Contains(c.Failure, "the clusters differ") }
 
 func (s *scenario) start(ctx context.Context) error {
-	return s.process.node.Start(ctx, api.StartRequest{Source: "cluster0", Destination: "cluster1"}, "chaos")
+	return s.process.Node().Start(ctx, api.StartRequest{Source: "cluster0", Destination: "cluster1"}, "chaos")
 }
 
 // command gives the node a command. Refusals that may pass are no errors: the

@@ -24,12 +24,12 @@ func (s *scenario) settle(ctx context.Context) error {
 	began := time.Now()
 	var end shardferry.ClusterTime
 	for {
-		if err := s.process.up(ctx); err != nil {
+		if err := s.process.Up(ctx); err != nil {
 			return err
 		}
 		select {
-		case <-s.process.node.Ready():
-			sync, _ := s.process.node.State()
+		case <-s.process.Node().Ready():
+			sync, _ := s.process.Node().State()
 			s.last = sync
 			if sync.State == shardferry.StatePaused {
 				return fmt.Errorf("the sync paused by itself: %s", sync.Hold)

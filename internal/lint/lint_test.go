@@ -36,8 +36,15 @@ var imports = map[string][]string{
 	},
 	"internal/speccheck": {"mongotest"},
 	"internal/rehearse":  {"", "api", "internal/mongoconn", "internal/node", "mongotest", "verify"},
-	"chaos":              {"", "api", "coordinator/state", "internal/mongoconn", "internal/node", "internal/rehearse", "mongotest", "verify"},
-	"cmd/shardferry":     {"", "api", "chaos", "coordinator", "coordinator/state", "internal/mongoconn", "internal/node", "internal/rehearse", "mongotest", "verify"},
+	"internal/mortal":    {"internal/mongoconn", "internal/node"},
+	"chaos":              {"", "api", "coordinator/state", "internal/mongoconn", "internal/mortal", "internal/node", "internal/rehearse", "mongotest", "verify"},
+	// The checker shares no code with the product: not a mistake either.
+	"internal/soak/checker": {},
+	"internal/soak": {
+		"", "api", "coordinator/state", "internal/mongoconn", "internal/mortal", "internal/node",
+		"internal/soak/checker", "mongotest",
+	},
+	"cmd/shardferry": {"", "api", "chaos", "coordinator", "coordinator/state", "internal/mongoconn", "internal/node", "internal/rehearse", "mongotest", "verify"},
 }
 
 func TestImportsGoOnlyDownward(t *testing.T) {

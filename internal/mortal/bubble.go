@@ -1,4 +1,4 @@
-package chaos
+package mortal
 
 import (
 	"context"
@@ -10,21 +10,21 @@ import (
 	"testing/synctest"
 )
 
-// errLeftBehind reports goroutines that did not end, or a run in which nothing
+// ErrLeftBehind reports goroutines that did not end, or a run in which nothing
 // could ever happen again.
-var errLeftBehind = errors.New("goroutines were left behind")
+var ErrLeftBehind = errors.New("goroutines were left behind")
 
-// inBubble runs f in virtual time and returns its error, or errLeftBehind if
+// Bubble runs f in virtual time and returns its error, or ErrLeftBehind if
 // goroutines that f started have not ended when it returns.
 //
 // The standard library opens a bubble only for a *testing.T, which only a test
 // binary has. A zero one is enough as long as nothing is reported to it: all
 // that is taken from it is its context. So the command and the tests run the
 // very same code.
-func inBubble(f func(ctx context.Context) error) (err error) {
+func Bubble(f func(ctx context.Context) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = errors.Join(err, fmt.Errorf("%w: %v\n%s", errLeftBehind, r, bubbled()))
+			err = errors.Join(err, fmt.Errorf("%w: %v\n%s", ErrLeftBehind, r, bubbled()))
 		}
 	}()
 	synctest.Test(new(testing.T), func(t *testing.T) { err = f(t.Context()) })

@@ -1,4 +1,4 @@
-package chaos
+package mortal
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-var errUnplugged = errors.New("chaos: the process is dead")
+var errUnplugged = errors.New("mortal: the process is dead")
 
 // A plug is what connects a node with a cluster. Pulling it is what the cluster
 // sees of a process that dies: its connections end, whatever it wanted to say.

@@ -1,4 +1,4 @@
-package chaos
+package mortal
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 func TestABubbleHasItsOwnTime(t *testing.T) {
 	want := errors.New("what f returned")
 	began := time.Now()
-	err := inBubble(func(ctx context.Context) error {
+	err := Bubble(func(ctx context.Context) error {
 		select {
 		case <-time.After(24 * time.Hour):
 		case <-ctx.Done():
@@ -22,14 +22,14 @@ func TestABubbleHasItsOwnTime(t *testing.T) {
 	})
 	require.ErrorIs(t, err, want)
 	assert.Less(t, time.Since(began), time.Minute)
-	require.NoError(t, inBubble(func(context.Context) error { return nil }), "a second one")
+	require.NoError(t, Bubble(func(context.Context) error { return nil }), "a second one")
 }
 
 func TestABubbleNamesWhatWasLeftBehind(t *testing.T) {
-	err := inBubble(func(context.Context) error {
+	err := Bubble(func(context.Context) error {
 		go func() { select {} }()
 		return nil
 	})
-	require.ErrorIs(t, err, errLeftBehind)
+	require.ErrorIs(t, err, ErrLeftBehind)
 	assert.ErrorContains(t, err, "TestABubbleNamesWhatWasLeftBehind")
 }

@@ -79,6 +79,9 @@ func (c *Collection) problems() []Problem {
 	if c.Type == TypeCollection && c.Collated() {
 		refuse("has a default collation, which is not supported yet", "create it without one, or leave it out")
 	}
+	if len(c.ShardKey) > 0 && len(c.Chunks) == 0 {
+		refuse("is sharded but config.chunks has no chunk of it", "ask the config servers what became of it")
+	}
 	if len(c.ShardKey) > 0 {
 		if _, err := shardKeyIndex(c); err != nil {
 			refuse(err.Error(), "create an index that begins with the shard key")

@@ -127,7 +127,8 @@ func TestCheck(t *testing.T) {
 		{"a destination in use", func(_, dst *Cluster) { dst.Collections = []Collection{{NS: ns("old")}} }, "it holds d.old", true},
 		{"time series", one(Collection{Type: TypeTimeseries}), "d.c is a timeseries collection", true},
 		{"encryption", one(Collection{Type: TypeCollection, Options: mustMarshal(bson.D{{"encryptedFields", bson.D{}}})}), "queryable encryption", true},
-		{"no index for the shard key", one(Collection{Type: TypeCollection, ShardKey: key}), "no index that supports its shard key", true},
+		{"no chunk", one(Collection{Type: TypeCollection, ShardKey: key}), "config.chunks has no chunk of it", true},
+		{"no index for the shard key", one(Collection{Type: TypeCollection, ShardKey: key, Chunks: []Chunk{{Shard: "a"}}}), "no index that supports its shard key", true},
 		{"a running balancer", func(src, _ *Cluster) { src.BalancerOn = true }, "the balancer of the source is on", false},
 		{"zones that have no place", func(src, dst *Cluster) {
 			c := layout(0, "a")

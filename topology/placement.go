@@ -2,7 +2,6 @@ package topology
 
 import (
 	"context"
-	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -65,16 +64,18 @@ func (c *Collection) place(row trackedCollection) {
 		c.ShardKey, c.Unique = row.Key, row.Unique
 		return
 	}
-	c.Home, c.Chunks, c.Zones = c.Chunks[0].Shard, nil, nil
+	if len(c.Chunks) > 0 {
+		c.Home = c.Chunks[0].Shard
+	}
+	c.Chunks, c.Zones = nil, nil
 }
 
+// readChunks adds the chunks, of which there are none while the collection is
+// being sharded or dropped: the next reading differs, or Check tells.
 func (c *Collection) readChunks(ctx context.Context, config *mongo.Database) error {
 	err := findAll(ctx, config.Collection("chunks"), bson.D{{"uuid", c.UUID}}, bson.D{{"min", 1}}, &c.Chunks)
 	if err != nil {
 		return err
-	}
-	if len(c.Chunks) == 0 {
-		return fmt.Errorf("%s is sharded but config.chunks has no chunk of it", c.NS)
 	}
 	return findAll(ctx, config.Collection("tags"), bson.D{{"ns", c.NS.String()}}, bson.D{{"min", 1}}, &c.Zones)
 }

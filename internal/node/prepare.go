@@ -33,15 +33,25 @@ func (n *Node) check(ctx context.Context, route shardferry.Route) (s survey, err
 	if s.dst, err = topology.Discover(ctx, n.ends.destination.client); err != nil {
 		return s, fmt.Errorf("destination: %w", err)
 	}
-	src, err := topology.Discover(ctx, n.ends.source.client)
-	if err != nil {
-		return s, fmt.Errorf("source: %w", err)
+	// Refuse before the first note is written. A reading takes a while, and what it
+	// shows need never have been there at one time: an index that is built and the
+	// shard key that it is for, between two commands. Only what a second one shows
+	// as well is refused.
+	var found error
+	for range 2 {
+		src, err := topology.Discover(ctx, n.ends.source.client)
+		if err != nil {
+			return s, fmt.Errorf("source: %w", err)
+		}
+		s.src, s.left = src.Select(route)
+		if found = refuse(s.problems(route)); found == nil {
+			break
+		}
 	}
-	// Refuse before the first note is written.
-	s.src, s.left = src.Select(route)
-	if err := refuse(s.problems(route)); err != nil {
-		return s, err
+	if found != nil {
+		return s, found
 	}
+	var src *topology.Cluster
 	if src, s.at, err = topology.DiscoverStable(ctx, n.ends.source.client); err != nil {
 		return s, fmt.Errorf("source: %w", err)
 	}

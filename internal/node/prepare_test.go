@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -185,4 +186,26 @@ func TestWhoMayNotPassAWriteBlock(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A reading takes several commands. What is created between them, an index and the
+// shard key that needs it, looks as if the index were missing, once.
+func TestACollectionThatIsShardedMeanwhileIsNotRefused(t *testing.T) {
+	bubble(t, 2, 2, func(t *testing.T, s *stage) {
+		require.NoError(t, s.insert(s.app, 1))
+		var once sync.Once
+		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+			if find, _ := c.Body.Lookup("find").StringValueOK(); on == s.src && ours(c) && find == "databases" {
+				once.Do(func() {
+					_, err := s.from.Database("d").Collection("c").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{"x", 1}}})
+					require.NoError(t, err)
+					s.command(s.from, bson.D{{"shardCollection", "d.c"}, {"key", bson.D{{"x", 1}}}})
+				})
+			}
+			return mongotest.Fault{}
+		})
+		s.start()
+		s.stream()
+		s.equal()
+	})
 }

@@ -225,6 +225,12 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 		}
 	}
 	resp, err := o.send(ctx, primary, o.forward())
+	if t != nil && !slices.Contains(t.shards(), primary) {
+		// A primary shard without chunks has the collection, and perhaps not the
+		// index: what it answers counts for nothing (collmod_coordinator.cpp).
+		primary = t.chunks[0].shard
+		resp, err = o.send(ctx, primary, o.forward())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,8 @@ func TestDDLEventsComeFromTheShardsTheyShould(t *testing.T) {
 	c.must("db", bson.D{{"collMod", "c"}, {"validationLevel", "strict"}})
 	one = []string{"modify c"}
 	expect("collMod, no chunks on the primary shard", slices.Concat(one, one, one), one, one, one)
+	c.must("db", bson.D{{"collMod", "c"}, {"index", bson.D{{"name", "x_1"}, {"hidden", true}}}})
+	expect("collMod of an index that the primary shard lacks", slices.Concat(one, one), none, one, one)
 	c.must("admin", bson.D{{"renameCollection", "db.c"}, {"to", "db.d"}})
 	expect("rename", []string{"rename c"}, []string{"rename c"}, none, none)
 	c.must("db", bson.D{{"drop", "d"}})

@@ -5,7 +5,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/bin/tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: all build demo test test-clients test-spec check-spec test-streams race lint fuzz chaos bench bench-simulator clean
+.PHONY: all build demo test test-clients test-spec check-spec test-streams race lint fuzz chaos soak bench bench-simulator clean
 
 all: lint test
 
@@ -57,6 +57,11 @@ fuzz: ## each fuzz target FUZZTIME
 SEEDS ?= 1-20
 chaos: build ## faults in virtual time; make chaos SEEDS=42 repeats a run
 	bin/shardferry chaos --seeds $(SEEDS)
+
+FROM ?= 1
+KEEP ?=
+soak: ## short histories of every kind, compared byte by byte; make soak FROM=7 SEEDS=1 repeats one
+	go run ./internal/soak -from $(FROM) -seeds $(if $(filter command line environment,$(origin SEEDS)),$(SEEDS),2000) -keep "$(KEEP)"
 
 bench: build ## one JSON document with the tool's speed and costs
 	bin/shardferry bench

@@ -77,7 +77,7 @@ func (c *Cluster) database(ctx context.Context, db *mongo.Database) error {
 		}
 		options, _ := cur.Current.Lookup("options").DocumentOK()
 		capped, _ := options.Lookup("capped").BooleanOK()
-		coll := &Collection{Type: cur.Current.Lookup("type").StringValue(), Options: canonical(options, true), Capped: capped}
+		coll := &Collection{Type: cur.Current.Lookup("type").StringValue(), Options: canonicalOptions(options), Capped: capped}
 		c.Collections[db.Name()+"."+name] = coll
 		if coll.Type != "collection" {
 			continue

@@ -50,25 +50,36 @@ func value(v bson.RawValue) string {
 	return v.String()
 }
 
+// canonicalOptions leaves out what is about one server's files.
+func canonicalOptions(options bson.Raw) string {
+	return canonical(without(options, func(e bson.RawElement) bool { return e.Key() == "storageEngine" }), true)
+}
+
 // canonicalIndex leaves out what older servers wrote into a specification and
 // no server looks at: the namespace, and how it was built. An option that is
 // false is as good as none.
 func canonicalIndex(spec bson.Raw) string {
-	elems, err := spec.Elements()
+	return canonical(without(spec, func(e bson.RawElement) bool {
+		on, isBool := e.Value().BooleanOK()
+		return e.Key() == "ns" || e.Key() == "background" || e.Key() == "storageEngine" || (isBool && !on)
+	}), true)
+}
+
+// without returns doc without some elements.
+func without(doc bson.Raw, leave func(e bson.RawElement) bool) bson.Raw {
+	elems, err := doc.Elements()
 	if err != nil {
-		return "unreadable: " + err.Error()
+		return doc
 	}
 	out := bson.D{}
 	for _, e := range elems {
-		no, isBool := e.Value().BooleanOK()
-		if e.Key() == "ns" || e.Key() == "background" || (isBool && !no) {
-			continue
+		if !leave(e) {
+			out = append(out, bson.E{Key: e.Key(), Value: e.Value()})
 		}
-		out = append(out, bson.E{Key: e.Key(), Value: e.Value()})
 	}
 	b, err := bson.Marshal(out)
 	if err != nil {
-		return "unreadable: " + err.Error()
+		return doc
 	}
-	return canonical(b, true)
+	return b
 }

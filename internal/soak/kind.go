@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+)
+
+// A Phase is a part of a history.
+type Phase int
+
+// The phases of a history, in order.
+const (
+	Before     Phase = iota // the sync is started
+	Copying                 // documents and changes flow
+	Streaming               // only changes do
+	Committing              // until the source takes no writes any more
+)
+
+func (p Phase) String() string { return [...]string{"before", "copy", "stream", "commit"}[p] }
+
+// A Kind is a sort of change of the source.
+type Kind struct {
+	name  string
+	often int                // weight; 0: only where a history is about it
+	needs func(p *Plan) bool // nil: any clusters
+	// holds are words of the reason with which the sync must pause. To turn a
+	// refusal into a promise, delete them.
+	holds string
+	// mayHold are such words where the sync may pause, or not, as the clusters are.
+	mayHold string
+	// caught says that the change may make the commit find a difference, which is
+	// told, and no commit then: docs/LIMITS.md has the row.
+	caught bool
+	do     func(ctx context.Context, w *world, r *rand.Rand) error
+}
+
+// kinds are all there are.
+func kinds() []*Kind {
+	var all []*Kind
+	for _, some := range [][]*Kind{writeKinds(), transactionKinds(), catalogKinds(), collModKinds(), indexKinds(), shardingKinds()} {
+		all = append(all, some...)
+	}
+	return all
+}
+
+func onSharded(p *Plan) bool { return p.Shards[0] > 0 }
+func onSeveral(p *Plan) bool { return p.Shards[0] > 1 }
+
+func splits(p *Plan) bool  { return p.Versions[source] != versions[0] }
+func onEight(p *Plan) bool { return !p.before("8") }
+
+func not(need func(p *Plan) bool) func(p *Plan) bool {
+	return func(p *Plan) bool { return !need(p) }
+}
+
+func all(needs ...func(p *Plan) bool) func(p *Plan) bool {
+	return func(p *Plan) bool {
+		for _, n := range needs {
+			if !n(p) {
+				return false
+			}
+		}
+		return true
+	}
+}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +25,7 @@ type Engine struct {
 	validate ValidateFunc
 	changed  chan struct{} // closed when a transaction ends; nil while nobody waits
 	past     history
+	prepared []*fate                 // of the transactions that are prepared and not decided
 	journal  atomic.Pointer[journal] // nil: the data is in memory only
 	copying  *sync.Mutex             // of what is in no catalog any more, but perhaps in several pasts
 }
@@ -85,7 +87,7 @@ func (e *Engine) update(fn func(*Tx) error) error {
 }
 
 // UpdateWait is Update that behaves as the server does outside transactions:
-// if fn returns a WriteConflict, it is undone, and repeated once a transaction
+// if fn returns a WriteConflict or a PrepareConflict, it is undone, and repeated once a transaction
 // has ended. So fn must be repeatable and return the conflict. It returns the
 // cause of ctx's end when that comes first.
 func (e *Engine) UpdateWait(ctx context.Context, fn func(*Tx) error) error {
@@ -108,7 +110,8 @@ func (e *Engine) updateOrWatch(fn func(*Tx) error) (<-chan struct{}, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	err := e.update(fn)
-	if !mongoerr.Is(err, mongoerr.WriteConflict) || e.locks.empty() {
+	var met *PrepareConflict
+	if !mongoerr.Is(err, mongoerr.WriteConflict) && !errors.As(err, &met) || e.locks.empty() {
 		return nil, err
 	}
 	if e.changed == nil {

@@ -32,17 +32,21 @@ func (tx *Tx) stageCommand(c *Collection, o, o2 bson.Raw, m Meta) {
 }
 
 // applyOps returns the entries of a transaction with these operations: one, or
-// a chain of them if one would exceed the size of a document.
-func applyOps(ops []*oplog.Entry, m Meta) []*oplog.Entry {
+// a chain of them if one would exceed the size of a document. If it is prepared
+// there is one even without operations.
+func applyOps(ops []*oplog.Entry, m Meta, prepare bool) []*oplog.Entry {
 	var out []*oplog.Entry
-	for rest := ops; len(rest) > 0; {
+	for rest := ops; len(rest) > 0 || prepare && len(out) == 0; {
 		n, list := innerOps(rest)
 		last := n == len(rest)
 		o := make([]byte, 4, len(list)+64)
 		o = value.Append(o, "applyOps", value.Array(list))
 		if !last {
 			o = value.Append(o, "partialTxn", value.Bool(true))
-		} else if len(out) > 0 {
+		} else if prepare {
+			o = value.Append(o, "prepare", value.Bool(true))
+		}
+		if last && len(out) > 0 {
 			o = value.Append(o, "count", value.Int64(int64(len(ops))))
 		}
 		e := &oplog.Entry{Op: oplog.Command, NS: "admin.$cmd", O: finishDoc(o), Txn: m.Txn}

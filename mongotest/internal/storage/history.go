@@ -86,6 +86,74 @@ func (h *history) add(undo []undoRecord, staged int, last bson.Timestamp) {
 	h.trim(last)
 }
 
+// insert takes over what undoes changes that count from a time before the latest
+// ones. Those are of other records, which nobody else could write meanwhile.
+func (h *history) insert(undo []undoRecord, at, last bson.Timestamp) {
+	var mine history
+	for i := range undo {
+		if u := &undo[i]; u.fn == nil && u.c.logged() {
+			mine.push(u, at)
+		}
+	}
+	for _, c := range mine.chunks {
+		if at.After(h.dropped) { // else nobody can read what was before
+			h.place(c, at)
+		}
+	}
+	h.trim(last)
+}
+
+// place puts a chunk where its time is. A chunk that lies around it is cut in
+// two; both have memory of their own, because others may be reading it.
+func (h *history) place(c chunk, at bson.Timestamp) {
+	i := sort.Search(len(h.chunks), func(i int) bool {
+		steps := h.chunks[i].steps
+		return steps[len(steps)-1].last().After(at)
+	})
+	h.bytes += c.bytes
+	if i == len(h.chunks) {
+		h.chunks = append(h.chunks, c)
+		return
+	}
+	before, after := h.chunks[i].split(at)
+	parts := []chunk{before, c, after}
+	if len(before.steps) == 0 {
+		parts = parts[1:]
+	}
+	h.chunks = slices.Replace(slices.Clone(h.chunks), i, i+1, parts...)
+}
+
+// split divides a chunk into what is not later than a time and what is.
+func (c *chunk) split(at bson.Timestamp) (before, after chunk) {
+	for _, s := range c.steps {
+		switch first, rest := s.split(at); {
+		case rest.count == 0:
+			before.steps = append(before.steps, first)
+		case first.count == 0:
+			after.steps = append(after.steps, rest)
+		default:
+			before.steps, after.steps = append(before.steps, first), append(after.steps, rest)
+		}
+	}
+	after.bytes = c.bytes * int64(len(after.steps)) / int64(len(before.steps)+len(after.steps))
+	before.bytes = c.bytes - after.bytes
+	return before, after
+}
+
+// split divides a run into what is not later than a time and what is.
+func (s step) split(at bson.Timestamp) (before, after step) {
+	before, after = s, s
+	if s.at.After(at) {
+		before.count = 0
+		return before, after
+	}
+	before.cut(at)
+	after.count -= before.count
+	after.rid += int64(before.count)
+	after.at.I += uint32(before.count)
+	return before, after
+}
+
 func (h *history) push(u *undoRecord, at bson.Timestamp) {
 	last := len(h.chunks) - 1
 	if last >= 0 && h.chunks[last].prolong(u, at) {

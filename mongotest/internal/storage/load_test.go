@@ -160,7 +160,8 @@ func TestPreparedWaitsForItsDecision(t *testing.T) {
 	for _, commit := range []bool{true, false} {
 		dir := t.TempDir()
 		w, d := populated(t, dir, 3)
-		txn := w.e.Begin(Meta{Txn: oplog.TxnInfo{LSID: value.D("id", 1), Number: 1}})
+		lsid := value.D("id", 1)
+		txn := w.e.Begin(Meta{Txn: oplog.TxnInfo{LSID: lsid, Number: 1}})
 		require.NoError(t, txn.Do(func(tx *Tx) error {
 			c, err := tx.Create("db.made", CollectionSpec{}, Meta{})
 			if err != nil {
@@ -171,7 +172,9 @@ func TestPreparedWaitsForItsDecision(t *testing.T) {
 			}
 			return tx.Delete(tx.Collection("db.c"), 2, Meta{})
 		}))
-		require.NoError(t, txn.Prepare(key, value.D("n", 1)))
+		prepared, err := txn.Prepare(key, value.D("lsid", lsid, "txnNumber", int64(1)))
+		require.NoError(t, err)
+		assert.Equal(t, w.log.Last(), prepared)
 		before := w.dump()
 		d.Close()
 		w, d = onDisk(t, dir, oplog.Options{})
@@ -180,14 +183,19 @@ func TestPreparedWaitsForItsDecision(t *testing.T) {
 		done, err := w.e.Reclaim(t.Context())
 		require.NoError(t, err)
 		assert.False(t, done, "its documents are needed")
-		entries, err := w.e.FinishPrepared(key, commit)
-		require.NoError(t, err)
+		as := bson.Timestamp{}
 		if commit {
-			require.Len(t, entries, 1)
-			assert.Equal(t, w.log.Last(), entries[0].TS)
+			as = prepared
+		}
+		entry, err := w.e.FinishPrepared(key, as)
+		require.NoError(t, err)
+		assert.Equal(t, w.log.Last(), entry.TS)
+		assert.Equal(t, prepared, entry.Txn.Prev)
+		if commit {
+			assert.Equal(t, "commitTransaction", entry.CommandName())
 			assert.Equal(t, []string{"0", "2"}, w.ids(ScanSpec{}))
 		} else {
-			assert.Empty(t, entries)
+			assert.Equal(t, "abortTransaction", entry.CommandName())
 			assert.Equal(t, before, w.dump())
 		}
 		w.requireConsistent()
@@ -196,7 +204,7 @@ func TestPreparedWaitsForItsDecision(t *testing.T) {
 		w, d = onDisk(t, dir, oplog.Options{})
 		assert.Equal(t, after, w.dump())
 		w.e.States(func(key string, _ bson.Raw) { assert.Fail(t, "a state is left", key) })
-		_, err = w.e.FinishPrepared(key, true)
+		_, err = w.e.FinishPrepared(key, prepared)
 		require.Error(t, err)
 		d.Close()
 	}

@@ -27,7 +27,7 @@ func (e *Engine) beginBefore(m Meta, at bson.Timestamp) (*Transaction, []step, b
 		return nil, nil, false
 	}
 	t := e.begin(m)
-	t.read = at
+	t.read, t.unsettled = at, e.unsettled(at)
 	return t, steps, true
 }
 
@@ -41,6 +41,9 @@ func (e *Engine) takeBack(k *catalog, s *step, at bson.Timestamp) {
 		if s.uuid.IsZero() {
 			c = k.get(s.catalog.ns) // a view
 		}
+		if c == nil {
+			return // made by a commit that this branch does not have
+		}
 		k.remove(c)
 		if s.catalog.kind == altered {
 			e.restore(c, s.catalog.old)
@@ -48,6 +51,9 @@ func (e *Engine) takeBack(k *catalog, s *step, at bson.Timestamp) {
 		}
 	default:
 		c := k.byUUID[s.uuid]
+		if c == nil {
+			return // the same
+		}
 		for i := s.count - 1; i >= 0 && (bson.Timestamp{T: s.at.T, I: s.at.I + uint32(i)}).After(at); i-- {
 			c.force(s.rid+int64(i), s.old)
 		}

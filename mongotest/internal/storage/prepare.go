@@ -1,8 +1,9 @@
 package storage
 
 import (
+	"bytes"
+	"slices"
 	"strings"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -15,19 +16,39 @@ import (
 // PreparedStates begins the keys of Tx.SetState of what is prepared.
 const PreparedStates = "prepared/"
 
-// Prepare writes to the disk what a Commit would write, so that the transaction
-// can be committed or aborted with FinishPrepared if the process ends before it
-// is. key begins with PreparedStates; about is the caller's. In memory nothing
-// happens.
-func (t *Transaction) Prepare(key string, about bson.Raw) error {
+// Prepare logs what the transaction has done, without making it visible, and
+// returns when: prepareTimestamp. From now on CommitAt cannot fail, and reads of
+// what it has changed that are of this time or later have to wait for it. On the
+// disk it waits for its end even if the process ends before: see FinishPrepared.
+// key begins with PreparedStates; about is the caller's.
+func (t *Transaction) Prepare(key string, about bson.Raw) (bson.Timestamp, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	switch {
+	case t.done:
+		return bson.Timestamp{}, t.ended()
+	case t.fate != nil:
+		return t.fate.at, nil
+	}
+	entries := applyOps(t.ops, t.meta, true)
+	at, err := t.logPrepare(key, about, entries)
+	if err != nil {
+		return at, err
+	}
+	t.fate = &fate{at: at, cat: t.cat, writes: t.writes, created: t.created, decided: make(chan struct{})}
+	e.prepared = append(e.prepared, t.fate)
+	return at, nil
+}
+
+// logPrepare logs the entries, and keeps on the disk what a commit would write.
+func (t *Transaction) logPrepare(key string, about bson.Raw, entries []*oplog.Entry) (bson.Timestamp, error) {
+	e := t.e
 	j := e.journal.Load()
-	if t.done || j == nil || len(t.ops) == 0 {
-		return nil
+	if j == nil {
+		return e.log.Append(entries...), nil
 	}
 	w := &changes{}
 	for id := range t.created {
@@ -47,37 +68,56 @@ func (t *Transaction) Prepare(key string, about bson.Raw) error {
 		for rid := range rids {
 			r, _ := from.records.Get(rid)
 			if _, err := j.put(w, to, rid, r.doc); err != nil {
-				return err
+				return bson.Timestamp{}, err
 			}
 		}
 	}
-	var entries []any
-	for _, entry := range applyOps(t.ops, t.meta) {
-		entries = append(entries, value.Binary(0, oplog.Encode(entry)))
-	}
-	kept := value.D("about", about, "changes", value.Binary(0, w.ops), "entries", value.A(entries...))
-	_, err := j.commit(e.log, e.cat, &changes{states: []state{{key, kept}}}, nil)
+	kept := value.D("about", about, "changes", value.Binary(0, w.ops))
+	at, err := j.commit(e.log, e.cat, &changes{states: []state{{key, kept}}}, entries)
 	if err == nil {
 		t.prepared = key
 	}
-	return err
+	return at, err
 }
 
-// forgetPrepared takes back what Prepare has written. The caller holds the
-// engine's lock.
-func (t *Transaction) forgetPrepared() error {
+// decision is the entry that ends a prepared transaction.
+func (t *Transaction) decision(o bson.Raw) *oplog.Entry {
+	txn := t.meta.Txn
+	txn.Prev = t.fate.at
+	return &oplog.Entry{Op: oplog.Command, NS: "admin.$cmd", O: o, Txn: txn}
+}
+
+// committedDoc is the operation of the entry that commits a prepared transaction.
+func committedDoc(commitTimestamp bson.Timestamp) bson.Raw {
+	return value.D("commitTransaction", 1, "commitTimestamp", commitTimestamp, "prepared", true)
+}
+
+// abortPrepared logs the end of a prepared transaction and takes back what is on
+// the disk. The caller holds the engine's lock.
+func (t *Transaction) abortPrepared() bson.Timestamp {
+	entry := t.decision(value.D("abortTransaction", 1))
 	j := t.e.journal.Load()
-	if t.prepared == "" || j == nil {
-		return nil
+	if j == nil {
+		return t.e.log.Append(entry)
 	}
-	_, err := j.commit(t.e.log, t.e.cat, &changes{states: []state{{key: t.prepared}}}, nil)
-	return err
+	w := &changes{}
+	if t.prepared != "" {
+		w.states = []state{{key: t.prepared}}
+	}
+	at, _ := j.commit(t.e.log, t.e.cat, w, []*oplog.Entry{entry}) // a disk that fails ends the cluster
+	return at
 }
 
-// FinishPrepared commits or aborts what a transaction has prepared that ended
-// with its process. Nobody else may use the engine yet. It returns the entries
-// that it has logged.
-func (e *Engine) FinishPrepared(key string, commit bool) ([]*oplog.Entry, error) {
+// forget takes a prepared transaction from those that are not decided. The caller
+// holds the lock.
+func (e *Engine) forget(f *fate) {
+	e.prepared = slices.DeleteFunc(e.prepared, func(other *fate) bool { return other == f })
+}
+
+// FinishPrepared commits at commitTimestamp, or aborts if that is zero, what a
+// transaction has prepared that ended with its process. Nobody else may use the
+// engine yet. It returns what it has logged.
+func (e *Engine) FinishPrepared(key string, commitTimestamp bson.Timestamp) (*oplog.Entry, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	j := e.journal.Load()
@@ -86,30 +126,47 @@ func (e *Engine) FinishPrepared(key string, commit bool) ([]*oplog.Entry, error)
 		return nil, mongoerr.New(mongoerr.NoSuchTransaction, "nothing is prepared as %q", key)
 	}
 	w := &changes{states: []state{{key: key}}}
-	var entries []*oplog.Entry
-	if commit {
+	about, _ := kept.Lookup("about").DocumentOK()
+	txn, err := e.findPrepared(about)
+	if err != nil {
+		return nil, err
+	}
+	entry := &oplog.Entry{Op: oplog.Command, NS: "admin.$cmd", O: value.D("abortTransaction", 1), Txn: txn}
+	if !commitTimestamp.IsZero() {
 		e.seq++
 		_, ops, _ := kept.Lookup("changes").BinaryOK()
 		if err := e.redo(w, ops); err != nil {
 			return nil, err
 		}
-		list, _ := kept.Lookup("entries").ArrayOK()
-		for _, v := range value.Elements(bson.Raw(list)) {
-			_, b, _ := v.BinaryOK()
-			entry, err := oplog.Decode(b)
-			if err != nil {
-				return nil, err
+		e.clock.Advance(commitTimestamp)
+		entry.O = committedDoc(commitTimestamp)
+	}
+	at, err := j.commit(e.log, e.cat, w, []*oplog.Entry{entry})
+	e.past.dropped = at // nothing undoes this
+	return entry, err
+}
+
+// findPrepared returns what the entries of a prepared transaction say of it, with
+// the last of them as the one before. If that has rolled over there is none before.
+func (e *Engine) findPrepared(about bson.Raw) (oplog.TxnInfo, error) {
+	txn := oplog.TxnInfo{Number: about.Lookup("txnNumber").AsInt64(), Multi: true}
+	txn.LSID, _ = about.Lookup("lsid").DocumentOK()
+	for after := e.log.Dropped(); ; {
+		entries, err := e.log.Read(after, false, findBatch)
+		if err != nil || len(entries) == 0 {
+			return txn, err
+		}
+		for _, entry := range entries {
+			after = entry.TS
+			if entry.Txn.Multi && entry.Txn.Number == txn.Number && bytes.Equal(entry.Txn.LSID, txn.LSID) && value.Truthy(entry.O.Lookup("prepare")) {
+				txn.Prev = entry.TS
 			}
-			entry.TS, entry.Term, entry.Wall = bson.Timestamp{}, 0, time.Time{}
-			entries = append(entries, entry)
 		}
 	}
-	at, err := j.commit(e.log, e.cat, w, entries)
-	if commit {
-		e.past.dropped = at // nothing undoes this
-	}
-	return entries, err
 }
+
+// findBatch is how many entries are read at a time.
+const findBatch = 1000
 
 // redo carries out changes that are in the log already, and notes them again.
 func (e *Engine) redo(w *changes, ops []byte) error {

@@ -36,11 +36,7 @@ func (tx *Tx) FindID(c *Collection, id bson.RawValue) (Rec, bool) {
 // meets a record that moved ahead a second time. An unknown index yields
 // nothing.
 func (tx *Tx) Scan(c *Collection, s ScanSpec) iter.Seq2[Key, Rec] {
-	ix := c.Index(s.Index)
-	if s.Index == "" && c.Clustered() {
-		ix = c.IDIndex()
-	}
-	if ix != nil {
+	if ix := s.index(c); ix != nil {
 		return func(yield func(Key, Rec) bool) { scanIndex(c, ix, s, yield) }
 	}
 	return func(yield func(Key, Rec) bool) {
@@ -48,6 +44,14 @@ func (tx *Tx) Scan(c *Collection, s ScanSpec) iter.Seq2[Key, Rec] {
 			scanRecords(c, s, yield)
 		}
 	}
+}
+
+// index returns the index that the scan goes along, nil for none.
+func (s *ScanSpec) index(c *Collection) *Index {
+	if s.Index == "" && c.Clustered() {
+		return c.IDIndex()
+	}
+	return c.Index(s.Index)
 }
 
 // scanRecords scans in natural order.

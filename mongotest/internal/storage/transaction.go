@@ -28,6 +28,9 @@ type Transaction struct {
 	created map[value.UUID]bool           // collections created
 
 	prepared string // the key under which the disk has it, "" if it has not
+	fate     *fate  // not nil: it is prepared
+
+	unsettled []*fate // prepared ones that the snapshot may have to include
 
 	// Guarded by the engine's lock.
 	locks []lockKey
@@ -53,6 +56,8 @@ func (e *Engine) begin(m Meta) *Transaction {
 		writes:  make(map[value.UUID]map[int64]bool),
 		created: make(map[value.UUID]bool),
 		uses:    make(map[value.UUID]bool),
+
+		unsettled: e.unsettled(e.log.Last()),
 	}
 }
 
@@ -72,6 +77,10 @@ func (t *Transaction) Do(fn func(*Tx) error) error {
 	if t.done {
 		return t.ended()
 	}
+	if t.fate != nil {
+		return mongoerr.New(mongoerr.PreparedTransactionInProgress, "Cannot call any operation other than abort, prepare or commit on a prepared transaction")
+	}
+	t.settle()
 	t.e.mu.Lock()
 	defer t.e.mu.Unlock()
 	tx := &Tx{e: t.e, cat: t.cat, txn: t, writable: true}
@@ -91,6 +100,7 @@ func (t *Transaction) View(fn func(*Tx) error) error {
 	if t.done {
 		return t.ended()
 	}
+	t.settle()
 	return fn(&Tx{e: t.e, cat: t.cat, txn: t})
 }
 
@@ -102,7 +112,15 @@ func (t *Transaction) ended() error {
 // Commit makes the changes visible and logs them as one applyOps entry, whose
 // timestamp it returns; zero if there were none. It fails only if the
 // transaction has ended before, or the disk fails.
-func (t *Transaction) Commit() (bson.Timestamp, error) {
+func (t *Transaction) Commit() (bson.Timestamp, error) { return t.commit(bson.Timestamp{}) }
+
+// CommitAt is Commit for a prepared transaction: reads at commitTimestamp and
+// later see the changes, which the log has already. It says now that they count.
+func (t *Transaction) CommitAt(commitTimestamp bson.Timestamp) (bson.Timestamp, error) {
+	return t.commit(commitTimestamp)
+}
+
+func (t *Transaction) commit(as bson.Timestamp) (bson.Timestamp, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.done {
@@ -114,10 +132,11 @@ func (t *Transaction) Commit() (bson.Timestamp, error) {
 	defer e.mu.Unlock()
 	defer e.transactionEnded()
 	defer e.locks.release(t)
-	if len(t.ops) == 0 {
+	if len(t.ops) == 0 && t.fate == nil {
 		return bson.Timestamp{}, nil
 	}
 	e.seq++
+	entries := t.entries(as)
 	var undo []undoRecord
 	var w *changes
 	j := e.journal.Load()
@@ -142,15 +161,30 @@ func (t *Transaction) Commit() (bson.Timestamp, error) {
 	}
 	var at bson.Timestamp
 	if j == nil {
-		at = e.log.Append(applyOps(t.ops, t.meta)...)
+		at = e.log.Append(entries...)
 	} else {
 		var err error
-		if at, err = j.commit(e.log, e.cat, w, applyOps(t.ops, t.meta)); err != nil {
+		if at, err = j.commit(e.log, e.cat, w, entries); err != nil {
 			return at, err
 		}
 	}
-	e.past.add(undo, 0, at)
+	if t.fate == nil {
+		e.past.add(undo, 0, at)
+		return at, nil
+	}
+	e.past.insert(undo, as, at)
+	e.forget(t.fate)
+	t.fate.decide(as, e.seq)
 	return at, nil
+}
+
+// entries are what a commit logs. The caller holds the engine's lock.
+func (t *Transaction) entries(commitTimestamp bson.Timestamp) []*oplog.Entry {
+	if t.fate == nil {
+		return applyOps(t.ops, t.meta, false)
+	}
+	t.e.clock.Advance(commitTimestamp) // the commit comes later
+	return []*oplog.Entry{t.decision(committedDoc(commitTimestamp))}
 }
 
 // apply brings the records a transaction changed into the engine's data, and
@@ -192,8 +226,13 @@ func (t *Transaction) CarryTo(e *Engine) *Transaction {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.e.mu.Lock()
+	own := t.fate
+	if own != nil {
+		own = own.again()
+	}
 	c := &Transaction{
-		e: e, meta: t.meta, read: t.read, cat: t.cat.snapshot(), ops: slices.Clone(t.ops),
+		fate: own,
+		e:    e, meta: t.meta, read: t.read, cat: t.cat.snapshot(), ops: slices.Clone(t.ops),
 		writes: maps.Clone(t.writes), created: maps.Clone(t.created), prepared: t.prepared, // a prepared transaction writes no more
 		locks: slices.Clone(t.locks), uses: maps.Clone(t.uses),
 	}
@@ -201,22 +240,32 @@ func (t *Transaction) CarryTo(e *Engine) *Transaction {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.locks.retake(c)
+	if c.fate != nil {
+		e.prepared = append(e.prepared, c.fate)
+	}
 	return c
 }
 
-// Abort drops the transaction. It does nothing if the transaction has ended.
-func (t *Transaction) Abort() {
+// Abort drops the transaction. It does nothing if the transaction has ended. That
+// a prepared one is dropped is logged, at the time returned.
+func (t *Transaction) Abort() bson.Timestamp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.done {
-		return
+		return bson.Timestamp{}
 	}
 	t.done = true
 	t.e.mu.Lock()
 	defer t.e.mu.Unlock()
 	t.e.locks.release(t)
 	t.e.transactionEnded()
-	_ = t.forgetPrepared() // a disk that fails ends the cluster
+	if t.fate == nil {
+		return bson.Timestamp{}
+	}
+	at := t.abortPrepared()
+	t.e.forget(t.fate)
+	t.fate.decide(bson.Timestamp{}, 0)
+	return at
 }
 
 // wrote reports whether the transaction has changed the record.

@@ -269,7 +269,9 @@ func (r reader) Open(_ context.Context, db, coll string) (aggregate.Source, erro
 		}
 		src = &sliceSource{}
 		if c := tx.Collection(db + "." + base); c != nil {
-			src = newScanSource(view, c, collectionScan(false), nil, nil)
+			scan := newScanSource(view, c, collectionScan(false), nil, nil)
+			scan.undecided = r.op.preparedReads()
+			src = scan
 		}
 		if len(stages) == 0 {
 			return nil

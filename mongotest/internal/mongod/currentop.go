@@ -141,13 +141,24 @@ func (op *operation) idleSessions() []bson.Raw {
 		}
 		if t := s.txn; t != nil && t.state == txnOpen {
 			docs = append(docs, value.D("type", "idleSession", "host", op.node.cfg.Name, "desc", "inactive transaction", "lsid", s.lsid, "active", false,
-				"transaction", value.D("parameters", value.D("txnNumber", t.number, "autocommit", false),
-					"startWallClockTime", t.started.UTC().Format("2006-01-02T15:04:05.000-07:00"), "timeOpenMicros", time.Since(t.started).Microseconds()),
-				"waitingForLock", false))
+				"transaction", t.describe(), "waitingForLock", false))
 		}
 		s.checkIn()
 	}
 	return docs
+}
+
+// describe is how $currentOp shows an open transaction. Fields that are for
+// prepared ones alone come last.
+func (t *transaction) describe() bson.Raw {
+	pairs := []any{
+		"parameters", value.D("txnNumber", t.number, "autocommit", false),
+		"startWallClockTime", t.started.UTC().Format("2006-01-02T15:04:05.000-07:00"), "timeOpenMicros", time.Since(t.started).Microseconds(),
+	}
+	if t.prepared {
+		pairs = append(pairs, "timePreparedMicros", time.Since(t.since).Microseconds())
+	}
+	return value.D(pairs...)
 }
 
 // sessionsStage lists the sessions: of all users, of some, or of the client's.

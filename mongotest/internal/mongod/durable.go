@@ -41,7 +41,7 @@ func (n *Node) Recover() error {
 	l.log.Noop(value.D("msg", "new primary"))
 	for key := range states {
 		if s.cfg.ShardID == "" && strings.HasPrefix(key, storage.PreparedStates) { // there are no other participants
-			if _, err := l.engine.FinishPrepared(key, false); err != nil {
+			if _, err := l.engine.FinishPrepared(key, bson.Timestamp{}); err != nil {
 				return err
 			}
 		}
@@ -128,7 +128,7 @@ func (s *session) replay(e *oplog.Entry) {
 	}
 	s.lastUse = e.Wall
 	if e.Txn.Multi {
-		s.txn = &transaction{number: e.Txn.Number, state: txnCommitted, started: e.Wall, wrote: true, committed: e.TS}
+		s.replayTxn(e)
 		return
 	}
 	if _, known := s.results[e.Txn.StmtID]; known {
@@ -145,6 +145,24 @@ func (s *session) replay(e *oplog.Entry) {
 		return
 	}
 	s.results[e.Txn.StmtID] = r
+}
+
+// replayTxn notes what became of a transaction. One that was only prepared is as
+// good as aborted until somebody decides it otherwise.
+func (s *session) replayTxn(e *oplog.Entry) {
+	t := s.txn
+	if t == nil {
+		t = &transaction{number: e.Txn.Number, state: txnAborted, started: e.Wall, wrote: true}
+		s.txn = t
+	}
+	t.logged = e.TS
+	switch {
+	case e.CommandName() == "abortTransaction" || value.Truthy(e.O.Lookup("partialTxn")):
+	case value.Truthy(e.O.Lookup("prepare")):
+		t.preparedAt, t.since = e.TS, e.Wall
+	default:
+		t.state, t.committed = txnCommitted, e.TS
+	}
 }
 
 // ownValue returns v with memory of its own, for what outlives an operation.

@@ -200,7 +200,7 @@ func (op *operation) findSource(tx *storage.Tx, coll *storage.Collection, f find
 	}
 	op.notePlan(coll, f.wanted, f.projection, p)
 	scan := newScanSource(op.cursorView(), coll, p, f.wanted.matcher, op.owned)
-	scan.late = hasScript(f.wanted.filter)
+	scan.late, scan.undecided = hasScript(f.wanted.filter), op.preparedReads()
 	feed.scans = append(feed.scans, scan)
 	if err := f.natural.start(tx, coll, scan); err != nil {
 		return nil, false, err

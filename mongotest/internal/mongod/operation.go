@@ -2,6 +2,7 @@ package mongod
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -229,7 +230,7 @@ func (op *operation) writeOnce(ctx context.Context, ns string, fn func(*storage.
 			return mongoerr.New(mongoerr.WriteConflict, "WriteConflict: this operation conflicted with another operation. Please retry your operation or multi-document transaction.").
 				WithLabel(errlabel.TransientTransaction)
 		}
-		return op.txn.inner.Do(fn)
+		return op.doInTxn(ctx, fn)
 	}
 	if op.isRetryable() {
 		fn = op.disturbed(fn)
@@ -237,6 +238,22 @@ func (op *operation) writeOnce(ctx context.Context, ns string, fn func(*storage.
 	err := op.line.engine.UpdateWait(ctx, fn)
 	op.node.set.accounts.note(ns)
 	return interrupted(ctx, err)
+}
+
+// doInTxn repeats fn after each prepared transaction that it has to wait for.
+func (op *operation) doInTxn(ctx context.Context, fn func(*storage.Tx) error) error {
+	for {
+		err := op.txn.inner.Do(fn)
+		var met *storage.PrepareConflict
+		if !errors.As(err, &met) {
+			return err
+		}
+		select {
+		case <-met.Decided:
+		case <-ctx.Done():
+			return interrupted(ctx, ctx.Err())
+		}
+	}
 }
 
 // disturbed returns fn with the fail point of retryable writes behind it.

@@ -18,10 +18,9 @@ import (
 // is committed if a participant has committed it, and nobody was told of it
 // otherwise.
 
-// prepareOnDisk has the promise outlive the process.
-func (op *operation) prepareOnDisk(t *transaction) error {
-	key := fmt.Sprintf("%s%s/%d", storage.PreparedStates, op.session.key, op.number)
-	return t.inner.Prepare(key, value.D("lsid", op.session.lsid, "txnNumber", op.number))
+// preparedKey is the key under which the disk has what a session has prepared.
+func preparedKey(s *session, number int64) string {
+	return fmt.Sprintf("%s%s/%d", storage.PreparedStates, s.key, number)
 }
 
 // runListPrepared tells what was prepared when the process ended.
@@ -42,8 +41,8 @@ func runListPrepared(_ context.Context, op *operation) (bson.Raw, error) {
 	return value.D("prepared", value.A(prepared...)), nil
 }
 
-// runHasCommitted tells whether the shard has committed its part of a
-// transaction.
+// runHasCommitted tells whether the shard has committed its part of a prepared
+// transaction, and as of when.
 func runHasCommitted(_ context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	lsid, number := a.doc("session"), a.int64("number", noNumber)
@@ -58,15 +57,15 @@ func runHasCommitted(_ context.Context, op *operation) (bson.Raw, error) {
 	for after := log.Dropped(); ; {
 		entries, err := log.Read(after, false, modsBatch)
 		if err != nil || len(entries) == 0 {
-			return value.D("committed", false), err
+			return value.D(), err
 		}
 		for _, e := range entries {
 			after = e.TS
-			if e.Txn.LSID == nil || !e.Txn.Multi || e.Txn.Number != number {
+			if e.CommandName() != "commitTransaction" || e.Txn.Number != number {
 				continue
 			}
 			if key, err := sessionKey(e.Txn.LSID); err == nil && key == want {
-				return value.D("committed", true), nil
+				return value.D("commitTimestamp", e.O.Lookup("commitTimestamp")), nil
 			}
 		}
 	}
@@ -76,30 +75,25 @@ func runHasCommitted(_ context.Context, op *operation) (bson.Raw, error) {
 func runEndPrepared(_ context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	_, key, ok := op.req.Body.Lookup("key").BinaryOK()
-	commit := a.bool("commit", false)
+	as := a.timestamp("commitTimestamp")
 	if a.err != nil || !ok {
 		return nil, mongoerr.New(mongoerr.BadValue, "%s needs a key", op.req.Name)
 	}
-	entries, err := op.line.engine.FinishPrepared(string(key), commit)
+	entry, err := op.line.engine.FinishPrepared(string(key), as)
 	if err != nil {
 		return nil, err
 	}
-	return value.D(), op.line.sessions.replay(entries)
+	return value.D(), op.line.sessions.replay(entry)
 }
 
-// replay notes what entries tell of sessions.
-func (t *sessionTable) replay(entries []*oplog.Entry) error {
+// replay notes what an entry tells of its session.
+func (t *sessionTable) replay(e *oplog.Entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, e := range entries {
-		if e.Txn.LSID == nil {
-			continue
-		}
-		s, err := t.earlier(e.Txn.LSID)
-		if err != nil {
-			return err
-		}
-		s.replay(e)
+	s, err := t.earlier(e.Txn.LSID)
+	if err != nil {
+		return err
 	}
+	s.replay(e)
 	return nil
 }

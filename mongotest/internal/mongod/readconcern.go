@@ -84,6 +84,17 @@ func (op *operation) awaitReadConcern(ctx context.Context) error {
 	return op.takeSnapshot()
 }
 
+// preparedReads says whether op's reads wait for prepared transactions. Plain
+// reads do not, as on the server (canIgnorePrepareConflicts in
+// read_concern_mongod.cpp).
+func (op *operation) preparedReads() preparedReads {
+	exact := !op.concern.after.IsZero() || !op.concern.at.IsZero() || op.concern.level == "snapshot" || op.concern.level == "linearizable"
+	if op.txn != nil || exact {
+		return awaitPrepared
+	}
+	return passPrepared
+}
+
 // awaitTime waits until the node has all up to ts, and, with committed set, a
 // majority too.
 func (op *operation) awaitTime(ctx context.Context, ts bson.Timestamp, committed bool) error {

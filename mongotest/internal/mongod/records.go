@@ -17,6 +17,7 @@ type records struct {
 	lock      fsyncLock
 	profiler  profiler
 	began     time.Time
+	txns      txnCounts
 	in, out   atomic.Int64 // bytes of commands and replies
 	requests  atomic.Int64
 }

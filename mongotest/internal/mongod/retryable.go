@@ -22,8 +22,9 @@ func (s *session) startNumber(op *operation) error {
 	switch {
 	case op.number < s.number:
 		return tooOld(op.number, s.number)
+	case op.number > s.number && !s.interrupt(op.node):
+		return mongoerr.New(mongoerr.PreparedTransactionInProgress, "Cannot change transaction number while the session has a prepared transaction")
 	case op.number > s.number:
-		s.abort(op.node)
 		s.change(func() { s.number, s.txn, s.results = op.number, nil, map[int32]stmtResult{} })
 	case s.txn != nil && !op.inTxn && !op.handler.has(endsTxn):
 		return mongoerr.New(mongoerr.IncompleteTransactionHistory,

@@ -2,6 +2,7 @@ package mongod
 
 import (
 	"context"
+	"errors"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -25,13 +26,14 @@ type viewer func(fn func(*storage.Tx) error) error
 // holds no snapshot: between batches it keeps a position and seeks it again,
 // so later documents may or may not be seen, as on the server.
 type scanSource struct {
-	view    viewer
-	uuid    value.UUID
-	ns      string
-	plan    plan
-	matcher *query.Matcher
-	owned   func(bson.Raw) bool
-	late    bool // matcher runs scripts, which must not hold the lock: it is asked as documents are handed out
+	view      viewer
+	uuid      value.UUID
+	ns        string
+	plan      plan
+	matcher   *query.Matcher
+	owned     func(bson.Raw) bool
+	late      bool // matcher runs scripts, which must not hold the lock: it is asked as documents are handed out
+	undecided preparedReads
 
 	pos    position // of the last document handed out
 	ahead  []found  // read but not handed out
@@ -42,6 +44,16 @@ type scanSource struct {
 
 	examined int64 // records looked at
 }
+
+// preparedReads says what a read does where a prepared transaction has changed
+// something: see operation.preparedReads.
+type preparedReads int
+
+const (
+	passPrepared   preparedReads = iota // it sees what is committed
+	awaitPrepared                       // it waits for the decision
+	failAtPrepared                      // it fails with a PrepareConflict: the data are locked, and who has locked them waits
+)
 
 // position is a place in a plan: a range and a key in it.
 type position struct {
@@ -96,8 +108,18 @@ func (s *scanSource) fetch(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.view(s.look); err != nil {
-			return err
+		err := s.view(s.look)
+		var met *storage.PrepareConflict
+		if !errors.As(err, &met) || s.undecided == failAtPrepared {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-met.Decided:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil
@@ -121,7 +143,15 @@ func (s *scanSource) look(tx *storage.Tx) error {
 	for s.next.rng < len(s.plan.ranges) {
 		spec := s.plan.ranges[s.next.rng]
 		spec.Resume = s.next.key
+		var limit storage.Key // before which nothing is undecided
+		var met *storage.PrepareConflict
+		if s.undecided != passPrepared {
+			limit, met = tx.Undecided(c, spec)
+		}
 		for key, rec := range tx.Scan(c, spec) {
+			if met != nil && !spec.Before(key, limit) {
+				break
+			}
 			s.next.key = key
 			examined++
 			s.examined++
@@ -136,6 +166,12 @@ func (s *scanSource) look(tx *storage.Tx) error {
 			if len(s.ahead) >= lookDocs || examined >= lookExamined || bytes >= lookBytes {
 				return nil
 			}
+		}
+		if met != nil && len(s.ahead) > 0 {
+			return nil // these come first
+		}
+		if met != nil {
+			return met
 		}
 		s.next = position{rng: s.next.rng + 1}
 	}

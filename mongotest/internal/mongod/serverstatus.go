@@ -152,19 +152,6 @@ func (op *operation) opLatencies() bson.Raw {
 		"commands", all.latency(false, kindCommand), "transactions", all.latency(false))
 }
 
-func (op *operation) transactionStats() bson.Raw {
-	open := int64(0)
-	for _, s := range op.line.sessions.list() {
-		if s.tryCheckOut() {
-			if s.txn != nil && s.txn.state == txnOpen {
-				open++
-			}
-			s.checkIn()
-		}
-	}
-	return value.D("currentOpen", open, "currentActive", int64(0), "currentInactive", open)
-}
-
 // memoryStats are those of the whole process, in MiB.
 func memoryStats(*operation) bson.Raw {
 	var m runtime.MemStats

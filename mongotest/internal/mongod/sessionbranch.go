@@ -35,21 +35,22 @@ func (s *session) branch(to *line, at bson.Timestamp) *session {
 }
 
 // branch returns what becomes of a transaction. One that was prepared stays so:
-// its router may have committed it elsewhere. Any other that is open is gone,
-// as it is with every election, and so is a commit that came later.
+// its coordinator may have committed it elsewhere. Any other that is open is gone,
+// as it is with every election, and so are a commit and a promise that came later.
 func (t *transaction) branch(to *line, at bson.Timestamp) *transaction {
 	b := *t
 	b.block = to.block
-	undone := t.state == txnCommitted && t.committed.After(at)
+	undone := t.state == txnCommitted && t.committed.After(at) || t.state == txnAborted && t.logged.After(at)
+	promised := t.inner != nil && !t.preparedAt.IsZero() && !t.preparedAt.After(at)
 	switch {
-	case t.state == txnOpen && t.prepared, undone && t.promised:
+	case (t.prepared || undone) && promised:
 		b.inner = t.inner.CarryTo(to.engine)
-		b.state, b.prepared, b.committed = txnOpen, true, bson.Timestamp{}
+		b.state, b.prepared, b.committed, b.logged = txnOpen, true, bson.Timestamp{}, t.preparedAt
 		if t.wrote {
 			to.block.reenter(t.exempt)
 		}
 	case t.state == txnOpen:
-		b.state = txnAborted
+		b.state, b.prepared = txnAborted, false
 	case undone:
 		return nil
 	}

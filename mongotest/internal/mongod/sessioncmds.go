@@ -103,15 +103,15 @@ func (op *operation) killWhere(ctx context.Context, forget bool, choose func(*se
 }
 
 // killOne aborts a session's transaction and kills its cursors, and with forget
-// removes it.
+// removes it; but one that is prepared stays.
 func (op *operation) killOne(ctx context.Context, s *session, forget bool) error {
 	if err := s.checkOut(ctx); err != nil {
 		return err
 	}
 	defer s.checkIn()
-	s.abort(op.node)
+	ended := s.interrupt(op.node)
 	op.node.cursors.killWhere(func(c *cursor) bool { return c.session == s.key })
-	if forget {
+	if forget && ended {
 		return op.line.forget(s)
 	}
 	return nil

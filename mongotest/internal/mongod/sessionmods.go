@@ -75,8 +75,10 @@ func (s *session) learn(n *Node, history bson.Raw) {
 	if number < s.number || number == s.number && s.txn != nil {
 		return
 	}
+	if number > s.number && !s.interrupt(n) {
+		return
+	}
 	if number > s.number {
-		s.abort(n)
 		s.change(func() { s.number, s.txn, s.results = number, nil, map[int32]stmtResult{} })
 	}
 	statements, _ := history.Lookup("statements").ArrayOK()

@@ -10,7 +10,6 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/storage"
-	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
 // A transaction is the multi-document transaction of a session. Whoever has
@@ -25,13 +24,15 @@ type transaction struct {
 	wrote   bool
 
 	committed bson.Timestamp // zero until then, or if it wrote nothing
+	logged    bson.Timestamp // of the latest entry of the oplog that tells of it
 
-	// prepared says that a router has decided, or is about to decide, whether it
-	// commits: it survives elections and its own age, and counts as a write in
-	// flight until then.
-	prepared bool
-	exempt   bool // from the write block, as it was prepared
-	promised bool // it was prepared once
+	// prepared says that its coordinator decides whether it commits: it survives
+	// elections and its own age, and counts as a write in flight until then.
+	prepared   bool
+	exempt     bool           // from the write block, as it was prepared
+	preparedAt bson.Timestamp // prepareTimestamp, zero if it never was
+	since      time.Time      // when it was prepared
+	counts     *txnCounts     // of the process in which it began, nil if that is gone
 }
 
 type txnState int
@@ -94,6 +95,9 @@ func (op *operation) joinTxn(ctx context.Context) error {
 		return noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
 	case txnOpen:
 	}
+	if s.txn.prepared {
+		return mongoerr.New(mongoerr.PreparedTransactionInProgress, "Cannot call any operation other than abort, prepare or commit on a prepared transaction")
+	}
 	op.txn = s.txn
 	return nil
 }
@@ -110,7 +114,9 @@ func (op *operation) openTxn() error {
 	if err != nil {
 		return err
 	}
-	op.txn = &transaction{number: op.number, inner: inner, started: time.Now(), block: op.line.block, at: op.concern.at}
+	counts := &op.node.records.txns
+	op.txn = &transaction{number: op.number, inner: inner, started: time.Now(), block: op.line.block, at: op.concern.at, counts: counts}
+	counts.started.Add(1)
 	s.change(func() { s.txn = op.txn })
 	return nil
 }
@@ -155,84 +161,23 @@ func (s *session) abort(n *Node) {
 	if s.txn == nil || s.txn.state != txnOpen {
 		return
 	}
-	s.txn.inner.Abort()
-	s.change(func() { s.txn.end(txnAborted, bson.Timestamp{}) })
+	at := s.txn.inner.Abort()
+	s.change(func() { s.txn.end(txnAborted, at) })
 	n.cursors.killWhere(func(c *cursor) bool { return c.session == s.key && c.number == s.txn.number })
 }
 
-// end makes the transaction an ended one. One that was prepared is no write in
-// flight any more.
-func (t *transaction) end(as txnState, committed bson.Timestamp) {
+// end makes the transaction an ended one, of which the oplog tells at a time, zero
+// if it does not. One that was prepared is no write in flight any more.
+func (t *transaction) end(as txnState, at bson.Timestamp) {
 	if t.prepared && t.wrote {
 		t.block.leave(t.exempt)
 	}
-	t.state, t.committed, t.prepared = as, committed, false
-}
-
-// runPrepareTransaction promises that the transaction can be committed, whatever
-// happens to this node until then. Routers send it to every participant before
-// they commit on the first.
-func runPrepareTransaction(_ context.Context, op *operation) (bson.Raw, error) {
-	if !op.inTxn {
-		return nil, mongoerr.New(mongoerr.CommandFailed, "prepareTransaction must be run within a transaction")
+	t.counts.ended(as, t.prepared)
+	t.state, t.prepared = as, false
+	if !at.IsZero() {
+		t.logged = at
 	}
-	t := op.session.txn
-	switch {
-	case t.state == txnAborted:
-		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
-	case t.state == txnCommitted || t.prepared:
-		return value.D(), nil
+	if as == txnCommitted {
+		t.committed = at
 	}
-	exempt := op.req.Client.BypassWriteBlock
-	if t.wrote {
-		if err := op.line.block.enter(exempt); err != nil {
-			op.session.abort(op.node)
-			return nil, err
-		}
-	}
-	op.session.change(func() { t.prepared, t.promised, t.exempt = true, true, exempt })
-	return value.D(), op.prepareOnDisk(t)
-}
-
-func runCommitTransaction(_ context.Context, op *operation) (bson.Raw, error) {
-	if !op.inTxn {
-		return nil, mongoerr.New(mongoerr.CommandFailed, "commitTransaction must be run within a transaction")
-	}
-	t := op.session.txn
-	switch t.state {
-	case txnCommitted:
-		return value.D(), nil
-	case txnAborted:
-		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
-	case txnOpen:
-	}
-	if t.wrote && !t.prepared {
-		if err := op.line.block.enter(op.req.Client.BypassWriteBlock); err != nil {
-			op.session.abort(op.node)
-			return nil, err
-		}
-		defer op.line.block.leave(op.req.Client.BypassWriteBlock)
-	}
-	committed, err := t.inner.Commit()
-	if err != nil {
-		op.session.abort(op.node)
-		return nil, err
-	}
-	op.session.change(func() { t.end(txnCommitted, committed) })
-	return value.D(), nil
-}
-
-func runAbortTransaction(_ context.Context, op *operation) (bson.Raw, error) {
-	if !op.inTxn {
-		return nil, mongoerr.New(mongoerr.CommandFailed, "abortTransaction must be run within a transaction")
-	}
-	switch op.session.txn.state {
-	case txnCommitted:
-		return nil, mongoerr.New(mongoerr.TransactionCommitted, "Transaction with { txnNumber: %d } has been committed.", op.number)
-	case txnAborted:
-		return nil, noSuchTransaction("Transaction with { txnNumber: %d } has been aborted.", op.number)
-	case txnOpen:
-	}
-	op.session.abort(op.node)
-	return value.D(), nil
 }

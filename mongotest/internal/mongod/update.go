@@ -238,6 +238,7 @@ func matching(ctx context.Context, tx *storage.Tx, c *storage.Collection, w want
 	}
 	inside := func(fn func(*storage.Tx) error) error { return fn(tx) }
 	scan := newScanSource(inside, c, p, w.matcher, owned)
+	scan.undecided = failAtPrepared
 	var recs []storage.Rec
 	for limit == 0 || len(recs) < limit || !p.sorted {
 		doc, err := scan.Next(ctx)

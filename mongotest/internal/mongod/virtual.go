@@ -27,6 +27,8 @@ func (op *operation) virtualSource(tx *storage.Tx, ns string, w wanted) (aggrega
 		return src, true, err
 	case "local.system.replset":
 		return &filterSource{matcher: w.matcher, src: &sliceSource{docs: []bson.Raw{op.node.replConfig()}}}, true, nil
+	case sessionRecordsNS:
+		return &filterSource{matcher: w.matcher, src: &sliceSource{docs: op.sessionRecords()}}, true, nil
 	case "admin.system.version":
 		if tx.Collection(ns) != nil {
 			return nil, false, nil

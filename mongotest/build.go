@@ -7,6 +7,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
+	"github.com/shardferry/shardferry/mongotest/internal/mongod"
 	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/wire"
@@ -53,6 +54,7 @@ func (c *Cluster) buildRouters() error {
 	for _, s := range c.shards {
 		for _, m := range s.members {
 			m.node.SetSharding(catalog.Part(s.id))
+			m.node.SetPeers(mongod.Peers(c.transportOf(func() string { return m.addr })))
 		}
 	}
 	for _, r := range c.routers {

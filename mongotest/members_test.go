@@ -246,13 +246,15 @@ func TestWhatNoMajorityHasIsRolledBack(t *testing.T) {
 func TestAPreparedTransactionIsNotRolledBack(t *testing.T) {
 	trio(t, func(t *testing.T, s *set) {
 		require.NoError(t, s.insert(1))
-		run := func(number int64, first bool, db string, cmd ...bson.E) error {
+		var reply bson.Raw
+		run := func(number int64, first bool, db string, cmd ...bson.E) (err error) {
 			cmd = append(cmd, bson.E{Key: "lsid", Value: bson.D{{"id", bson.Binary{Subtype: 4, Data: make([]byte, 16)}}}},
 				bson.E{Key: "txnNumber", Value: number}, bson.E{Key: "autocommit", Value: false})
 			if first {
 				cmd = append(cmd, bson.E{Key: "startTransaction", Value: true})
 			}
-			return s.cl.Database(db).RunCommand(t.Context(), bson.D(cmd)).Err()
+			reply, err = s.cl.Database(db).RunCommand(t.Context(), bson.D(cmd)).Raw()
+			return err
 		}
 		insert := func(id int) []bson.E {
 			return []bson.E{{Key: "insert", Value: "c"}, {Key: "documents", Value: bson.A{bson.D{{"_id", id}}}}}
@@ -260,8 +262,9 @@ func TestAPreparedTransactionIsNotRolledBack(t *testing.T) {
 		w1 := bson.E{Key: "writeConcern", Value: bson.D{{"w", 1}}}
 		require.NoError(t, run(1, true, "d", insert(2)...))
 		require.NoError(t, run(1, false, "admin", bson.E{Key: "prepareTransaction", Value: 1}))
+		at := bson.E{Key: "commitTimestamp", Value: reply.Lookup("prepareTimestamp")}
 		s.lag(s.addrs[1], s.addrs[2])
-		require.NoError(t, run(1, false, "admin", bson.E{Key: "commitTransaction", Value: 1}, w1))
+		require.NoError(t, run(1, false, "admin", bson.E{Key: "commitTransaction", Value: 1}, at, w1))
 		assert.Equal(t, []int32{1, 2}, s.ids())
 		require.NoError(t, s.c.Isolate(t.Context(), s.addrs[0]))
 		pass(11 * time.Second)
@@ -275,7 +278,7 @@ func TestAPreparedTransactionIsNotRolledBack(t *testing.T) {
 		}()
 		pass(time.Second)
 		assert.Empty(t, blocked, "its write is in flight again")
-		require.NoError(t, run(1, false, "admin", bson.E{Key: "commitTransaction", Value: 1}))
+		require.NoError(t, run(1, false, "admin", bson.E{Key: "commitTransaction", Value: 1}, at))
 		require.NoError(t, <-blocked)
 		assert.Equal(t, []int32{1, 2}, s.ids())
 	})

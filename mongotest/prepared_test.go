@@ -1,7 +1,6 @@
 package mongotest_test
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,11 +12,13 @@ import (
 )
 
 // A transaction on two shards whose cluster is killed in the middle of the commit
-// is there as a whole if one of them has committed, and not at all otherwise. Its
-// client may ask again.
+// is there as a whole if its commit had been decided, whoever has heard of that,
+// and not at all otherwise. Its client may ask again.
 func TestTransactionOnTwoShardsIsWhole(t *testing.T) {
-	for reached := range 3 {
-		t.Run(fmt.Sprintf("commit reached %d shards", reached), func(t *testing.T) {
+	for name, cut := range map[string]struct{ decided, heard bool }{
+		"prepared": {}, "decided": {decided: true}, "committed": {decided: true, heard: true},
+	} {
+		t.Run(name, func(t *testing.T) {
 			session := bson.E{Key: "lsid", Value: bson.D{{"id", bson.Binary{Subtype: 4, Data: []byte{1, 0, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}}}}}
 			inTxn := func(cmd bson.D) bson.D {
 				return append(cmd, session, bson.E{Key: "txnNumber", Value: int64(1)}, bson.E{Key: "autocommit", Value: false})
@@ -25,7 +26,7 @@ func TestTransactionOnTwoShardsIsWhole(t *testing.T) {
 			commit := inTxn(bson.D{{"commitTransaction", 1}})
 			whole := []bson.D{{{"_id", int32(1)}}, {{"_id", int32(2)}, {"new", true}}, {{"_id", int32(11)}}, {{"_id", int32(12)}, {"new", true}}}
 			want := []bson.D{{{"_id", int32(2)}}, {{"_id", int32(12)}}}
-			if reached > 0 {
+			if cut.decided {
 				want = whole
 			}
 			lives(t, mongotest.Options{Shards: 2},
@@ -41,15 +42,16 @@ func TestTransactionOnTwoShardsIsWhole(t *testing.T) {
 					for _, id := range []int{2, 12} {
 						plain(t, c, "d", inTxn(bson.D{{"update", "c"}, {"updates", bson.A{bson.D{{"q", bson.D{{"_id", id}}}, {"u", bson.D{{"$set", bson.D{{"new", true}}}}}}}}}))
 					}
-					passed := 0
+					if !cut.decided {
+						addr, err := c.Addr("shard0")
+						require.NoError(t, err)
+						failPoint(t, c, addr, "hangBeforeWritingDecision", "alwaysOn", nil)
+					}
 					c.SetFaults(mongotest.Faults{Route: func(cmd mongotest.Command) mongotest.Fault {
-						if cmd.Name != "commitTransaction" {
-							return mongotest.Fault{}
-						}
-						passed++
-						return mongotest.Fault{DropRequest: passed > reached}
+						return mongotest.Fault{DropRequest: cmd.Name == "commitTransaction" && !cut.heard}
 					}})
-					answer(t, c, "admin", commit)
+					reply := answer(t, c, "admin", append(commit[:len(commit):len(commit)], bson.E{Key: "maxTimeMS", Value: 100}))
+					assert.Equal(t, cut.decided, reply.Lookup("ok").Double() > 0, "%s", reply)
 				},
 				func(t *testing.T, c *mongotest.Cluster) {
 					cl, done := connect(t, c)
@@ -57,7 +59,7 @@ func TestTransactionOnTwoShardsIsWhole(t *testing.T) {
 					coll := cl.Database("d").Collection("c")
 					assert.Equal(t, want, all(t, coll))
 					again := answer(t, c, "admin", append(commit, bson.E{Key: "recoveryToken", Value: bson.D{{"recoveryShardId", "shard1"}}}))
-					assert.Equal(t, reached > 0, again.Lookup("ok").Double() > 0, "%s", again)
+					assert.Equal(t, cut.decided, again.Lookup("ok").Double() > 0, "%s", again)
 					_, err := coll.UpdateMany(t.Context(), bson.D{}, bson.D{{"$set", bson.D{{"after", true}}}})
 					require.NoError(t, err, "nothing holds the documents")
 				},

@@ -12,7 +12,8 @@ var sessionRules = map[string]rule{
 	"saslStart": nothing, "saslContinue": nothing, "authenticate": nothing, "getnonce": nothing, "features": nothing,
 	"startSession": nothing, "endSessions": nothing, "refreshSessions": nothing, "killSessions": nothing,
 	"commitTransaction": nothing, "abortTransaction": nothing, "prepareTransaction": onServer("internal"),
-	"killAllSessions": onServer("killAnySession"), "killAllSessionsByPattern": onServer("killAnySession"),
+	"coordinateCommitTransaction": onServer("internal"),
+	"killAllSessions":             onServer("killAnySession"), "killAllSessionsByPattern": onServer("killAnySession"),
 }
 
 // serverRules are the rules of the commands on the cluster or its processes.

@@ -93,6 +93,7 @@ type Response struct {
 	Member        string // the address of the member that answered a router
 	OperationTime bson.Timestamp
 	ClusterTime   bson.Timestamp
+	Wrote         bool // the statement's transaction has written on this shard
 }
 
 // Docs returns the documents of a write command: from the document sequence id

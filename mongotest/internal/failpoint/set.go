@@ -38,11 +38,20 @@ const (
 	// StopApply and StopFetch stop the replication of a secondary.
 	StopApply Name = "rsSyncApplyStop"
 	StopFetch Name = "stopReplProducer"
+	// What holds the coordinator of a transaction on several shards, where its
+	// name says.
+	BeforeParticipants Name = "hangBeforeWritingParticipantList"
+	BeforePrepare      Name = "hangBeforeSendingPrepare"
+	BeforeDecision     Name = "hangBeforeWritingDecision"
+	BeforeCommit       Name = "hangBeforeSendingCommit"
+	BeforeAbort        Name = "hangBeforeSendingAbort"
+	BeforeForgetting   Name = "hangBeforeDeletingCoordinatorDoc"
 )
 
 // names are all fail points.
 var names = []Name{
 	Command, GetMore, RetryableWrite, TimeOut, NoTimeOut, Inserts, Updates, Removes, Conflict, StopApply, StopFetch,
+	BeforeParticipants, BeforePrepare, BeforeDecision, BeforeCommit, BeforeAbort, BeforeForgetting,
 }
 
 // A Set is the fail points of one process. Its methods may be called from many
@@ -53,6 +62,7 @@ type Set struct {
 	mu      sync.Mutex
 	points  map[Name]*point
 	entered chan struct{} // closed when one fires; nil while nobody waits
+	changed chan struct{} // closed when a mode changes; nil while nobody waits
 	watch   func()
 }
 
@@ -78,6 +88,7 @@ func (s *Set) Reset() {
 	for _, n := range names {
 		s.points[n] = &point{}
 	}
+	s.wake()
 	watch := s.watch
 	s.mu.Unlock()
 	if watch != nil {
@@ -128,6 +139,41 @@ func (s *Set) On(name Name) bool {
 	return !s.points[name].mode.off()
 }
 
+// Hold returns once a fail point that holds is off, or with the cause of ctx's end.
+func (s *Set) Hold(ctx context.Context, name Name) error {
+	if !s.Fires(name) {
+		return nil
+	}
+	for {
+		changed := s.next()
+		if !s.On(name) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *Set) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
+}
+
+// wake has everyone look again who is held. The caller holds mu.
+func (s *Set) wake() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
 // Configure carries out the command configureFailPoint.
 func (s *Set) Configure(req *command.Request) (*command.Response, error) {
 	if err := adminOnly(req); err != nil {
@@ -160,6 +206,7 @@ func (s *Set) configure(req *command.Request) (*command.Response, error) {
 	}
 	next.entered = p.entered
 	*p = next
+	s.wake()
 	return &command.Response{Body: value.D("count", p.entered)}, nil
 }
 

@@ -225,6 +225,6 @@ func (op *operation) applyCommand(ctx context.Context, db string, o bson.Raw, ui
 	if id, ok := value.ParseUUID(ui); ok && name == "create" {
 		routed.UUID = id
 	}
-	_, err = op.node.answer(ctx, &command.Request{Name: name, DB: db, Body: o, Client: op.req.Client, Routed: routed})
+	_, err = op.node.Handle(ctx, &command.Request{Name: name, DB: db, Body: o, Client: op.req.Client, Routed: routed})
 	return err
 }

@@ -12,18 +12,19 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// migrationCommands are what a mongos asks of the two shards of a migration and
-// of the config server, and nobody else does.
+// migrationCommands are what a mongos asks of the two shards of a migration, of
+// the config server and of the participants of transactions, and nobody else does.
 func migrationCommands() map[string]*handler {
 	table := map[string]*handler{
-		"_transferMods":       {runTransferMods, isWrite}, // what it tells cannot be rolled back
-		"_getNextSessionMods": {runGetSessionMods, 0},
-		"_recvSessionMods":    {runReceiveSessionMods, isWrite},
-		"_noteSharding":       {runNoteSharding, isWrite},
-		"_writeCatalog":       {runWriteCatalog, isWrite},
-		"_listPrepared":       {runListPrepared, 0},
-		"_hasCommitted":       {runHasCommitted, 0},
-		"_endPrepared":        {runEndPrepared, isWrite},
+		"_transferMods":               {runTransferMods, isWrite}, // what it tells cannot be rolled back
+		"_getNextSessionMods":         {runGetSessionMods, 0},
+		"_recvSessionMods":            {runReceiveSessionMods, isWrite},
+		"_noteSharding":               {runNoteSharding, isWrite},
+		"_writeCatalog":               {runWriteCatalog, isWrite},
+		"coordinateCommitTransaction": {runCoordinateCommit, isWrite},
+		"_listPrepared":               {runListPrepared, 0},
+		"_hasCommitted":               {runHasCommitted, 0},
+		"_endPrepared":                {runEndPrepared, isWrite},
 	}
 	for name, h := range table {
 		run := h.run

@@ -27,8 +27,7 @@ type Node struct {
 	table    map[string]*handler
 
 	place atomic.Pointer[place] // changed under the set's lock
-	skew  atomic.Int64          // of its clock, in nanoseconds
-	full  atomic.Bool           // its disk
+	machine
 
 	params  *parameters
 	topo    *topology
@@ -36,9 +35,17 @@ type Node struct {
 	cursors *cursorTable
 	records *records
 
+	coordinators *coordinators
+
 	mu       sync.RWMutex
 	faults   Faults
 	sharding Sharding // nil: no shard
+}
+
+// A machine is what a process runs on.
+type machine struct {
+	skew atomic.Int64 // of its clock, in nanoseconds
+	full atomic.Bool  // its disk
 }
 
 // Faults are hooks a test puts around every command. An error of Before fails
@@ -76,6 +83,8 @@ func (s *ReplicaSet) join(c Config, primary bool) *Node {
 		ops:     newOpTable(),
 		cursors: newCursorTable(),
 		records: &records{began: time.Now()},
+
+		coordinators: newCoordinators(),
 	}
 	n.place.Store(&place{line: s.line()})
 	n.params = newParameters(c)
@@ -128,11 +137,15 @@ func (n *Node) SetShardKey(ns string, key bson.Raw) error {
 // Handle answers one command. See command.Handler. With an error too it
 // returns a response, for the times that every reply carries.
 func (n *Node) Handle(ctx context.Context, req *command.Request) (*command.Response, error) {
-	body, err := n.answer(ctx, req)
-	return &command.Response{Body: body, OperationTime: n.applied(), ClusterTime: n.cfg.Clock.Now()}, err
+	resp := &command.Response{}
+	var err error
+	resp.Body, err = n.answer(ctx, req, resp)
+	resp.OperationTime, resp.ClusterTime = n.applied(), n.cfg.Clock.Now()
+	return resp, err
 }
 
-func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, error) {
+// answer returns the body of the response, and notes what else belongs there.
+func (n *Node) answer(ctx context.Context, req *command.Request, resp *command.Response) (bson.Raw, error) {
 	h, ok := n.table[req.Name]
 	if !ok {
 		return nil, mongoerr.New(mongoerr.CommandNotFound, "no such command: '%s'", req.Name)
@@ -158,6 +171,7 @@ func (n *Node) answer(ctx context.Context, req *command.Request) (bson.Raw, erro
 	}
 	defer end()
 	body, err := n.run(ctx, op)
+	resp.Wrote = op.txn != nil && op.txn.wrote
 	took := time.Since(op.running.started)
 	n.records.note(req, took)
 	n.records.sent(req, len(body))

@@ -19,11 +19,11 @@ const sweepInterval = time.Second
 const ttlBatch = 1000
 
 // Run does the background work of the node until ctx ends: the no-op writer,
-// the TTL monitor, the expiry of idle cursors, sessions and transactions, and
-// elections. Call it once.
+// the TTL monitor, the expiry of idle cursors, sessions and transactions,
+// elections, and the commits that nobody works on. Call it once.
 func (n *Node) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){n.writeNoops, n.expireDocuments, n.sweep, n.watch} {
+	for _, f := range []func(context.Context){n.writeNoops, n.expireDocuments, n.sweep, n.watch, n.coordinate} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()
@@ -104,6 +104,9 @@ func (n *Node) sweep(ctx context.Context) {
 		n.cursors.killWhere(func(c *cursor) bool { return c.idleBefore(now.Add(-idle)) })
 		if !n.topo.isPrimary() {
 			return // what is the set's is the primary's to look after
+		}
+		if n.peers() != nil {
+			n.coordinators.resume()
 		}
 		l := n.line()
 		l.snapshots.expire(n, l)

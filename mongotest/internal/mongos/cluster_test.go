@@ -53,6 +53,7 @@ func newClusterWith(t *testing.T, orphanDelay time.Duration) *cluster {
 	require.NoError(t, err)
 	for id, n := range c.nodes {
 		n.SetSharding(c.catalog.Part(id))
+		n.SetPeers(c.transport)
 	}
 	require.NoError(t, c.catalog.Init(t.Context()))
 	c.router, err = NewRouter(Config{Name: "mongos:27017", Catalog: c.catalog, Clock: oplog.NewClock(), Transport: c.transport})

@@ -4,26 +4,26 @@ import (
 	"context"
 	"sync"
 
-	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// An unfinished commit has been decided, for all participants are prepared, but
-// some have not heard of it, or have it on too few of their members.
+// An unfinished commit is one whose coordinator may not have told everybody yet.
+// The locks of the transaction are held until it has.
 type unfinished struct {
-	txn    *txn
-	shards []string
+	txn         *txn
+	coordinator string
 }
 
-// commitQueue holds the unfinished commits of a router. Run delivers them.
+// commitQueue holds the unfinished commits of a router. Run asks for them.
 type commitQueue struct {
 	mu    sync.Mutex
 	tasks []unfinished
 }
 
-func (q *commitQueue) add(t *txn, shards []string) {
+func (q *commitQueue) add(t *txn, coordinator string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.tasks = append(q.tasks, unfinished{t, shards})
+	q.tasks = append(q.tasks, unfinished{t, coordinator})
 }
 
 // take empties the queue.
@@ -35,24 +35,14 @@ func (q *commitQueue) take() []unfinished {
 	return tasks
 }
 
-// finishCommits tries once more to deliver every unfinished commit. The locks
-// of a transaction are held until all its participants have it.
+// finishCommits asks once more after every unfinished commit. One that its
+// coordinator does not know any more has ended.
 func (r *Router) finishCommits(ctx context.Context) {
 	for _, u := range r.commits.take() {
 		o := &op{r: r, req: r.internal(), txn: u.txn}
-		for len(u.shards) > 0 {
-			resp, err := o.send(ctx, u.shards[0], o.ending("commitTransaction"))
-			if err == nil && has(resp.Body, "writeConcernError") || err != nil && retriable(err) {
-				break
-			}
-			if err != nil && ctx.Err() == nil {
-				r.cfg.Logger.ErrorContext(ctx, "a participant lost its part of a committed transaction",
-					"shard", u.shards[0], "error", mongoerr.From(err))
-			}
-			u.shards = u.shards[1:]
-		}
-		if len(u.shards) > 0 {
-			r.commits.add(u.txn, u.shards)
+		body, err := o.coordinate(ctx, u.coordinator, nil, bson.E{Key: "peek", Value: true})
+		if err == nil && !getBool(body, "finished", false) || err != nil && (retriable(err) || ctx.Err() != nil) {
+			r.commits.add(u.txn, u.coordinator)
 			continue
 		}
 		u.txn.unlock()

@@ -119,6 +119,9 @@ func (o *op) send(ctx context.Context, shard string, c call) (*command.Response,
 		if err == nil {
 			err = mayBeLost(c.name, resp)
 		}
+		if o.txn != nil && resp != nil && resp.Wrote {
+			o.txn.wrote(shard)
+		}
 		if err == nil {
 			return resp, nil
 		}
@@ -145,7 +148,7 @@ func (o *op) repeatable(c call, err error) bool {
 	case !retriable(err):
 		return false
 	case o.txn != nil:
-		return c.name == "prepareTransaction" || c.name == "commitTransaction" || c.name == "abortTransaction"
+		return c.name == "commitTransaction" || c.name == "abortTransaction"
 	case c.to.Member != "":
 		return false // only that one has the cursor
 	case mongoerr.Is(err, mongoerr.NotWritablePrimary), mongoerr.Is(err, mongoerr.NotPrimaryNoSecondaryOk),

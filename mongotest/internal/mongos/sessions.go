@@ -1,8 +1,6 @@
 package mongos
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -41,6 +39,7 @@ type txn struct {
 	mu           sync.Mutex
 	state        txnState
 	participants []string
+	writers      []string          // those of them that have written
 	locks        map[string]func() // held until the end, by name
 }
 
@@ -76,14 +75,26 @@ func (t *txn) has(shard string) bool {
 	return slices.Contains(t.participants, shard)
 }
 
-// recoveryToken tells any router which shard knows the outcome.
+// wrote notes that a participant has written.
+func (t *txn) wrote(shard string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Contains(t.writers, shard) {
+		t.writers = append(t.writers, shard)
+	}
+}
+
+// recoveryToken tells any router which shard knows the outcome: the one that
+// coordinates the commit.
 func (t *txn) recoveryToken() bson.D {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.participants) == 0 {
-		return bson.D{}
+	for _, from := range [][]string{t.writers, t.participants} {
+		if len(from) > 0 {
+			return bson.D{{"recoveryShardId", from[0]}}
+		}
 	}
-	return bson.D{{"recoveryShardId", t.participants[0]}}
+	return bson.D{}
 }
 
 func (t *txn) get() (txnState, []string) {
@@ -219,131 +230,4 @@ func (s *sessionTable) all() []string {
 		ids = append(ids, id)
 	}
 	return ids
-}
-
-// commit ends the client's transaction on every participant, one after the
-// other; each logs it at its own time. Several are prepared before the first one
-// commits, and then nothing can keep the others from it.
-func (o *op) commit(ctx context.Context) (bson.Raw, error) {
-	state, shards := o.txn.get()
-	if state == txnAborted {
-		return nil, mongoerr.New(mongoerr.NoSuchTransaction, "Transaction %s has been aborted", o.txn.number).
-			WithLabel("TransientTransactionError")
-	}
-	if id := o.recoveryShard(); id != "" && len(shards) == 0 {
-		return o.recover(ctx, id)
-	}
-	if err := o.prepare(ctx, shards); err != nil {
-		return nil, err
-	}
-	o.txn.end(txnCommitted)
-	reply := bson.D{{"recoveryToken", o.txn.recoveryToken()}}
-	var left []string // whose part an election may still undo
-	for i, s := range shards {
-		resp, err := o.send(ctx, s, o.ending("commitTransaction"))
-		if err != nil && len(shards) == 1 {
-			o.txn.unlock()
-			return nil, err // the client may ask again
-		}
-		if err != nil {
-			o.r.commits.add(o.txn, append(left, shards[i:]...))
-			if i == 0 {
-				return nil, err
-			}
-			return rawDoc(reply), nil
-		}
-		if v, ok := value.Get(resp.Body, "writeConcernError"); ok {
-			left = append(left, s)
-			if len(reply) == 1 {
-				reply = append(reply, bson.E{Key: "writeConcernError", Value: v})
-			}
-		}
-	}
-	if len(left) > 0 && len(shards) > 1 {
-		o.r.commits.add(o.txn, left)
-		return rawDoc(reply), nil
-	}
-	o.txn.unlock()
-	return rawDoc(reply), nil
-}
-
-// recoveryShard is the shard that the client's recovery token names, "" if it
-// brings none.
-func (o *op) recoveryShard() string {
-	return getString(getDoc(o.req.Body, "recoveryToken"), "recoveryShardId")
-}
-
-// recover finds out what has become of a transaction that another router has
-// run: the shard of the recovery token knows. If nobody has decided to commit
-// it yet, it is aborted there, and so everywhere.
-func (o *op) recover(ctx context.Context, shard string) (bson.Raw, error) {
-	_, err := o.send(ctx, shard, o.ending("abortTransaction"))
-	switch {
-	case mongoerr.Is(err, mongoerr.TransactionCommitted):
-		return rawDoc(bson.D{{"recoveryToken", bson.D{{"recoveryShardId", shard}}}}), nil
-	case err == nil || mongoerr.Is(err, mongoerr.NoSuchTransaction):
-		return nil, mongoerr.New(mongoerr.NoSuchTransaction, "Transaction %s has been aborted", o.txn.number)
-	default:
-		return nil, err
-	}
-}
-
-// prepare makes sure that every participant of a transaction on several shards
-// can commit, before the first one does. If one cannot, all abort.
-func (o *op) prepare(ctx context.Context, shards []string) error {
-	if len(shards) < 2 {
-		return nil
-	}
-	for _, s := range shards {
-		if err := o.promise(ctx, s); err != nil {
-			if mongoerr.Is(err, mongoerr.NoSuchTransaction) || mongoerr.Is(err, mongoerr.UserWritesBlocked) {
-				return errors.Join(err, o.abort(ctx))
-			}
-			return err // the client may ask again
-		}
-	}
-	return nil
-}
-
-// promise prepares one participant. It is asked again when it could not tell
-// that a majority of its members has the promise.
-func (o *op) promise(ctx context.Context, shard string) error {
-	for {
-		resp, err := o.send(ctx, shard, o.ending("prepareTransaction"))
-		if err != nil || !has(resp.Body, "writeConcernError") {
-			return err
-		}
-		if ctx.Err() != nil {
-			return interrupted(ctx, ctx.Err())
-		}
-	}
-}
-
-// abort ends the client's transaction everywhere. A shard that does not know
-// it any more has aborted it.
-func (o *op) abort(ctx context.Context) error {
-	state, shards := o.txn.get()
-	if state == txnCommitted {
-		return mongoerr.New(mongoerr.TransactionCommitted, "Transaction %s has been committed", o.txn.number)
-	}
-	o.txn.end(txnAborted)
-	defer o.txn.unlock()
-	if id := o.recoveryShard(); id != "" && len(shards) == 0 {
-		shards = []string{id} // begun through another router
-	}
-	for _, s := range shards {
-		_, err := o.send(ctx, s, o.ending("abortTransaction"))
-		if err != nil && !mongoerr.Is(err, mongoerr.NoSuchTransaction) {
-			return err
-		}
-	}
-	return nil
-}
-
-func (o *op) ending(name string) call {
-	body := bson.D{{name, int32(1)}}
-	if wc, ok := value.Get(o.req.Body, "writeConcern"); ok && name == o.req.Name {
-		body = append(body, bson.E{Key: "writeConcern", Value: wc})
-	}
-	return call{name: name, db: "admin", body: rawDoc(body)}
 }

@@ -2,6 +2,7 @@ package mongos
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -175,8 +176,9 @@ func TestADecidedCommitReachesEveryParticipant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := spreadOut(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- c.router.Run(ctx) }()
+		var running sync.WaitGroup
+		running.Go(func() { assert.NoError(t, c.router.Run(ctx)) })
+		running.Go(func() { c.nodes["s0"].Run(ctx) }) // the coordinator
 		synctest.Wait()
 		lsid := session()
 		c.must("db", in(lsid, 1, true, bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 901}, {"k", -1}}, bson.D{{"_id", 902}, {"k", 900}}}}}))
@@ -195,8 +197,10 @@ func TestADecidedCommitReachesEveryParticipant(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		synctest.Wait()
 		assert.Contains(t, ids(c.on("s2", "c")), int64(902))
+		c.fails(mongoerr.TransactionCommitted, "admin", in(lsid, 1, false, bson.D{{"abortTransaction", 1}}))
+		c.must("admin", in(lsid, 1, false, bson.D{{"commitTransaction", 1}}))
 		cancel()
-		require.NoError(t, <-done)
+		running.Wait()
 	})
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator"
@@ -38,10 +39,18 @@ func (c cutover) block(ctx context.Context, e *end, blocked bool) error {
 	return nil
 }
 
-// EndTime implements coordinator.CutoverClusters. The second note moves every
-// shard's stream past the end time, so that an idle shard reaches it too.
+// EndTime implements coordinator.CutoverClusters. No transaction is prepared any
+// more, which could commit after it. The second note moves every shard's stream
+// past the end time, so that an idle shard reaches it too.
 func (c cutover) EndTime(ctx context.Context, s *state.Sync) (shardferry.ClusterTime, error) {
 	from := c.ends.from(&s.Leg)
+	known, err := mongoconn.AwaitPrepared(ctx, from.client)
+	if err != nil {
+		return shardferry.ClusterTime{}, fmt.Errorf("%s: %w", from.name, err)
+	}
+	if !known {
+		c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "whether transactions are prepared is not known: our user lacks inprog", slog.String("cluster", from.name))
+	}
 	end, err := mongoconn.Note(ctx, from.client, "commit")
 	if err != nil {
 		return end, fmt.Errorf("%s: %w", from.name, err)

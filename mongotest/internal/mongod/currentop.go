@@ -132,20 +132,30 @@ func (op *operation) idleCursors() []bson.Raw {
 }
 
 // idleSessions describes the sessions with an open transaction that no command
-// runs in.
+// runs in, and all with one that is prepared: it is shown until it has ended.
 func (op *operation) idleSessions() []bson.Raw {
 	var docs []bson.Raw
 	for _, s := range op.line.sessions.list() {
-		if !s.tryCheckOut() {
-			continue
-		}
-		if t := s.txn; t != nil && t.state == txnOpen {
+		if t := s.shownTransaction(); t != nil {
 			docs = append(docs, value.D("type", "idleSession", "host", op.node.cfg.Name, "desc", "inactive transaction", "lsid", s.lsid, "active", false,
-				"transaction", t.describe(), "waitingForLock", false))
+				"transaction", t, "waitingForLock", false))
 		}
-		s.checkIn()
 	}
 	return docs
+}
+
+// shownTransaction is the session's transaction, nil if it is not to be shown.
+func (s *session) shownTransaction() bson.Raw {
+	busy := !s.tryCheckOut()
+	if !busy {
+		defer s.checkIn()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.txn; t != nil && t.state == txnOpen && (t.prepared || !busy) {
+		return t.describe()
+	}
+	return nil
 }
 
 // describe is how $currentOp shows an open transaction. Fields that are for

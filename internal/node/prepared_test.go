@@ -41,7 +41,7 @@ func (s *stage) transaction(cl *mongo.Client, ids ...int) <-chan error {
 	done := make(chan error, 1)
 	go func() {
 		done <- session.CommitTransaction(ctx)
-		session.EndSession(s.t.Context())
+		session.EndSession(ctx)
 	}()
 	return done
 }

@@ -138,7 +138,7 @@ func (c *coordination) prepare(ctx context.Context, shard string) (bson.Timestam
 			t, i := body.Lookup("prepareTimestamp").Timestamp()
 			return bson.Timestamp{T: t, I: i}, nil
 		}
-		if err := c.pause(ctx, shard, err); err != nil {
+		if err := c.pause(ctx, err); err != nil {
 			return bson.Timestamp{}, err
 		}
 	}
@@ -146,7 +146,7 @@ func (c *coordination) prepare(ctx context.Context, shard string) (bson.Timestam
 
 // pause waits before a participant is asked again. It fails if this node is not
 // the one to ask any more.
-func (c *coordination) pause(ctx context.Context, shard string, err error) error {
+func (c *coordination) pause(ctx context.Context, err error) error {
 	if !c.node.topo.isPrimary() {
 		return notPrimary()
 	}

@@ -244,7 +244,7 @@ func (op *operation) writeOnce(ctx context.Context, ns string, fn func(*storage.
 func (op *operation) doInTxn(ctx context.Context, fn func(*storage.Tx) error) error {
 	for {
 		err := op.txn.inner.Do(fn)
-		var met *storage.PrepareConflict
+		var met *storage.PrepareConflictError
 		if !errors.As(err, &met) {
 			return err
 		}

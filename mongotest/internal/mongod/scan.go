@@ -52,7 +52,7 @@ type preparedReads int
 const (
 	passPrepared   preparedReads = iota // it sees what is committed
 	awaitPrepared                       // it waits for the decision
-	failAtPrepared                      // it fails with a PrepareConflict: the data are locked, and who has locked them waits
+	failAtPrepared                      // it fails with a PrepareConflictError: the data are locked, and who has locked them waits
 )
 
 // position is a place in a plan: a range and a key in it.
@@ -109,7 +109,7 @@ func (s *scanSource) fetch(ctx context.Context) error {
 			return err
 		}
 		err := s.view(s.look)
-		var met *storage.PrepareConflict
+		var met *storage.PrepareConflictError
 		if !errors.As(err, &met) || s.undecided == failAtPrepared {
 			if err != nil {
 				return err
@@ -144,7 +144,7 @@ func (s *scanSource) look(tx *storage.Tx) error {
 		spec := s.plan.ranges[s.next.rng]
 		spec.Resume = s.next.key
 		var limit storage.Key // before which nothing is undecided
-		var met *storage.PrepareConflict
+		var met *storage.PrepareConflictError
 		if s.undecided != passPrepared {
 			limit, met = tx.Undecided(c, spec)
 		}

@@ -87,7 +87,7 @@ func (e *Engine) update(fn func(*Tx) error) error {
 }
 
 // UpdateWait is Update that behaves as the server does outside transactions:
-// if fn returns a WriteConflict or a PrepareConflict, it is undone, and repeated once a transaction
+// if fn returns a WriteConflict or a PrepareConflictError, it is undone, and repeated once a transaction
 // has ended. So fn must be repeatable and return the conflict. It returns the
 // cause of ctx's end when that comes first.
 func (e *Engine) UpdateWait(ctx context.Context, fn func(*Tx) error) error {
@@ -110,7 +110,7 @@ func (e *Engine) updateOrWatch(fn func(*Tx) error) (<-chan struct{}, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	err := e.update(fn)
-	var met *PrepareConflict
+	var met *PrepareConflictError
 	if !mongoerr.Is(err, mongoerr.WriteConflict) && !errors.As(err, &met) || e.locks.empty() {
 		return nil, err
 	}

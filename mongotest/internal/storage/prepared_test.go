@@ -110,7 +110,7 @@ func TestAScanMeetsWhatIsPrepared(t *testing.T) {
 	}
 	early := w.e.Begin(Meta{})
 	txn, _ := w.prepare()
-	meets := func(view func(func(*Tx) error) error, s ScanSpec) (ids []int64, met *PrepareConflict) {
+	meets := func(view func(func(*Tx) error) error, s ScanSpec) (ids []int64, met *PrepareConflictError) {
 		require.NoError(t, view(func(tx *Tx) error {
 			c := tx.Collection("db.c")
 			var at Key

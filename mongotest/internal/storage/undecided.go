@@ -94,19 +94,19 @@ func (t *Transaction) include(f *fate) {
 	}
 }
 
-// A PrepareConflict is the error of a read that meets what a prepared
+// A PrepareConflictError is the error of a read that meets what a prepared
 // transaction has changed. It can go on once Decided is closed.
-type PrepareConflict struct{ Decided <-chan struct{} }
+type PrepareConflictError struct{ Decided <-chan struct{} }
 
 // Error implements error.
-func (c *PrepareConflict) Error() string {
+func (c *PrepareConflictError) Error() string {
 	return "the read meets a transaction that is prepared and not decided"
 }
 
 // Undecided returns the first place of a scan that a prepared transaction has
 // changed, before or after the change; nil if there is none. What is there at
 // the time that tx reads nobody knows before the transaction is decided.
-func (tx *Tx) Undecided(c *Collection, s ScanSpec) (at Key, met *PrepareConflict) {
+func (tx *Tx) Undecided(c *Collection, s ScanSpec) (at Key, met *PrepareConflictError) {
 	fates := tx.e.prepared
 	if tx.txn != nil {
 		fates = tx.txn.unsettled
@@ -122,7 +122,7 @@ func (tx *Tx) Undecided(c *Collection, s ScanSpec) (at Key, met *PrepareConflict
 			for _, doc := range []bson.Raw{before.doc, after.doc} {
 				for _, key := range s.places(ix, rid, doc) {
 					if s.covers(ix, key) && (met == nil || s.Before(key, at)) {
-						at, met = key, &PrepareConflict{Decided: f.decided}
+						at, met = key, &PrepareConflictError{Decided: f.decided}
 					}
 				}
 			}

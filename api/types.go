@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/verify"
@@ -112,6 +113,16 @@ type Detail struct {
 	Commit          *Commit `json:"commit,omitempty"`
 	Reversible      bool    `json:"reversible"`
 	Waits           []Wait  `json:"waits,omitempty"` // what does not get through at the moment
+
+	ForeignWrites []ForeignWrite `json:"foreignWrites,omitempty"`
+}
+
+// ForeignWrite is a write of somebody else to the destination.
+type ForeignWrite struct {
+	NS string    `json:"namespace"`
+	ID string    `json:"id"`
+	Op string    `json:"op"`
+	At time.Time `json:"at"`
 }
 
 // Wait is something that is tried again and again.

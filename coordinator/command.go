@@ -36,6 +36,7 @@ var codes = map[reflect.Type]byte{
 	reflect.TypeFor[state.Lost]():         21,
 	reflect.TypeFor[state.Recopied]():     22,
 	reflect.TypeFor[state.Recatalogued](): 23,
+	reflect.TypeFor[state.Intruded]():     24,
 }
 
 func encodeCommand(cmd state.Command) ([]byte, error) {

@@ -72,6 +72,7 @@ var samples = []state.Command{
 		Changes: []state.Remade{{Indexes: []state.Index{{NS: orders, Spec: doc}}}},
 	},
 	state.Recatalogued{Leg: 1, Changes: []state.Remade{{Dropped: []state.IndexRef{ref}, Moved: []state.Move{{From: orders, To: orders}}, Limits: []state.Limit{{NS: orders, Size: 1}}}}},
+	state.Intruded{Leg: 1, Intrusion: state.Intrusion{Noticed: moment, Writes: []state.ForeignWrite{{NS: orders, ID: "1", Op: "insert", At: moment}}, More: true}},
 }
 
 var sampleChange = shardferry.SchemaChange{Shard: "s0", Time: tick, Index: 1, Kind: "drop", UUID: shardferry.UUID{1}, NS: orders, To: orders, Event: doc}

@@ -55,7 +55,7 @@ func TestOvertakingRepairsReadAfterTheirLane(t *testing.T) {
 	lease := newLease(time.Hour)
 	lease.extend(time.Now())
 	a := &applier{
-		writer: &writer{to: dest, lease: lease, timeout: time.Minute, again: mongoconn.Retrier{GiveUpAfter: time.Hour}, number: firstNumber},
+		writer: &writer{to: dest, lease: lease, timeout: time.Minute, again: mongoconn.Retrier{GiveUpAfter: time.Hour}, number: FirstNumber},
 		reread: reread{from: source}, dest: source, last: at(5), memory: newRereadMemory(),
 	}
 	first := &job{coll: &coll, ev: deleteEvent(t, 40, bson.D{{"_id", 1}}), hash: 1}
@@ -70,7 +70,7 @@ func TestOvertakingRepairsReadAfterTheirLane(t *testing.T) {
 	assert.True(t, a.images.contain(&coll, raw(t, bson.D{{"_id", 2}}), at(40)))
 	require.Len(t, dest.got, 2)
 	for i, cmd := range dest.got {
-		assert.Equal(t, int64(firstNumber+1+i), cmd.Lookup("txnNumber").Int64(), "each write has a number of its own")
+		assert.Equal(t, int64(FirstNumber+1+i), cmd.Lookup("txnNumber").Int64(), "each write has a number of its own")
 	}
 }
 

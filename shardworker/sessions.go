@@ -14,10 +14,11 @@ import (
 	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
-// firstNumber is where the numbers of a session's writes begin. The session may
+// FirstNumber is where the numbers of a session's writes begin. The session may
 // come from the driver's pool, where retryable writes of others have counted it
 // up from one: a number used before would be taken for a retry and do nothing.
-const firstNumber = 1 << 40
+// Nobody else gets so far, so that our writes can be told from those of others.
+const FirstNumber = 1 << 40
 
 // A runner sends one command to the destination. It returns the reply also
 // where it reports failed statements; an error means there is no such reply. One

@@ -64,7 +64,7 @@ func TestADuplicateKeyBesideAWriteConcernError(t *testing.T) {
 				lease := newLease(time.Hour)
 				lease.extend(time.Now())
 				to := &answers{t: t, replies: tt.replies}
-				w := &writer{to: to, lease: lease, timeout: time.Minute, again: mongoconn.Retrier{GiveUpAfter: time.Hour}, number: firstNumber}
+				w := &writer{to: to, lease: lease, timeout: time.Minute, again: mongoconn.Retrier{GiveUpAfter: time.Hour}, number: FirstNumber}
 				start, cmd := bsoncore.AppendDocumentStart(nil)
 				res, err := w.write(t.Context(), "d", bsoncore.AppendStringElement(cmd, "insert", "c"), start)
 				if tt.err != "" {
@@ -74,7 +74,7 @@ func TestADuplicateKeyBesideAWriteConcernError(t *testing.T) {
 				require.NoError(t, err)
 				assert.Len(t, to.numbers, tt.sent)
 				for _, n := range to.numbers {
-					assert.Equal(t, int64(firstNumber+1), n, "the same write")
+					assert.Equal(t, int64(FirstNumber+1), n, "the same write")
 				}
 				var failed []int32
 				for _, e := range res.errors {

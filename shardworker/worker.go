@@ -97,7 +97,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 	budget, memory := semaphore.NewWeighted(inFlightBytes), newRereadMemory()
 	again := mongoconn.Retrier{Log: c.Logger, GiveUpAfter: c.GiveUpAfter, Waits: &mongoconn.Waits{}}
 	newWriter := func(s *sessionRunner) *writer {
-		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, again: again, number: firstNumber}
+		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, again: again, number: FirstNumber}
 	}
 	for _, s := range sessions[:c.Lanes] {
 		p.lanes = append(p.lanes, &lane{

@@ -131,6 +131,7 @@ func (s *Sync) Active() bool {
 func (s *Sync) Clone() *Sync {
 	c := *s
 	c.Audit = slices.Clone(s.Audit)
+	c.Intrusions = slices.Clone(s.Intrusions)
 	c.Leg.Shards = slices.Clone(s.Leg.Shards)
 	c.Leg.Collections = slices.Clone(s.Leg.Collections)
 	c.Leg.Tasks = slices.Clone(s.Leg.Tasks)

@@ -18,6 +18,8 @@ type Sync struct {
 	Audit  []AuditEntry     `bson:"audit,omitempty"` // operator commands, oldest first
 	Totals Totals           `bson:"totals"`          // of the legs that have ended
 
+	Intrusions []Intrusion `bson:"intrusions,omitempty"` // the last ones, oldest first
+
 	Recopying bool `bson:"recopying,omitempty"` // the operator agreed that shards whose changes are lost are copied again
 
 	RollingBack bool `bson:"rollingBack,omitempty"` // commit the reverse leg by itself as soon as it can be

@@ -23,6 +23,19 @@ func SetWriteBlock(ctx context.Context, client *mongo.Client, blocked bool) erro
 	return nil
 }
 
+// WriteBlocked reports whether a cluster's user writes are blocked. Routers do not
+// tell: then known is false (server: serverStatus, repl.userWriteBlockMode). at is
+// a cluster time of the cluster when it was asked.
+func WriteBlocked(ctx context.Context, client *mongo.Client) (blocked, known bool, at bson.Timestamp, err error) {
+	const enabled = 2
+	reply, err := client.Database("admin").RunCommand(ctx, bson.D{{"serverStatus", 1}, {"repl", 1}}).Raw()
+	if err != nil {
+		return false, false, at, fmt.Errorf("read the user write block mode: %w", err)
+	}
+	mode, ok := reply.Lookup("repl", "userWriteBlockMode").AsInt64OK()
+	return mode == enabled, ok && mode != 0, OperationTime(reply), nil
+}
+
 // CanBypassWriteBlock reports whether the client's user may write to a cluster
 // whose user writes are blocked. Without a logged-in user nobody may.
 func CanBypassWriteBlock(ctx context.Context, client *mongo.Client) (bool, error) {

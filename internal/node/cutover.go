@@ -29,6 +29,8 @@ func (c cutover) UnblockSource(ctx context.Context, s *state.Sync) error {
 
 // OpenDestination implements coordinator.CutoverClusters.
 func (c cutover) OpenDestination(ctx context.Context, s *state.Sync) error {
+	c.blocking.Lock()
+	defer c.blocking.Unlock()
 	return c.block(ctx, c.ends.to(&s.Leg), false)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,7 @@ type Node struct {
 	before    *Resumed // set before ready is closed, nil if this is the first run
 	catalogue catalogue
 	clock     sourceClock
+	blocking  sync.Mutex // held while the destination's write block is switched
 }
 
 // New returns a Node that is not running. Call Run once.
@@ -40,13 +42,14 @@ func New(cfg Config) (*Node, error) {
 	n.coord, err = coordinator.New(coordinator.Config{
 		ID:  cfg.ID,
 		Dir: cfg.DataDir,
-		Reconcilers: []coordinator.Reconciler{
+		Reconcilers: n.onceReady(
 			coordinator.Setup{Preparer: preparer{n}},
 			coordinator.Schema{Applier: applier{n}},
 			coordinator.Cutover{Clusters: cutover{n}},
 			coordinator.Turn{},
 			coordinator.Recopy{Recopier: &recopier{Node: n}},
-		},
+			&guard{Node: n},
+		),
 		Patience: func() coordinator.Patience { return &mongoconn.Patience{Limit: cfg.GiveUpAfter} },
 		Logger:   cfg.Logger,
 	})
@@ -54,6 +57,32 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// onceReady lets reconcilers wait until it is known that the state is about these
+// two clusters: they write.
+func (n *Node) onceReady(all ...coordinator.Reconciler) []coordinator.Reconciler {
+	for i, r := range all {
+		all[i] = patient{Reconciler: r, ready: n.ready}
+	}
+	return all
+}
+
+// A patient Reconciler does nothing before a node is ready.
+type patient struct {
+	coordinator.Reconciler
+
+	ready <-chan struct{}
+}
+
+// Reconcile implements coordinator.Reconciler.
+func (p patient) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, error) {
+	select {
+	case <-p.ready:
+		return p.Reconciler.Reconcile(ctx, s)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // Ready is closed once the node can take commands. It stays open if Run fails.

@@ -61,6 +61,12 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 	for _, w := range p.Detail.Waits {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("no progress for %d s: %s: %s", w.Seconds, w.What, w.Why))
 	}
+	for _, i := range s.Intrusions {
+		p.Warnings = append(p.Warnings, i.Noticed.UTC().Format(time.RFC3339)+": "+i.String())
+		for _, w := range i.Writes {
+			p.Detail.ForeignWrites = append(p.Detail.ForeignWrites, api.ForeignWrite{NS: w.NS.String(), ID: w.ID, Op: w.Op, At: w.At})
+		}
+	}
 	if s.Hold != "" {
 		p.Warnings = append(p.Warnings, "paused by itself: "+s.Hold)
 	}

@@ -1,0 +1,97 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/shardworker"
+)
+
+const (
+	// guardPause is how often the write block of the destination is looked at.
+	guardPause = 5 * time.Second
+	// guardPauseBlind is how often it is set where nobody tells whether it is on.
+	guardPauseBlind = time.Minute
+	// foreignListed bounds the writes of others that are reported.
+	foreignListed = 20
+)
+
+// A guard is the coordinator.Reconciler that keeps the destination's write block on
+// until the commit. It is called by one goroutine.
+type guard struct {
+	*Node
+
+	next time.Time // when to look again
+	// blocked is a time of the destination at which the block was on.
+	blocked shardferry.ClusterTime
+}
+
+// Name implements coordinator.Reconciler.
+func (*guard) Name() string { return "write block" }
+
+// Reconcile implements coordinator.Reconciler.
+func (g *guard) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, error) {
+	if !guarded(s) || time.Now().Before(g.next) {
+		return nil, nil
+	}
+	to := g.ends.to(&s.Leg)
+	blocked, known, at, err := mongoconn.WriteBlocked(ctx, to.client)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", to.name, err)
+	}
+	if !known {
+		g.next = time.Now().Add(guardPauseBlind)
+		return nil, g.block(ctx, to)
+	}
+	g.next = time.Now().Add(guardPause)
+	if blocked {
+		g.blocked = at
+		return nil, nil
+	}
+	if err := g.block(ctx, to); err != nil {
+		return nil, err
+	}
+	i := state.Intrusion{Noticed: time.Now()}
+	after := g.blocked
+	if after.IsZero() { // lifted while nobody looked
+		after = shardferry.ClusterTime{T: uint32(s.Job.StartedAt.Unix())}
+	}
+	found, more, err := mongoconn.ForeignWrites(ctx, to.client, after, shardworker.FirstNumber, foreignListed)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", to.name, err)
+	}
+	i.More = more
+	for _, w := range found {
+		i.Writes = append(i.Writes, state.ForeignWrite(w))
+	}
+	g.cfg.Logger.LogAttrs(ctx, slog.LevelError, "the write block of the destination was lifted", slog.String("what", i.String()))
+	return []state.Command{state.Intruded{Leg: s.Leg.Number, Intrusion: i}}, nil
+}
+
+// block switches the block on, unless a commit has begun meanwhile: it opens the
+// destination, and nothing may close it after that.
+func (g *guard) block(ctx context.Context, to *end) error {
+	g.blocking.Lock()
+	defer g.blocking.Unlock()
+	if now, _ := g.coord.Watch(); !guarded(now) {
+		return nil
+	}
+	if err := mongoconn.SetWriteBlock(ctx, to.client, true); err != nil {
+		return fmt.Errorf("%s: %w", to.name, err)
+	}
+	return nil
+}
+
+// guarded reports whether the destination should be write-blocked now.
+func guarded(s *state.Sync) bool {
+	if !s.Job.BlockDest || s.Leg.Number != 1 || slices.Contains([]state.Phase{"", state.PhasePlanning, state.PhaseCreating}, s.Leg.Phase) {
+		return false
+	}
+	return s.State == shardferry.StateRunning || s.State == shardferry.StatePaused
+}

@@ -1,0 +1,89 @@
+package node_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+)
+
+func (s *stage) lift() {
+	s.t.Helper()
+	s.command(s.to, bson.D{{"setUserWriteBlockMode", 1}, {"global", false}})
+}
+
+// closed reports whether the destination takes no writes of a user.
+func (s *stage) closed() bool {
+	_, err := s.guest.Database("d").Collection("probe").InsertOne(s.t.Context(), bson.D{})
+	return err != nil
+}
+
+// A write block that somebody lifted is set again, and told. If nobody has written
+// meanwhile, nothing else happens.
+func TestALiftedWriteBlockIsSetAgain(t *testing.T) {
+	for _, shards := range []int{0, 2} {
+		play(t, setting{srcShards: shards, dstShards: shards}, func(t *testing.T, s *stage) {
+			s.up()
+			require.NoError(t, s.insert(s.app, upTo(20)...))
+			s.start()
+			s.stream()
+			require.True(t, s.closed())
+			time.Sleep(time.Minute)
+			s.lift()
+			time.Sleep(2 * time.Minute)
+			assert.True(t, s.closed(), "it is set again")
+			p, err := s.node.Progress(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, shardferry.StateRunning, p.State)
+			if shards == 0 { // routers do not tell
+				require.Len(t, p.Warnings, 1)
+				assert.Contains(t, p.Warnings[0], "nobody has written there")
+			}
+			s.commit()
+			s.reach(shardferry.StateCommitted)
+			time.Sleep(5 * time.Minute)
+			assert.False(t, s.closed(), "after the commit it stays open")
+		})
+	}
+}
+
+// What others wrote while the block was lifted is reported with its name, _id and
+// time, and the sync pauses. It is not overwritten.
+func TestWritesOfOthersAreReported(t *testing.T) {
+	play(t, setting{}, func(t *testing.T, s *stage) {
+		s.up()
+		require.NoError(t, s.insert(s.app, upTo(20)...))
+		s.start()
+		s.stream()
+		time.Sleep(time.Minute)
+		s.lift()
+		require.NoError(t, s.insert(s.guest, 1000), "between two looks")
+		_, err := s.guest.Database("d").Collection("c").DeleteOne(t.Context(), bson.D{{"_id", 3}})
+		require.NoError(t, err)
+		require.NoError(t, s.insert(s.app, 50), "ours is not taken for theirs")
+		st := s.reach(shardferry.StatePaused)
+		assert.Contains(t, st.Hold, "there were 2 writes of others, first insert d.c {\"$numberInt\":\"1000\"}")
+		p, err := s.node.Progress(t.Context())
+		require.NoError(t, err)
+		require.Len(t, p.Detail.ForeignWrites, 2)
+		assert.Equal(t, "delete", p.Detail.ForeignWrites[1].Op)
+		assert.Equal(t, "d.c", p.Detail.ForeignWrites[1].NS)
+		assert.True(t, s.closed())
+		assert.Len(t, docs(t, s.to), 21, "nothing is undone")
+
+		// The operator mends it; then it goes on.
+		coll := s.to.Database("d").Collection("c")
+		_, err = coll.DeleteOne(t.Context(), bson.D{{"_id", 1000}})
+		require.NoError(t, err)
+		_, err = coll.InsertOne(t.Context(), bson.D{{"_id", 3}, {"x", 3}})
+		require.NoError(t, err)
+		require.NoError(t, s.node.Resume(t.Context(), "test"))
+		s.commit()
+		s.reach(shardferry.StateCommitted)
+		assert.ElementsMatch(t, docs(t, s.from), docs(t, s.to))
+	})
+}

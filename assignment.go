@@ -49,5 +49,6 @@ type Report struct {
 	Ready   int64          `bson:"ready,omitempty"`   // ID of the barrier at which the worker stands still
 	Events  int64          `bson:"events"`            // change events applied in this epoch
 	Repairs int64          `bson:"repairs"`           // documents read again from the source in this epoch
+	Held    int64          `bson:"held,omitempty"`    // bytes of documents in memory: read and not yet written
 	Waiting *Wait          `bson:"waiting,omitempty"` // what has not got through for longest, if anything
 }

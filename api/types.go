@@ -140,6 +140,7 @@ type Shard struct {
 	Seen    Time   `json:"seen"`
 	Lag     *int64 `json:"lagSeconds"`
 	Events  int64  `json:"events"`
+	Held    int64  `json:"bytesHeld"` // documents in memory
 }
 
 // Time is a cluster time.

@@ -31,6 +31,7 @@ type batch struct {
 	fresh  int                    // documents that the task's totals do not have yet
 	size   int                    // their bytes
 	last   bool                   // of its active batch
+	held   int64                  // bytes of the account of copies
 	broken bool                   // nothing but the end of an active batch whose cursor broke
 	end    bool                   // of the task
 	// restart says that the task was begun again from its start.
@@ -53,6 +54,8 @@ type batchReader struct {
 
 	batchDocs  int
 	batchBytes int
+	copies     *account
+	claim      int64              // what a batch is expected to take
 	patience   mongoconn.Patience // with cursors that break
 }
 
@@ -60,6 +63,7 @@ func newBatchReader(c *copier, t shardferry.CopyTask) *batchReader {
 	return &batchReader{
 		from: c.from, ledger: c.ledger, task: t, at: t.Resume,
 		docs: min(firstDocs, c.batchDocs), batchDocs: c.batchDocs, batchBytes: c.batchBytes,
+		copies: c.copies, claim: largestReply,
 		again: c.again, patience: mongoconn.Patience{Limit: c.again.GiveUpAfter},
 	}
 }
@@ -129,9 +133,15 @@ func (r *batchReader) interrupted(ctx context.Context, err error) error {
 // or with run set a cursor that goes on until the key moves.
 func (r *batchReader) read(ctx context.Context, active *activeBatch, coll *shardferry.Collection, run bool, out chan<- *batch) (outcome, error) {
 	limit := r.docs
+	held, err := r.copies.acquire(ctx, r.claim)
+	if err != nil {
+		r.ledger.release(active)
+		return 0, err
+	}
 	cur, docs, err := r.open(ctx, active, coll, run)
 	if err != nil {
 		r.ledger.release(active)
+		r.copies.release(held)
 		return 0, err
 	}
 	defer cur.close(ctx)
@@ -140,9 +150,11 @@ func (r *batchReader) read(ctx context.Context, active *activeBatch, coll *shard
 		end := cur.exhausted() && (run || len(docs) < limit)
 		if !run && !end && !r.moves(docs) {
 			r.ledger.release(active)
+			r.copies.release(held)
 			return runTooLong, nil
 		}
 		b := r.batch(active, coll, docs, cur.clock())
+		b.held = r.took(held, docs)
 		b.end, b.last, b.restart = end, end || !run || b.resume != nil, restart
 		if b.upper = b.resume; end {
 			b.upper = r.task.Max
@@ -157,12 +169,27 @@ func (r *batchReader) read(ctx context.Context, active *activeBatch, coll *shard
 		case b.last:
 			return keyMoved, nil
 		}
+		if held, err = r.copies.acquire(ctx, r.claim); err != nil {
+			return 0, err
+		}
 		docs, err = nextBatch(ctx, cur)
 		if err != nil {
+			r.copies.release(held)
 			// Released in its turn: what was sent is still being written.
 			return 0, errors.Join(err, send(ctx, out, &batch{active: active, coll: coll, index: r.task.Index, last: true, broken: true}))
 		}
 	}
+}
+
+// took corrects the claim of a batch that was read, and that of the next.
+func (r *batchReader) took(held int64, docs []bson.Raw) int64 {
+	var size int64
+	for _, d := range docs {
+		size += int64(len(d))
+	}
+	r.copies.resize(held, size)
+	r.claim = min(max(2*size, int64(r.batchBytes)), largestReply)
+	return size
 }
 
 func (r *batchReader) open(ctx context.Context, active *activeBatch, coll *shardferry.Collection, run bool) (cur cursor, docs []bson.Raw, err error) {

@@ -48,6 +48,11 @@ type Config struct {
 	BatchDocs  int // documents of a copy batch; default 1000
 	BatchBytes int // aim for the size of a copy batch; default 2 MiB
 
+	// Memory is how many bytes of documents the worker may hold: those that were
+	// read and are not written yet, and the commands with them. Default 128 MiB, at
+	// least 32 MiB. A single document or reply of any size is let through.
+	Memory int64
+
 	Times
 }
 
@@ -72,6 +77,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Copiers, 4)
 	setDefault(&c.BatchDocs, 1000)
 	setDefault(&c.BatchBytes, 2<<20)
+	if c.Memory <= 0 {
+		c.Memory = 128 << 20
+	}
 	setDefault(&c.WriteTimeout, 10*time.Second)
 	setDefault(&c.ReportInterval, time.Second)
 	setDefault(&c.Lease, 10*time.Second)

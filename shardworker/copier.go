@@ -22,6 +22,7 @@ type copier struct {
 	again  mongoconn.Retrier
 
 	resync     *resyncer
+	copies     *account
 	batchDocs  int
 	batchBytes int
 	progressed func() // asks for a report soon
@@ -72,6 +73,7 @@ func (c *copier) copyTask(ctx context.Context, t shardferry.CopyTask) error {
 			if err := c.land(ctx, b, &progress); err != nil {
 				return err
 			}
+			c.copies.release(b.held)
 		}
 		return nil
 	})

@@ -3,15 +3,9 @@ package shardworker
 import (
 	"context"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/internal/keyhash"
 )
-
-// inFlightBytes bounds the events that wait in lanes. One event of any size is
-// always let through.
-const inFlightBytes = 64 << 20
 
 // A job is one thing for a lane to do: apply an event, or read a document again.
 type job struct {
@@ -23,14 +17,14 @@ type job struct {
 	done   func() // of a repair for a copy batch; nil for an event
 }
 
-func (j *job) size() int { return len(j.ev.raw) + 256 }
+func (j *job) size() int { return len(j.ev.raw) + eventOverhead }
 
 // A dispatcher takes the events of the stream in order and hands each to the
 // lane of its key. It stops at what it may not pass.
 type dispatcher struct {
 	ledger *ledger
 	lanes  []*lane
-	budget *semaphore.Weighted
+	events *account
 }
 
 // run hands on what the reader sends until ctx ends.
@@ -55,10 +49,8 @@ func (d *dispatcher) dispatch(ctx context.Context, ev event) error {
 		j, wait := d.ledger.admit(ev)
 		if wait == nil {
 			if j == nil {
+				d.events.release(ev.held)
 				return nil
-			}
-			if err := d.budget.Acquire(ctx, budgetOf(j)); err != nil {
-				return context.Cause(ctx)
 			}
 			return d.laneOf(j).send(ctx, j)
 		}
@@ -69,8 +61,6 @@ func (d *dispatcher) dispatch(ctx context.Context, ev event) error {
 		}
 	}
 }
-
-func budgetOf(j *job) int64 { return int64(min(j.size(), inFlightBytes)) }
 
 func (d *dispatcher) laneOf(j *job) *lane { return d.lanes[j.hash%uint64(len(d.lanes))] }
 

@@ -32,6 +32,7 @@ type event struct {
 	body  bson.Raw // fullDocument or updateDescription
 	ns    shardferry.Namespace
 	raw   bson.Raw
+	held  int64 // bytes of the account of events
 }
 
 // parseEvent reads the header fields of a change event. It keeps raw.

@@ -9,8 +9,8 @@ import (
 // maxImages and maxImageBytes bound the memory of one lane; what is forgotten
 // costs repairs, never correctness.
 const (
-	maxImages     = 1 << 16
-	maxImageBytes = 8 << 20 // of keys
+	maxImages     = 1 << 14
+	maxImageBytes = 2 << 20 // of keys
 )
 
 // images remembers what a lane's repairs have put. The document of a key is then

@@ -4,14 +4,11 @@ import (
 	"context"
 	"fmt"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/shardferry/shardferry"
 )
 
 const (
-	laneDocs  = 500     // of one batch
-	laneBytes = 4 << 20 // of one batch, but at least one event
+	laneDocs = 500 // of one batch
 	// laneQueue lets a lane fill its next batch while it writes one.
 	laneQueue = laneDocs
 )
@@ -22,7 +19,8 @@ const (
 type lane struct {
 	queue  chan *job
 	ledger *ledger
-	budget *semaphore.Weighted
+	events *account
+	bytes  int // of one batch, but at least one event
 	apply  *applier
 
 	carry *job // taken from the queue, but too large for the last batch
@@ -69,7 +67,7 @@ func (l *lane) collect(ctx context.Context) ([]*job, error) {
 	for len(batch) < laneDocs {
 		select {
 		case j := <-l.queue:
-			if size += j.size(); size > laneBytes {
+			if size += j.size(); size > l.bytes {
 				l.carry = j
 				return batch, nil
 			}
@@ -89,7 +87,7 @@ func (l *lane) finish(batch []*job, repairs int) {
 			continue
 		}
 		tickets = append(tickets, j.ticket)
-		l.budget.Release(budgetOf(j))
+		l.events.release(j.ev.held)
 	}
 	l.ledger.finish(tickets, repairs)
 }

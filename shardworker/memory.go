@@ -4,15 +4,10 @@ import (
 	"context"
 	"sync"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/shardferry/shardferry"
 )
 
 const (
-	// rereadBytes bounds the documents that the repairs of one worker hold at a
-	// time; a single document of any size is let through.
-	rereadBytes = 64 << 20
 	// stepBytes is how much one step of repairs aims for.
 	stepBytes = 8 << 20
 	// unknownSize is expected of the documents of a collection of which none has
@@ -24,14 +19,14 @@ const (
 // the source. How large these are is not known before; a collection's largest
 // one so far is expected of all. It may be used by several goroutines.
 type rereadMemory struct {
-	held *semaphore.Weighted
+	held *account
 
 	mu      sync.Mutex
 	largest map[shardferry.UUID]int
 }
 
-func newRereadMemory() *rereadMemory {
-	return &rereadMemory{held: semaphore.NewWeighted(rereadBytes), largest: map[shardferry.UUID]int{}}
+func newRereadMemory(held *account) *rereadMemory {
+	return &rereadMemory{held: held, largest: map[shardferry.UUID]int{}}
 }
 
 // saw notes the size of a document.
@@ -62,16 +57,14 @@ func (m *rereadMemory) step(repairs []repair) (n int, bytes int64) {
 		n++
 		bytes += size
 	}
-	return n, min(bytes, rereadBytes)
+	return n, min(bytes, m.held.limit)
 }
 
 // acquire waits until so much memory is free. Whoever holds some must not wait
 // for more.
 func (m *rereadMemory) acquire(ctx context.Context, bytes int64) error {
-	if err := m.held.Acquire(ctx, bytes); err != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	_, err := m.held.acquire(ctx, bytes)
+	return err
 }
 
-func (m *rereadMemory) release(bytes int64) { m.held.Release(bytes) }
+func (m *rereadMemory) release(bytes int64) { m.held.release(bytes) }

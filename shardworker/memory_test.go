@@ -11,12 +11,14 @@ import (
 	"github.com/shardferry/shardferry"
 )
 
+const rereadBytes = 64 << 20
+
 // Repairs are done in steps of which the documents fit into memory, one by one
 // where nothing is known of their size.
 func TestRepairsExpectTheLargestDocumentSoFar(t *testing.T) {
 	known, unknown := testCollection(), testCollection()
 	unknown.UUID = shardferry.UUID{2}
-	m := newRereadMemory()
+	m := newRereadMemory(newAccount(rereadBytes))
 	m.saw(known.UUID, 1<<20)
 	m.saw(known.UUID, 100)
 	of := func(coll *shardferry.Collection, n int) []repair {
@@ -48,7 +50,7 @@ func TestRepairsExpectTheLargestDocumentSoFar(t *testing.T) {
 // All lanes of a worker share the memory; one that waits for it can be stopped.
 func TestRepairsWaitForMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newRereadMemory()
+		m := newRereadMemory(newAccount(rereadBytes))
 		for range rereadBytes / unknownSize {
 			require.NoError(t, m.acquire(t.Context(), unknownSize))
 		}

@@ -81,7 +81,7 @@ func TestOvertakingRepairsDoNotHideAMove(t *testing.T) {
 			if shardKey != nil {
 				coll.ShardKey = raw(t, shardKey)
 			}
-			a := applier{memory: newRereadMemory(), keys: keyer{sourceSharded: true}}
+			a := applier{memory: newRereadMemory(newAccount(rereadBytes)), keys: keyer{sourceSharded: true}}
 			old, moved := raw(t, bson.D{{"k", 342}, {"_id", 1}}), raw(t, bson.D{{"k", 466}, {"_id", 1}})
 			a.images.put(&coll, old, image{includes: at(20), upTo: at(20)})
 			events := map[string]event{

@@ -56,7 +56,7 @@ func TestOvertakingRepairsReadAfterTheirLane(t *testing.T) {
 	lease.extend(time.Now())
 	a := &applier{
 		writer: &writer{to: dest, lease: lease, timeout: time.Minute, again: mongoconn.Retrier{GiveUpAfter: time.Hour}, number: FirstNumber},
-		reread: reread{from: source}, dest: source, last: at(5), memory: newRereadMemory(),
+		reread: reread{from: source}, dest: source, last: at(5), memory: newRereadMemory(newAccount(rereadBytes)),
 	}
 	first := &job{coll: &coll, ev: deleteEvent(t, 40, bson.D{{"_id", 1}}), hash: 1}
 	copied := &job{coll: &coll, ev: putEvent(t, 10, "", bson.D{{"_id", 2}}, bson.D{{"_id", 2}}), hash: 2, done: func() {}}

@@ -26,6 +26,7 @@ type reporter struct {
 	log        *slog.Logger
 	progressed chan struct{} // has a token when a task has progressed
 	waits      *mongoconn.Waits
+	held       accounts
 }
 
 // run reports until ctx ends or the worker has been replaced.
@@ -36,6 +37,7 @@ func (r *reporter) run(ctx context.Context) error {
 		rep := r.ledger.report()
 		rep.Tasks = r.tasks.news()
 		rep.Waiting = r.waits.Longest()
+		rep.Held = r.held.holds()
 		err := r.to.Report(ctx, rep)
 		switch {
 		case errors.Is(err, shardferry.ErrStaleEpoch):

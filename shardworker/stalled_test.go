@@ -53,7 +53,16 @@ func TestAStalledDestinationDoesNotFillTheMemory(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		}
-		look(time.Minute)
+		look(30 * time.Second)
+		var asked atomic.Int64
+		p.src.SetFaults(mongotest.Faults{Command: func(c mongotest.Command) mongotest.Fault {
+			if c.Name == "getMore" {
+				asked.Add(1)
+			}
+			return mongotest.Fault{}
+		}})
+		look(30 * time.Second)
+		assert.Zero(t, asked.Load(), "the stream is not read on")
 		assert.Greater(t, most, int64(memory/4), "it reads ahead")
 		stalled.Store(false)
 		look(10 * time.Second)

@@ -32,6 +32,27 @@ type chunk struct {
 	seen   shardferry.ClusterTime // every event at or before it has been returned
 }
 
+// eventOverhead is what an event takes beside its bytes.
+const eventOverhead = 512
+
+// hold claims memory for the events of a chunk, all at once: the first of them do
+// not give theirs back before all have been handed on.
+func (c *chunk) hold(ctx context.Context, a *account) error {
+	var total int64
+	for i := range c.events {
+		total += int64(len(c.events[i].raw) + eventOverhead)
+	}
+	if total == 0 {
+		return nil
+	}
+	left, err := a.acquire(ctx, total)
+	for i := range c.events {
+		c.events[i].held = min(left, int64(len(c.events[i].raw)+eventOverhead))
+		left -= c.events[i].held
+	}
+	return err
+}
+
 // A reader tails the change stream of one shard from a cluster time, and opens
 // it again after transient errors. No event is left out or given twice.
 type reader struct {
@@ -40,6 +61,7 @@ type reader struct {
 	sharded bool
 	ledger  *ledger
 	again   mongoconn.Retrier
+	events  *account
 
 	seen  shardferry.ClusterTime // all at or before it has been passed on
 	last  shardferry.ClusterTime // of the last event passed on
@@ -124,6 +146,9 @@ func (r *reader) tail(ctx context.Context, out chan<- chunk) error {
 	for {
 		c, err := r.next(ctx, stream, &at)
 		if err != nil {
+			return err
+		}
+		if err := c.hold(ctx, r.events); err != nil {
 			return err
 		}
 		select {

@@ -7,7 +7,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/internal/mongoconn"
@@ -94,14 +93,15 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 	lease := newLease(c.Lease)
 	keys := keyer{sourceSharded: c.Sharded}
 	source, dest := clientFinder{client: c.Source}, clientFinder{client: c.Destination}
-	budget, memory := semaphore.NewWeighted(inFlightBytes), newRereadMemory()
+	held := newAccounts(c.Memory, c.Lanes+c.Copiers)
+	memory := newRereadMemory(held.repairs)
 	again := mongoconn.Retrier{Log: c.Logger, GiveUpAfter: c.GiveUpAfter, Waits: &mongoconn.Waits{}}
 	newWriter := func(s *sessionRunner) *writer {
 		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, again: again, number: FirstNumber}
 	}
 	for _, s := range sessions[:c.Lanes] {
 		p.lanes = append(p.lanes, &lane{
-			queue: make(chan *job, laneQueue), ledger: p.ledger, budget: budget,
+			queue: make(chan *job, laneQueue), ledger: p.ledger, events: held.events, bytes: held.command,
 			apply: &applier{
 				keys: keys, writer: newWriter(s), dest: dest, ledger: p.ledger,
 				reread: reread{from: source, again: again}, last: a.From, memory: memory,
@@ -110,18 +110,18 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 	}
 	p.reporter = &reporter{
 		to: c.Reporter, ledger: p.ledger, tasks: p.tasks, lease: lease,
-		interval: c.ReportInterval, log: c.Logger, progressed: make(chan struct{}, 1), waits: again.Waits,
+		interval: c.ReportInterval, log: c.Logger, progressed: make(chan struct{}, 1), waits: again.Waits, held: held,
 	}
 	for _, s := range sessions[c.Lanes:] {
 		p.copiers = append(p.copiers, &copier{
 			ledger: p.ledger, tasks: p.tasks, lanes: p.lanes, from: source,
 			writer: newWriter(s), keys: keys, again: again,
-			resync:    newResyncer(c.Destination, again),
+			resync: newResyncer(c.Destination, again), copies: held.copies,
 			batchDocs: c.BatchDocs, batchBytes: c.BatchBytes, progressed: p.reporter.progress,
 		})
 	}
-	p.dispatcher = &dispatcher{ledger: p.ledger, lanes: p.lanes, budget: budget}
-	p.reader = &reader{shard: c.Shard, client: c.Source, sharded: c.Sharded, ledger: p.ledger, again: again, seen: a.From}
+	p.dispatcher = &dispatcher{ledger: p.ledger, lanes: p.lanes, events: held.events}
+	p.reader = &reader{shard: c.Shard, client: c.Source, sharded: c.Sharded, ledger: p.ledger, again: again, events: held.events, seen: a.From}
 	return p
 }
 

@@ -28,6 +28,7 @@ type settings struct {
 	APIAddr         string        `yaml:"apiAddr"`
 	CommitBudget    time.Duration `yaml:"commitBudget"`
 	GiveUpAfter     time.Duration `yaml:"giveUpAfter"`
+	MemoryMiB       int           `yaml:"memoryMiB"`
 	Lanes           int           `yaml:"lanes"`
 	Copiers         int           `yaml:"copiers"`
 	Irreversible    bool          `yaml:"irreversible"`
@@ -47,6 +48,7 @@ func settingsFlags() []cli.Flag {
 		&cli.StringFlag{Name: "config", Usage: "YAML file with these settings (source, destination, dataDir, apiAddr, ...)"},
 		&cli.DurationFlag{Name: "commit-budget", Usage: "how long a commit may block writes before it is given up", Value: 5 * time.Minute},
 		&cli.DurationFlag{Name: "give-up-after", Usage: "how long something may fail without any progress before the sync pauses, with everything kept", Value: 30 * time.Minute},
+		&cli.IntFlag{Name: "memory-mib", Usage: "how much memory the process may take, in MiB", Value: 512},
 		&cli.IntFlag{Name: "lanes", Usage: "appliers of change events for each shard", Value: 8},
 		&cli.IntFlag{Name: "copiers", Usage: "ranges copied at a time for each shard", Value: 4},
 		&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
@@ -71,6 +73,7 @@ func readSettings(c *cli.Context) (settings, error) {
 	take(c, "api-addr", c.String, &s.APIAddr)
 	take(c, "commit-budget", c.Duration, &s.CommitBudget)
 	take(c, "give-up-after", c.Duration, &s.GiveUpAfter)
+	take(c, "memory-mib", c.Int, &s.MemoryMiB)
 	take(c, "lanes", c.Int, &s.Lanes)
 	take(c, "copiers", c.Int, &s.Copiers)
 	take(c, "irreversible", c.Bool, &s.Irreversible)
@@ -101,7 +104,7 @@ func (s *settings) load(path string) error {
 	err = dec.Decode(s)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, lanes, copiers, irreversible, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap)", path, wrongLines(err))
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap)", path, wrongLines(err))
 	}
 	return nil
 }
@@ -171,6 +174,8 @@ func (s *settings) validate() error {
 		return usage("--commit-budget %v: want a positive duration", s.CommitBudget)
 	case s.GiveUpAfter < 0:
 		return usage("--give-up-after %v: want a positive duration", s.GiveUpAfter)
+	case s.MemoryMiB < 128:
+		return usage("--memory-mib %d: want at least 128", s.MemoryMiB)
 	case s.Lanes < 0 || s.Lanes > 256:
 		return usage("--lanes %d: want 1 to 256", s.Lanes)
 	case s.Copiers < 0 || s.Copiers > 64:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -77,12 +78,17 @@ type syncJob struct {
 var errDone = errors.New("done")
 
 func (j *syncJob) run(ctx context.Context) error {
+	// The garbage collector works harder when the process comes near. GOMEMLIMIT wins.
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(j.settings.MemoryMiB) << 20 * 9 / 10)
+	}
 	n, err := node.New(node.Config{
 		DataDir:      j.settings.DataDir,
 		Source:       mongoconn.Config{URI: j.settings.Source},
 		Destination:  mongoconn.Config{URI: j.settings.Destination},
 		CommitBudget: j.settings.CommitBudget,
 		GiveUpAfter:  j.settings.GiveUpAfter,
+		Memory:       int64(j.settings.MemoryMiB) << 20,
 		Lanes:        j.settings.Lanes,
 		Copiers:      j.settings.Copiers,
 		Logger:       j.log,

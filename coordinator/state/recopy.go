@@ -29,7 +29,7 @@ func (c Lost) Apply(s *Sync) error {
 	if s.Leg.Number != 1 {
 		return fmt.Errorf("lost: leg %d has no copy that could be made again", c.Leg)
 	}
-	sh.Lost, sh.Schema, sh.Ready, sh.Waiting = true, nil, 0, nil
+	sh.Lost, sh.Schema, sh.Ready, sh.Waiting, sh.Now.Held = true, nil, 0, nil, 0
 	sh.Epoch++ // what its worker still says comes too late
 	if s.State == shardferry.StateRunning && !s.Recopying {
 		s.State, s.Hold = shardferry.StatePaused, c.Why

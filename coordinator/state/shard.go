@@ -117,7 +117,7 @@ func (sh *Shard) take(r shardferry.Report) {
 	sh.Now.Events = max(sh.Now.Events, r.Events)
 	sh.Now.Repairs = max(sh.Now.Repairs, r.Repairs)
 	sh.Ready = max(sh.Ready, r.Ready)
-	sh.Waiting = r.Waiting
+	sh.Waiting, sh.Now.Held = r.Waiting, r.Held
 	if r.Schema != nil && !sh.Resolved.Covers(*r.Schema) {
 		sh.Schema = r.Schema
 	}

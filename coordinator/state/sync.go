@@ -56,6 +56,7 @@ type AuditEntry struct {
 type Totals struct {
 	Events  int64 `bson:"events"`
 	Repairs int64 `bson:"repairs"`
+	Held    int64 `bson:"held,omitempty"` // of a worker: bytes of documents in its memory, now
 }
 
 // Direction says which way a leg flows.

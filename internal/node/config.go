@@ -24,6 +24,7 @@ type Config struct {
 	Lanes          int           // appliers of events for each shard; default 8
 	Copiers        int           // copy tasks at a time for each shard; default 4
 	BatchDocs      int           // documents of a copy batch; default 1000
+	Memory         int64         // bytes that the process may take; default 512 MiB
 
 	Logger *slog.Logger
 }
@@ -54,6 +55,9 @@ func (c Config) withDefaults() (Config, error) {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
+	}
+	if c.Memory <= 0 {
+		c.Memory = 512 << 20
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

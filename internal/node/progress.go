@@ -155,7 +155,7 @@ func (n *Node) detail(s *state.Sync) api.Detail {
 		d.Repairs += sh.Repairs + sh.Now.Repairs
 		one := api.Shard{
 			ID: string(sh.ID), Epoch: sh.Epoch, Events: sh.Events + sh.Now.Events,
-			Applied: api.Time(sh.Applied), Seen: api.Time(sh.Seen),
+			Applied: api.Time(sh.Applied), Seen: api.Time(sh.Seen), Held: sh.Now.Held,
 		}
 		if known {
 			lag := int64(shardferry.Lag(now, sh.Applied) / time.Second)

@@ -219,6 +219,9 @@ func (n *Node) work(ctx context.Context, leg int, shard shardferry.ShardID) erro
 			return n.coord.Propose(ctx, state.Sessions{Leg: leg, Shard: shard, Epoch: at.Epoch, IDs: ids})
 		},
 		Lanes: n.cfg.Lanes, Copiers: n.cfg.Copiers, BatchDocs: n.cfg.BatchDocs,
+		// The other half is for replies before they are counted, for the driver, and
+		// for what the garbage collector has not got yet.
+		Memory: n.cfg.Memory / 2 / int64(len(st.Leg.Shards)),
 		Times:  shardworker.Times{ReportInterval: n.cfg.ReportInterval, GiveUpAfter: n.cfg.GiveUpAfter},
 		Logger: n.cfg.Logger,
 	})

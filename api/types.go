@@ -115,6 +115,7 @@ type Detail struct {
 	Waits           []Wait  `json:"waits,omitempty"` // what does not get through at the moment
 
 	ForeignWrites []ForeignWrite `json:"foreignWrites,omitempty"`
+	OplogLeft     *int64         `json:"oplogLeftSeconds,omitempty"` // from the oldest entry of the source's oplog to the resume point
 }
 
 // ForeignWrite is a write of somebody else to the destination.

@@ -29,6 +29,7 @@ type Node struct {
 	before    *Resumed // set before ready is closed, nil if this is the first run
 	catalogue catalogue
 	clock     sourceClock
+	window    window
 	blocking  sync.Mutex // held while the destination's write block is switched
 }
 
@@ -49,6 +50,7 @@ func New(cfg Config) (*Node, error) {
 			coordinator.Turn{},
 			coordinator.Recopy{Recopier: &recopier{Node: n}},
 			&guard{Node: n},
+			&lookout{Node: n},
 		),
 		Patience: func() coordinator.Patience { return &mongoconn.Patience{Limit: cfg.GiveUpAfter} },
 		Logger:   cfg.Logger,

@@ -61,6 +61,13 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 	for _, w := range p.Detail.Waits {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("no progress for %d s: %s: %s", w.Seconds, w.What, w.Why))
 	}
+	if left, short, known := n.window.read(s.Leg.Number); known && len(s.Leg.Lost()) == 0 {
+		seconds := int64(left / time.Second)
+		p.Detail.OplogLeft = &seconds
+		if short {
+			p.Warnings = append(p.Warnings, windowWarning(left))
+		}
+	}
 	for _, i := range s.Intrusions {
 		p.Warnings = append(p.Warnings, i.Noticed.UTC().Format(time.RFC3339)+": "+i.String())
 		for _, w := range i.Writes {

@@ -26,6 +26,8 @@ func withCluster(ctx context.Context, r run, port int, f func(ctx context.Contex
 	}
 	if r.topology == sharded {
 		o.Shards, o.Mongos = 2, 2
+	} else {
+		o.Members = 3 // some cases read from secondaries
 	}
 	cluster, err := mongotest.New(o)
 	if err != nil {

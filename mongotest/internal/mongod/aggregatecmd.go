@@ -143,7 +143,7 @@ func (op *operation) planPipeline(tx *storage.Tx, a aggregateCommand, lang *lang
 	if a.mapReduce {
 		env.Where = lang.script.where
 	}
-	if op.txn != nil || op.snapshot != nil {
+	if op.txn != nil {
 		env.Writer = nil
 	}
 	p, err := aggregate.CompilePipeline(rest, env)

@@ -12,7 +12,8 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
-// writer stores the results of $out and $merge.
+// writer stores the results of $out and $merge, on the primary of the set
+// whatever member reads for them (the server's ReplicaSetNodeProcessInterface).
 type writer struct {
 	op     *operation
 	bypass bool
@@ -22,6 +23,11 @@ type writer struct {
 // Replace implements aggregate.Writer. Like the server's $out it fills a
 // temporary collection and renames it over the target.
 func (w writer) Replace(ctx context.Context, db, coll string, series bson.Raw, docs []bson.Raw) error {
+	w, ctx, end, err := w.onPrimary(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	target := db + "." + coll
 	if isSeries, err := w.intoSeries(target, series); err != nil || isSeries {
 		if err != nil {
@@ -62,6 +68,11 @@ func (w writer) Replace(ctx context.Context, db, coll string, series bson.Raw, d
 
 // Merge implements aggregate.Writer.
 func (w writer) Merge(ctx context.Context, db, coll string, on []string, doc bson.Raw, decide func(bson.Raw) (bson.Raw, error)) error {
+	w, ctx, end, err := w.onPrimary(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	ns := db + "." + coll
 	m := w.meta()
 	return w.op.write(ctx, ns, func(tx *storage.Tx) error {
@@ -97,6 +108,28 @@ func (w writer) Merge(ctx context.Context, db, coll string, on []string, doc bso
 		}
 		return err
 	})
+}
+
+// onPrimary returns w as one that writes on the primary to the latest data, which
+// are not those that its operation may be reading. The returned function must be
+// called when it has.
+func (w writer) onPrimary(ctx context.Context) (writer, context.Context, func(), error) {
+	reads := w.op
+	if reads.snapshot == nil && reads.node.topo.isPrimary() {
+		return w, ctx, func() {}, nil
+	}
+	p := reads.node.set.primaryFor(reads.node)
+	if p == nil {
+		return w, nil, nil, mongoerr.New(mongoerr.PrimarySteppedDown, "No primary exists currently")
+	}
+	w.op = &operation{node: p, handler: reads.handler, req: reads.req, number: noNumber, scripts: reads.scripts}
+	w.op.enterLine()
+	if p == reads.node {
+		w.op.running, w.op.ctx = reads.running, ctx
+		return w, ctx, func() {}, w.op.checkLine()
+	}
+	ctx, end, err := p.begin(ctx, w.op)
+	return w, ctx, end, err
 }
 
 // unique reports whether c has a unique index on exactly these fields, which

@@ -102,6 +102,18 @@ func (s *ReplicaSet) Primary() *Node {
 	return primaries[0]
 }
 
+// primaryFor returns the primary that m can reach, nil if there is none.
+func (s *ReplicaSet) primaryFor(m *Node) *Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.primaries() {
+		if s.up(m, p) {
+			return p
+		}
+	}
+	return nil
+}
+
 // Primaries returns all members that take themselves for the primary, those of
 // later terms first.
 func (s *ReplicaSet) Primaries() []*Node {

@@ -21,7 +21,7 @@ func (op *operation) checkRole() error {
 		return nil
 	}
 	switch {
-	case op.inTxn, op.number != noNumber, op.handler.has(isWrite) && !op.handler.has(isRead), op.writesResult():
+	case op.inTxn, op.number != noNumber, op.handler.has(isWrite) && !op.handler.has(isRead):
 		return notPrimary()
 	case !op.handler.has(isRead) && !slices.Contains(onSecondary, op.req.Name):
 		return nil

@@ -159,8 +159,12 @@ func (o *op) pipelineCall(ns string, stages []bson.Raw) call {
 // on the router.
 func (o *op) splitPipeline(ctx context.Context, rt route, stages []bson.Raw) (feed, *rangeHold, error) {
 	onShards, onRouter := aggregate.Split(stages)
-	if perShard(stages) {
+	var compare func(a, b bson.Raw) int
+	switch {
+	case perShard(stages):
 		onShards, onRouter = stages[:1], stages[1:]
+	case stageName(stages, 0) == "$geoNear":
+		onShards, onRouter, compare = nearPipeline(stages)
 	}
 	base := o.pipelineCall(rt.ns, onShards)
 	remotes, err := o.openAll(ctx, rt.shards, func(shard string) call {
@@ -181,7 +185,7 @@ func (o *op) splitPipeline(ctx context.Context, rt route, stages []bson.Raw) (fe
 			}}
 		}
 	}
-	f, err := o.routerPart(&chainSource{rest: sources}, bound, onRouter)
+	f, err := o.routerPart(together(sources, compare), bound, onRouter)
 	if err != nil {
 		for _, m := range remotes {
 			m.close(ctx, o)

@@ -44,7 +44,7 @@ func (o *op) find(ctx context.Context, ns string) (bson.Raw, error) {
 	single := getBool(o.req.Body, "singleBatch", false)
 	switch len(rt.shards) {
 	case 0:
-		_, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: o.exprHook(), Where: anyWhere})
+		_, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: o.exprHook(), Where: anyWhere, Near: true, Text: query.TextAllowed})
 		return emptyCursor(ns), err
 	case 1:
 		c := o.forward()
@@ -84,9 +84,19 @@ func (o *op) mergedFind(ctx context.Context, rt route, by *collation.Collation) 
 	if first, err := sort.IndexErr(0); err == nil && first.Key() == "$natural" {
 		sort = nil
 	}
-	proj, err := o.projection(sort, by)
+	m, err := o.matcher(ctx, rt, getDoc(body, "filter"), by)
 	if err != nil {
 		return nil, err
+	}
+	compare, err := order(m, sort)
+	if err != nil {
+		return nil, err
+	}
+	var proj func(bson.Raw) (bson.Raw, error)
+	if compare != nil {
+		if proj, err = o.projection(m, by); err != nil {
+			return nil, err
+		}
 	}
 	drop := []string{"skip", "limit", "singleBatch"}
 	var add []bson.E
@@ -107,11 +117,11 @@ func (o *op) mergedFind(ctx context.Context, rt route, by *collation.Collation) 
 		return nil, err
 	}
 	f := &sourceFeed{bound: &binding{op: o}, remotes: remotes}
-	src, err := merged(f.bound, remotes, sort, by)
-	if err != nil {
-		f.close(ctx, o)
-		return nil, err
+	sources := make([]aggregate.Source, len(remotes))
+	for i, m := range remotes {
+		sources[i] = &shardSource{bound: f.bound, m: m}
 	}
+	src := together(sources, compare)
 	if skip > 0 || limit > 0 {
 		src = &windowSource{in: src, skip: skip, limit: limit}
 	}
@@ -122,35 +132,14 @@ func (o *op) mergedFind(ctx context.Context, rt route, by *collation.Collation) 
 	return f, nil
 }
 
-// merged reads several shards in the order of sort, or one after the other.
-func merged(bound *binding, remotes []*remote, sort bson.Raw, by *collation.Collation) (aggregate.Source, error) {
-	sources := make([]aggregate.Source, len(remotes))
-	for i, m := range remotes {
-		sources[i] = &shardSource{bound: bound, m: m}
-	}
-	if value.IsEmpty(sort) {
-		return &chainSource{rest: sources}, nil
-	}
-	s, err := query.CompileSort(sort, by)
-	if err != nil {
-		return nil, err
-	}
-	return &sortedSource{compare: s.Compare, rest: sources}, nil
-}
-
-// projection returns the client's projection if it must be applied after the
-// merge, nil if the shards apply it.
-func (o *op) projection(sort bson.Raw, by *collation.Collation) (func(bson.Raw) (bson.Raw, error), error) {
+// projection returns the client's projection, for where it must be applied after
+// the merge; nil if there is none.
+func (o *op) projection(m *query.Matcher, by *collation.Collation) (func(bson.Raw) (bson.Raw, error), error) {
 	spec := getDoc(o.req.Body, "projection")
-	if value.IsEmpty(spec) || value.IsEmpty(sort) {
+	if value.IsEmpty(spec) {
 		return nil, nil //nolint:nilnil // nothing to do is an answer here
 	}
-	hook := o.exprHook()
-	m, err := query.Compile(getDoc(o.req.Body, "filter"), query.Options{Expr: hook, Collation: by, Where: anyWhere})
-	if err != nil {
-		return nil, err
-	}
-	p, err := query.CompileProjection(spec, query.Options{Expr: hook, Value: o.valueHook(), Matcher: m, Collation: by})
+	p, err := query.CompileProjection(spec, query.Options{Expr: o.exprHook(), Value: o.valueHook(), Matcher: m, Collation: by})
 	if err != nil {
 		return nil, err
 	}

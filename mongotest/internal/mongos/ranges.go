@@ -58,7 +58,7 @@ func isPoint(r keyRange) bool { return bytes.Equal(r.lo, r.hi) }
 
 // ranges returns the parts of the key space a filter may match in.
 func (t *table) ranges(filter bson.Raw, by *collation.Collation) ([]keyRange, error) {
-	m, err := query.Compile(filter, query.Options{Expr: anyExpr, Collation: by, Where: anyWhere})
+	m, err := query.Compile(filter, query.Options{Expr: anyExpr, Collation: by, Where: anyWhere, Near: true, Text: query.TextAllowed})
 	if err != nil {
 		return nil, err
 	}

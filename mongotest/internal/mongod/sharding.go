@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/oplog"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -28,6 +29,9 @@ type Sharding interface {
 	// and that of a database, for getDatabaseVersion.
 	Version(ns string) bson.Raw
 	DatabaseVersion(db string) bson.Raw
+	// Deletions returns channels that close as the shard has deleted a range of a
+	// sharded collection that it does not own any more, one for each range.
+	Deletions(ns string) []<-chan struct{}
 }
 
 // SetSharding makes the node a member of a shard.
@@ -87,6 +91,7 @@ func shardCommands() map[string]*handler {
 	return map[string]*handler{
 		"getShardVersion":    {runGetShardVersion, 0},
 		"getDatabaseVersion": {runGetShardVersion, 0},
+		"cleanupOrphaned":    {runCleanupOrphaned, 0},
 	}
 }
 
@@ -100,6 +105,27 @@ func runGetShardVersion(_ context.Context, op *operation) (bson.Raw, error) {
 		return s.DatabaseVersion(name), nil
 	}
 	return s.Version(name), nil
+}
+
+// runCleanupOrphaned waits until the shard has no orphans of a collection any
+// more. They are deleted when they are due, whether somebody waits or not.
+func runCleanupOrphaned(ctx context.Context, op *operation) (bson.Raw, error) {
+	ns := op.args().string(op.req.Name)
+	if db, coll := oplog.SplitNS(ns); db == "" || coll == "" {
+		return nil, mongoerr.New(mongoerr.InvalidNamespace, "Invalid namespace: '%s'", ns)
+	}
+	s := op.node.shard()
+	if s == nil {
+		return nil, notSharded()
+	}
+	for _, gone := range s.Deletions(ns) {
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return nil, interrupted(ctx, ctx.Err())
+		}
+	}
+	return emptyDoc(), nil
 }
 
 func notSharded() error {

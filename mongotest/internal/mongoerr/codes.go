@@ -151,6 +151,8 @@ const (
 	MergeStageNoMatchingDocument              Code = 13113
 	DatabaseDifferCase                        Code = 13297
 	NoSuchReshardCollection                   Code = 339
+	ReshardCollectionCommitted                Code = 340
+	ReshardCollectionAborted                  Code = 341
 	StaleConfig                               Code = 13388
 	NotPrimaryNoSecondaryOk                   Code = 13435
 	NotPrimaryOrSecondary                     Code = 13436
@@ -270,6 +272,8 @@ var names = map[Code]string{
 	NoProgressMade:                            "NoProgressMade",
 	MaxStalenessOutOfRange:                    "MaxStalenessOutOfRange",
 	NoSuchReshardCollection:                   "NoSuchReshardCollection",
+	ReshardCollectionCommitted:                "ReshardCollectionCommitted",
+	ReshardCollectionAborted:                  "ReshardCollectionAborted",
 	StaleDbVersion:                            "StaleDbVersion",
 	NoSuchTransaction:                         "NoSuchTransaction",
 	TransactionCommitted:                      "TransactionCommitted",

@@ -26,7 +26,13 @@ func (s Shard) members() []string {
 // everywhere sends the client's command to all shards and answers with all
 // their replies. If one fails the command fails, though others carried it out.
 func everywhere(ctx context.Context, o *op) (bson.Raw, error) {
-	shards := o.r.catalog.shardIDs()
+	raw, _, err := o.gather(ctx, o.r.catalog.shardIDs())
+	return raw, err
+}
+
+// gather sends the client's command to shards and returns all their replies,
+// and who carried it out.
+func (o *op) gather(ctx context.Context, shards []string) (bson.Raw, []string, error) {
 	replies := make([]bson.Raw, len(shards))
 	errs := make([]error, len(shards))
 	err := o.each(ctx, shards, func(ctx context.Context, i int, shard string) error {
@@ -40,6 +46,7 @@ func everywhere(ctx context.Context, o *op) (bson.Raw, error) {
 		return nil // the others are asked in any case
 	})
 	raw := bson.D{}
+	var done []string
 	for i, s := range shards {
 		var entry any
 		if errs[i] != nil {
@@ -48,16 +55,17 @@ func everywhere(ctx context.Context, o *op) (bson.Raw, error) {
 			err = firstOf(err, errs[i])
 		} else {
 			entry = edit(replies[i], nil, bson.E{Key: "ok", Value: 1.0})
+			done = append(done, s)
 		}
 		raw = append(raw, bson.E{Key: o.r.catalog.host(s), Value: entry})
 	}
 	if err != nil {
 		if e := mongoerr.From(err); e.Code != mongoerr.InternalError {
-			return nil, e.WithInfo("raw", raw)
+			err = e.WithInfo("raw", raw)
 		}
-		return nil, err
+		return nil, done, err
 	}
-	return rawDoc(bson.D{{"raw", raw}}), nil
+	return rawDoc(bson.D{{"raw", raw}}), done, nil
 }
 
 // setUserWriteBlockMode blocks user writes on every shard. It waits for the

@@ -25,8 +25,8 @@ func commandTable(v release.Version) map[string]commandFunc {
 		"addShardToZone": addShardToZone, "removeShardFromZone": removeShardFromZone, "updateZoneKeyRange": updateZoneKeyRange,
 		"balancerStart": balancerMode("full"), "balancerStop": balancerMode("off"), "balancerStatus": balancerStatus,
 		"balancerCollectionStatus": balancerCollectionStatus, "setAllowMigrations": setAllowMigrations,
-		"abortReshardCollection": noResharding, "commitReshardCollection": noResharding,
-		"abortMoveCollection": noResharding, "abortUnshardCollection": noResharding,
+		"abortReshardCollection": abortReshaping("reshardCollection"), "commitReshardCollection": commitReshardCollection,
+		"abortMoveCollection": abortReshaping("moveCollection"), "abortUnshardCollection": abortReshaping("unshardCollection"),
 		"killOp": killOp, "convertToCapped": convertToCapped,
 		"reshardCollection": reshardCollection, "refineCollectionShardKey": refineCollectionShardKey,
 		"moveCollection": moveCollection, "unshardCollection": unshardCollection,
@@ -36,7 +36,9 @@ func commandTable(v release.Version) map[string]commandFunc {
 		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion, "getDatabaseVersion": getDatabaseVersion,
 		"flushRouterConfig": flushRouterConfig, "isdbgrid": isdbgrid,
 
-		"appendOplogNote": everywhere, "setUserWriteBlockMode": setUserWriteBlockMode, "fsync": everywhere, "fsyncUnlock": everywhere,
+		"appendOplogNote": everywhere, "setUserWriteBlockMode": setUserWriteBlockMode, "fsync": fsync, "fsyncUnlock": fsyncUnlock, "compact": compact,
+		"planCacheClear": planCommand, "planCacheSetFilter": planCommand, "planCacheListFilters": planCommand, "planCacheClearFilters": planCommand,
+		"setQuerySettings": onWholeCluster, "removeQuerySettings": onWholeCluster, "setClusterParameter": onWholeCluster,
 		"commitTransaction": commitTransaction, "abortTransaction": abortTransaction,
 		"startSession": startSession, "endSessions": endSessions, "killSessions": endSessions, "killAllSessions": endSessions, "killAllSessionsByPattern": everywhere,
 		"refreshSessions": refreshSessions,
@@ -60,15 +62,14 @@ var configCommands = []string{
 	"connectionStatus", "invalidateUserCache", "_mergeAuthzCollections",
 	"createUser", "updateUser", "dropUser", "dropAllUsersFromDatabase", "usersInfo", "grantRolesToUser", "revokeRolesFromUser",
 	"createRole", "updateRole", "dropRole", "dropAllRolesFromDatabase", "rolesInfo", "grantRolesToRole", "revokeRolesFromRole",
-	"grantPrivilegesToRole", "revokePrivilegesFromRole", "setFeatureCompatibilityVersion", "getDefaultRWConcern", "setDefaultRWConcern",
+	"grantPrivilegesToRole", "revokePrivilegesFromRole", "setFeatureCompatibilityVersion", "getDefaultRWConcern", "setDefaultRWConcern", "getClusterParameter",
 }
 
 // refusedCommands exist on a server but not in the simulated cluster.
 var refusedCommands = []string{
 	"cleanupReshardCollection",
 	"transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
-	"cleanupOrphaned",
-	"analyzeShardKey", "configureQueryAnalyzer", "cloneCollectionAsCapped", "compact",
+	"analyzeShardKey", "configureQueryAnalyzer",
 	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "filemd5",
 }
 

@@ -20,12 +20,14 @@ type move struct {
 
 // moves knows what is on its way between the shards of the cluster.
 type moves struct {
+	reshapings *reshapings
+
 	mu     sync.Mutex
 	active []*move
 	frozen map[string]bool // databases and namespaces that change their place as a whole
 }
 
-func newMoves() *moves { return &moves{frozen: map[string]bool{}} }
+func newMoves() *moves { return &moves{reshapings: newReshapings(), frozen: map[string]bool{}} }
 
 // begin registers a move. A shard takes part in one at a time, and so does a
 // collection.

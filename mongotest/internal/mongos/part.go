@@ -186,3 +186,12 @@ func (p *Part) DatabaseVersion(db string) bson.Raw {
 	}
 	return rawDoc(bson.D{{"dbVersion", version}})
 }
+
+// Deletions implements mongod.Sharding.
+func (p *Part) Deletions(ns string) []<-chan struct{} {
+	t := p.catalog.table(ns)
+	if t == nil {
+		return nil
+	}
+	return p.catalog.cursors.deletions(t.uuid, p.shard)
+}

@@ -129,6 +129,20 @@ func (u *rangeUse) bytes(uuid value.UUID, shard string) (n int64) {
 	return n
 }
 
+// deletions returns what closes as a shard has deleted its ranges of a
+// collection.
+func (u *rangeUse) deletions(uuid value.UUID, shard string) []<-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var gone []<-chan struct{}
+	for _, t := range u.tasks {
+		if t.uuid == uuid && t.shard == shard {
+			gone = append(gone, t.gone)
+		}
+	}
+	return gone
+}
+
 // overlapping reports whether shard still has to delete documents in the range
 // of c.
 func (u *rangeUse) overlapping(uuid value.UUID, shard string, c *chunk) bool {

@@ -63,16 +63,27 @@ func (r *reshaping) gather(ctx context.Context, to string) error {
 	return r.run(ctx, next)
 }
 
-// run copies the collection to where next says, and makes that its routing.
+// run copies the collection to where next says, and makes that its routing. Until
+// the copy is there it may be aborted.
 func (r *reshaping) run(ctx context.Context, next *table) error {
 	defer r.r.catalog.moves.freeze(r.ns)()
-	err := r.copy(ctx, next)
+	rs := r.r.catalog.moves.reshapings
+	cancellable, u := rs.begin(ctx, r.ns, r.why)
+	err := r.copy(cancellable, next)
+	if err == nil {
+		err = rs.decide(cancellable, u)
+	}
 	if err != nil {
+		if cause := context.Cause(cancellable); isServerError(cause) {
+			err = cause
+		}
 		r.discard(context.WithoutCancel(ctx))
+		rs.end(r.ns, u, err)
 		return err
 	}
 	err = r.commit(ctx, next)
 	r.client.keep(r.time)
+	rs.end(r.ns, u, err)
 	return err
 }
 

@@ -210,14 +210,3 @@ func unshardCollection(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	return rawDoc(bson.D{}), r.gather(ctx, to)
 }
-
-// noResharding answers the commands on a resharding under way. One has the
-// collection to itself: when it can be asked about it is over.
-func noResharding(ctx context.Context, o *op) (bson.Raw, error) {
-	unlock, err := o.shared(ctx, getString(o.req.Body, o.req.Name))
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	return nil, mongoerr.New(mongoerr.NoSuchReshardCollection, "Could not find resharding-related metadata that matches the given namespace")
-}

@@ -39,6 +39,7 @@ func shardingCommands() map[string]*spec {
 		"balancerCollectionStatus":     onAdmin(name, nil),
 		"configureCollectionBalancing": onAdmin(name, fields{"chunkSize": number, "defragmentCollection": boolean, "enableAutoMerger": boolean}),
 		"setAllowMigrations":           onAdmin(name, fields{"allowMigrations": boolean.required()}),
+		"cleanupOrphaned":              onAdmin(name, fields{"startingFromKey": object}),
 		"clearJumboFlag":               onAdmin(name, fields{"bounds": objects, "find": object}),
 		"listShards":                   onAdmin(anything, nil),
 		"getShardMap":                  onAdmin(anything, nil),

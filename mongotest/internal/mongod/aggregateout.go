@@ -122,7 +122,7 @@ func (w writer) onPrimary(ctx context.Context) (writer, context.Context, func(),
 	if p == nil {
 		return w, nil, nil, mongoerr.New(mongoerr.PrimarySteppedDown, "No primary exists currently")
 	}
-	w.op = &operation{node: p, handler: reads.handler, req: reads.req, number: noNumber, scripts: reads.scripts}
+	w.op = &operation{node: p, handler: reads.handler, req: reads.req, scripts: reads.scripts, inSession: inSession{number: noNumber}}
 	w.op.enterLine()
 	if p == reads.node {
 		w.op.running, w.op.ctx = reads.running, ctx

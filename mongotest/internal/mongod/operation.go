@@ -17,27 +17,33 @@ import (
 
 // An operation is one command while it runs.
 type operation struct {
-	node     *Node
-	line     *line // that the node is on; it stays op's, whatever becomes of the node
-	handler  *handler
-	req      *command.Request
-	running  *running
-	ctx      context.Context //nolint:containedctx // ends the scripts of expressions, which are evaluated without one
-	scripts  *script         // nil until something may have JavaScript
-	session  *session        // nil without lsid
-	number   int64           // txnNumber, noNumber without
-	start    bool            // startTransaction
-	inTxn    bool            // autocommit: false
-	txn      *transaction    // the open transaction the command belongs to
+	node    *Node
+	line    *line // that the node is on; it stays op's, whatever becomes of the node
+	handler *handler
+	req     *command.Request
+	running *running
+	ctx     context.Context //nolint:containedctx // ends the scripts of expressions, which are evaluated without one
+	scripts *script         // nil until something may have JavaScript
+	inSession
 	concern  readConcern
 	snapshot *storage.Transaction // the snapshot it reads, nil for the latest data
 	within   *storage.Tx          // of runWriteCatalog, which has the engine to itself
 	owned    func(bson.Raw) bool  // the documents this shard owns, nil for all
 }
 
+// inSession is what an operation is in its session: nothing, a retryable write,
+// or a statement of a transaction.
+type inSession struct {
+	session *session     // nil without lsid
+	number  int64        // txnNumber, noNumber without
+	start   bool         // startTransaction
+	inTxn   bool         // autocommit: false
+	txn     *transaction // the open transaction the command belongs to
+}
+
 // newOperation reads the generic arguments of the command.
 func (n *Node) newOperation(h *handler, req *command.Request) (*operation, error) {
-	op := &operation{node: n, handler: h, req: req, number: noNumber}
+	op := &operation{node: n, handler: h, req: req, inSession: inSession{number: noNumber}}
 	op.enterLine()
 	a := op.args()
 	lsid := a.doc("lsid")

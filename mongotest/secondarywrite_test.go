@@ -27,7 +27,10 @@ func TestASecondaryLetsThePrimaryWriteTheResultsOfAPipeline(t *testing.T) {
 		defer func() { assert.NoError(t, direct.Disconnect(ctx)) }()
 		run := func(stage bson.D, mode string) error {
 			return direct.Database("d").RunCommand(ctx, bson.D{
-				{"aggregate", "c"}, {"pipeline", bson.A{stage}}, {"cursor", bson.D{}}, {"writeConcern", bson.D{{"w", 1}}},
+				{"aggregate", "c"},
+				{"pipeline", bson.A{stage}},
+				{"cursor", bson.D{}},
+				{"writeConcern", bson.D{{"w", 1}}},
 				{"$readPreference", bson.D{{"mode", mode}}},
 			}).Err()
 		}
@@ -40,11 +43,11 @@ func TestASecondaryLetsThePrimaryWriteTheResultsOfAPipeline(t *testing.T) {
 		assert.EqualValues(t, 1, count("o"), "the secondary is behind")
 		require.NoError(t, run(bson.D{{"$merge", "m"}}, "secondary"))
 		assert.EqualValues(t, 1, count("m"))
-		assert.EqualValues(t, 13435, code(run(bson.D{{"$out", "o"}}, "primary")))
+		assert.Equal(t, 13435, code(run(bson.D{{"$out", "o"}}, "primary")))
 
 		id, err := s.c.Disturb(ctx, mongotest.Partition{From: s.addrs[1], To: s.addrs[0]}, 0)
 		require.NoError(t, err)
-		assert.EqualValues(t, 189, code(run(bson.D{{"$out", "o"}}, "secondary")), "it reaches no primary")
+		assert.Equal(t, 189, code(run(bson.D{{"$out", "o"}}, "secondary")), "it reaches no primary")
 		require.NoError(t, s.c.EndDisturbance(ctx, id))
 		s.catchUp(s.addrs[1])
 		require.NoError(t, run(bson.D{{"$out", "o"}}, "secondary"))

@@ -13,6 +13,7 @@ type Assignment struct {
 	Tasks       []CopyTask          // of this shard, those that are not done
 	Barrier     *Barrier            // nil: no schema change waits
 	Resolved    SchemaPoint         // the last schema change of this shard's stream that is applied
+	Ownership   *Ownership          // nil: documents stay where they are
 	Until       ClusterTime         // a commit waits until all at or before it is applied; zero: none waits
 }
 

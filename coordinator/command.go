@@ -37,6 +37,10 @@ var codes = map[reflect.Type]byte{
 	reflect.TypeFor[state.Recopied]():     22,
 	reflect.TypeFor[state.Recatalogued](): 23,
 	reflect.TypeFor[state.Intruded]():     24,
+	reflect.TypeFor[state.Known]():        25,
+	reflect.TypeFor[state.Moving]():       26,
+	reflect.TypeFor[state.Passed]():       27,
+	reflect.TypeFor[state.Settled]():      28,
 }
 
 func encodeCommand(cmd state.Command) ([]byte, error) {

@@ -73,6 +73,10 @@ var samples = []state.Command{
 	},
 	state.Recatalogued{Leg: 1, Changes: []state.Remade{{Dropped: []state.IndexRef{ref}, Moved: []state.Move{{From: orders, To: orders}}, Limits: []state.Limit{{NS: orders, Size: 1}}}}},
 	state.Intruded{Leg: 1, Intrusion: state.Intrusion{Noticed: moment, Writes: []state.ForeignWrite{{NS: orders, ID: "1", Op: "insert", At: moment}}, More: true}},
+	state.Known{Leg: 1, At: tick},
+	state.Moving{Leg: 1, Moved: shardferry.Moved{Until: tick, Collections: []shardferry.UUID{{1}}, All: true}, Places: []shardferry.Place{{Collection: shardferry.UUID{1}, DB: "d", Shard: "s0", Version: "1"}}},
+	state.Passed{Leg: 1, Barrier: 2},
+	state.Settled{Leg: 1, Barrier: 2, At: tick, Cut: []int64{1}, Tasks: []shardferry.CopyTask{{ID: 2, Shard: "s0", UUID: shardferry.UUID{1}, Index: doc, Min: doc, Max: doc}}},
 }
 
 var sampleChange = shardferry.SchemaChange{Shard: "s0", Time: tick, Index: 1, Kind: "drop", UUID: shardferry.UUID{1}, NS: orders, To: orders, Event: doc}

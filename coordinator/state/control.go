@@ -107,6 +107,9 @@ func (l *Leg) ResumePoint() shardferry.ClusterTime {
 			g = sh.Applied
 		}
 	}
+	if l.Owners != nil {
+		g = shardferry.EarlierOf(g, l.Owners.Known) // a shard may turn out to have joined later
+	}
 	return g
 }
 
@@ -138,6 +141,7 @@ func (s *Sync) Clone() *Sync {
 	c.Leg.Indexes = slices.Clone(s.Leg.Indexes)
 	c.Leg.Limits = slices.Clone(s.Leg.Limits)
 	c.Leg.Barrier = clonePointer(s.Leg.Barrier)
+	c.Leg.Owners = clonePointer(s.Leg.Owners)
 	c.Leg.Cutover = clonePointer(s.Leg.Cutover)
 	c.Last = clonePointer(s.Last)
 	return &c

@@ -44,6 +44,7 @@ type Armed struct {
 	Start       shardferry.ClusterTime  `bson:"start"` // on the cluster that will take writes
 	Shards      []shardferry.ShardID    `bson:"shards"`
 	Collections []shardferry.Collection `bson:"collections"`
+	Places      []shardferry.Place      `bson:"places,omitempty"` // read before Start; none if documents stay where they are
 }
 
 // Verified is the outcome of the verification inside a commit.
@@ -181,7 +182,7 @@ func (l *Leg) Drained() bool {
 		!l.ResumePoint().Before(l.Cutover.End) && !l.changesSchema() && len(l.Lost()) == 0
 }
 
-func (l *Leg) changesSchema() bool { return l.Barrier != nil || l.NextSchemaChange() != nil }
+func (l *Leg) changesSchema() bool { return l.Barrier != nil || l.OrderPoint() != nil }
 
 // finished reports whether everything on the destination has its final form.
 func (l *Leg) finished() bool {

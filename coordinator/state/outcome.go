@@ -39,6 +39,7 @@ func (c Committed) Apply(s *Sync) error {
 	}
 	next.Collections = slices.Clone(cut.Next.Collections)
 	slices.SortFunc(next.Collections, compareCollections)
+	next.Owners = newOwners(cut.Next.Start, cut.Next.Places)
 	record.Next = nil
 	s.Leg, s.Last = next, &record
 	s.State, s.RollingBack = shardferry.StateCommitted, false

@@ -22,16 +22,26 @@ func (c RaiseBarrier) Apply(s *Sync) error {
 	if c.Leg != s.Leg.Number {
 		return fmt.Errorf("raise barrier: leg %d is over: %w", c.Leg, shardferry.ErrStaleEpoch)
 	}
-	change := s.Leg.NextSchemaChange()
-	if change == nil {
-		return errors.New("raise barrier: no schema change waits")
+	at := s.Leg.OrderPoint()
+	if at == nil {
+		return errors.New("raise barrier: nothing waits for one")
 	}
-	if s.Leg.Barrier != nil && !change.Time.Before(s.Leg.Barrier.Time) {
+	if s.Leg.Barrier != nil && !at.Before(s.Leg.Barrier.Time) {
 		return nil
 	}
 	s.Leg.Barriers++
-	s.Leg.Barrier = &shardferry.Barrier{ID: s.Leg.Barriers, Time: change.Time}
+	s.Leg.Barrier = &shardferry.Barrier{ID: s.Leg.Barriers, Time: *at}
 	return nil
+}
+
+// OrderPoint returns the time at which all workers have to stop next, or nil. No
+// schema change is later than the point at which a move waits, because workers
+// do not go past that.
+func (l *Leg) OrderPoint() *shardferry.ClusterTime {
+	if change := l.NextSchemaChange(); change != nil {
+		return &change.Time
+	}
+	return l.movePoint()
 }
 
 // NextSchemaChange returns the earliest schema change that waits, or nil.
@@ -70,6 +80,15 @@ type Resolve struct {
 	Dropped     []IndexRef              `bson:"dropped,omitempty"`     // indexes that are gone
 	Moved       []Move                  `bson:"moved,omitempty"`       // destination namespaces that have another name now
 	Limits      []Limit                 `bson:"limits,omitempty"`      // new or changed
+	Replaced    *Replaced               `bson:"replaced,omitempty"`    // a collection that has another UUID now
+}
+
+// Replaced says that the documents of a collection are those of another one on
+// the source now. If their copy was not complete it begins anew.
+type Replaced struct {
+	From shardferry.UUID        `bson:"from"`
+	To   shardferry.UUID        `bson:"to"`
+	At   shardferry.ClusterTime `bson:"at"` // of the source; images of the former one may be as new
 }
 
 // IndexRef names an index of the destination; an empty Name means all of them.
@@ -99,6 +118,9 @@ func (c Resolve) Apply(s *Sync) error {
 	sh.Resolved = shardferry.SchemaPoint{Time: c.Change.Time, Index: c.Change.Index}
 	sh.Schema = nil
 	s.Leg.Barrier = nil
+	if c.Replaced != nil {
+		s.Leg.copyAnew(*c.Replaced)
+	}
 	s.Leg.changeCatalogue(c)
 	s.Leg.advancePhase()
 	return nil
@@ -142,6 +164,21 @@ func (l *Leg) forget(dropped []IndexRef) {
 		if r.Name == "" {
 			l.Limits = slices.DeleteFunc(l.Limits, func(have Limit) bool { return have.NS == r.NS })
 		}
+	}
+}
+
+// copyAnew has what is left to copy of a collection copied from its successor, by
+// whichever shards turn out to own it.
+func (l *Leg) copyAnew(r Replaced) {
+	left := slices.ContainsFunc(l.Tasks, func(t shardferry.CopyTask) bool { return t.UUID == r.From && !t.Done })
+	l.finishTasks(r.From)
+	if left {
+		l.recut(nil, []shardferry.CopyTask{{UUID: r.To}})
+	}
+	if l.Owners != nil {
+		o := clonePointer(l.Owners)
+		o.Settled = shardferry.Moved{Until: shardferry.LaterOf(o.Settled.Until, r.At), All: true}
+		l.Owners = o
 	}
 }
 

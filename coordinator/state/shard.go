@@ -166,6 +166,8 @@ func (l *Leg) task(id int64) (*shardferry.CopyTask, bool) {
 	return &l.Tasks[i], true
 }
 
+func compareShards(a, b Shard) int { return cmp.Compare(a.ID, b.ID) }
+
 func compareTasks(a, b shardferry.CopyTask) int { return cmp.Compare(a.ID, b.ID) }
 
 func compareCollections(a, b shardferry.Collection) int { return bytes.Compare(a.UUID[:], b.UUID[:]) }

@@ -40,7 +40,8 @@ type Planned struct {
 	Limits      []Limit                 `bson:"limits"`
 	Reversible  bool                    `bson:"reversible"`
 	BlockDest   bool                    `bson:"blockDest"`
-	Bytes       int64                   `bson:"bytes"` // estimated size of all documents
+	Bytes       int64                   `bson:"bytes"`            // estimated size of all documents
+	Places      []shardferry.Place      `bson:"places,omitempty"` // read before Start; none if documents stay where they are
 }
 
 // Apply implements Command.
@@ -69,6 +70,7 @@ func (c Planned) Apply(s *Sync) error {
 	s.Leg.Tasks = slices.Clone(c.Tasks)
 	slices.SortFunc(s.Leg.Tasks, compareTasks)
 	s.Leg.Indexes, s.Leg.Limits = slices.Clone(c.Indexes), slices.Clone(c.Limits)
+	s.Leg.Owners = newOwners(c.Start, c.Places)
 	return nil
 }
 
@@ -83,6 +85,13 @@ func (Created) Apply(s *Sync) error {
 		s.Leg.advancePhase()
 	}
 	return nil
+}
+
+func newOwners(start shardferry.ClusterTime, places []shardferry.Place) *Owners {
+	if len(places) == 0 {
+		return nil
+	}
+	return &Owners{Known: start, Places: places}
 }
 
 func newShards(ids []shardferry.ShardID, start shardferry.ClusterTime) []Shard {

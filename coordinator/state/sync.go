@@ -103,9 +103,8 @@ type Leg struct {
 	Indexes     []Index                 `bson:"indexes"`        // in the order they were met
 	Catalogue   int64                   `bson:"catalogue"`      // raised with each change of Collections
 	Limits      []Limit                 `bson:"limits"`         // of capped collections
-	Barrier     *shardferry.Barrier     `bson:"barrier,omitempty"`
-	Barriers    int64                   `bson:"barriers"` // how many there have been; numbers the next
-	Cutover     *Cutover                `bson:"cutover,omitempty"`
+	Order       `bson:",inline"`
+	Cutover     *Cutover `bson:"cutover,omitempty"`
 }
 
 // Shard is what the coordinator knows about one source shard of a leg.

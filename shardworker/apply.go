@@ -40,7 +40,7 @@ func (a *applier) round(ctx context.Context, jobs []*job) error {
 	var writes writeSet
 	var repairs []repair
 	for _, j := range jobs {
-		a.last = shardferry.LaterOf(a.last, j.ev.time)
+		a.last = shardferry.LaterOf(a.last, shardferry.LaterOf(j.ev.time, j.past))
 		repairs = append(repairs, a.plan(j, &writes)...)
 	}
 	failed, err := a.send(ctx, writes.commands())
@@ -74,6 +74,9 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 	}
 	if a.images.contain(coll, id, j.ev.time) {
 		return nil // what a repair has put includes this event
+	}
+	if !j.past.IsZero() {
+		return []repair{{coll: coll, key: key}}
 	}
 	switch j.ev.kind {
 	case kindDelete:

@@ -28,7 +28,7 @@ func TestBarrierStandsStill(t *testing.T) {
 	l := newLedger("s0", a)
 	inLane, wait := l.admit(deleteEvent(t, 10, bson.D{{"_id", 1}}))
 	require.Nil(t, wait)
-	batch, _, wait := l.startBatch(testUUID)
+	batch, _, wait := l.startBatch(testTask)
 	require.Nil(t, wait)
 
 	a.Barrier = &shardferry.Barrier{ID: 7, Time: at(20)}
@@ -36,7 +36,7 @@ func TestBarrierStandsStill(t *testing.T) {
 	require.Zero(t, l.report().Ready, "an event is in a lane, a batch is active")
 	<-l.urgent
 
-	_, _, wait = l.startBatch(testUUID)
+	_, _, wait = l.startBatch(testTask)
 	require.NotNil(t, wait, "no batch begins at a barrier")
 	j, wait := l.admit(deleteEvent(t, 20, bson.D{{"_id", 2}}))
 	require.Nil(t, wait, "an event at the barrier's time goes before it")

@@ -73,7 +73,7 @@ func newBatchReader(c *copier, t shardferry.CopyTask) *batchReader {
 func (r *batchReader) run(ctx context.Context, out chan<- *batch) error {
 	run := naturalOrder(r.task.Index)
 	for {
-		active, coll, wait := r.ledger.startBatch(r.task.UUID)
+		active, coll, wait := r.ledger.startBatch(r.task)
 		if wait != nil {
 			select {
 			case <-wait:
@@ -83,7 +83,7 @@ func (r *batchReader) run(ctx context.Context, out chan<- *batch) error {
 			}
 		}
 		if active == nil {
-			return nil // dropped
+			return nil // dropped, or another shard's
 		}
 		got, err := r.read(ctx, active, coll, run, out)
 		switch {

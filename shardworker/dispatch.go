@@ -12,7 +12,8 @@ type job struct {
 	coll   *shardferry.Collection
 	ev     event // of a repair only time and key are set
 	hash   uint64
-	reread bool // read the source instead of applying what the event says
+	reread bool                   // of an update: read the source instead of applying what the event says
+	past   shardferry.ClusterTime // of any event, if set: read the source at it or later instead
 	ticket uint64
 	done   func() // of a repair for a copy batch; nil for an event
 }
@@ -86,6 +87,9 @@ func (l *ledger) admit(ev event) (*job, <-chan struct{}) {
 	if b := l.plan.Barrier; b != nil && ev.time.After(b.Time) {
 		return nil, l.block(ev)
 	}
+	if l.unowned(ev) {
+		return nil, l.block(ev)
+	}
 	switch ev.kind {
 	case kindIgnored:
 		return l.handOver(nil)
@@ -117,7 +121,7 @@ func (l *ledger) admitWrite(ev event) (*job, <-chan struct{}) {
 	if wait := l.await(ev); wait != nil {
 		return nil, wait
 	}
-	j := &job{coll: coll, ev: ev, hash: laneHash(coll, ev.key), reread: l.mustReread(ev)}
+	j := &job{coll: coll, ev: ev, hash: laneHash(coll, ev.key), reread: l.mustReread(ev), past: l.readInstead(ev)}
 	j.ticket = l.frontier.begin(ev.time)
 	l.handed = shardferry.LaterOf(l.handed, ev.time)
 	l.record(ev.uuid, j.hash)

@@ -45,5 +45,8 @@ func testAssignment(c shardferry.Collection) shardferry.Assignment {
 	return shardferry.Assignment{
 		Shard: "s0", Epoch: 1, From: at(5),
 		Collections: map[shardferry.UUID]shardferry.Collection{c.UUID: c},
+		Tasks:       []shardferry.CopyTask{testTask},
 	}
 }
+
+var testTask = shardferry.CopyTask{ID: 1, Shard: "s0", UUID: testUUID}

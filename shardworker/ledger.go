@@ -40,7 +40,7 @@ type limits struct {
 type counts struct{ events, repairs int64 }
 
 func newLedger(shard shardferry.ShardID, a shardferry.Assignment) *ledger {
-	return &ledger{
+	l := &ledger{
 		shard: shard, plan: a,
 		targets:  map[shardferry.UUID]*shardferry.Collection{},
 		replaced: make(chan struct{}),
@@ -51,6 +51,8 @@ func newLedger(shard shardferry.ShardID, a shardferry.Assignment) *ledger {
 		order:    newCappedOrder(a.Tasks),
 		urgent:   make(chan struct{}, 1),
 	}
+	l.settle(a)
+	return l
 }
 
 // assign replaces the assignment and wakes whoever waits for another one. It
@@ -61,6 +63,7 @@ func (l *ledger) assign(a shardferry.Assignment) {
 	defer l.mu.Unlock()
 	news := barrierID(a.Barrier) != barrierID(l.plan.Barrier) || a.Resolved != l.plan.Resolved || a.Until != l.plan.Until
 	l.plan = a
+	l.settle(a)
 	l.blocked = shardferry.ClusterTime{} // until the dispatcher has looked again
 	l.targets = map[shardferry.UUID]*shardferry.Collection{}
 	l.wake()

@@ -15,12 +15,17 @@ type activeBatch struct {
 
 // startBatch registers a batch before it is read. It returns a channel to wait
 // on instead when a barrier stands or the collection is not known, and no
-// target when the collection is dropped.
-func (l *ledger) startBatch(uuid shardferry.UUID) (b *activeBatch, coll *shardferry.Collection, wait <-chan struct{}) {
+// target when the collection is dropped or the task is not this worker's any more.
+func (l *ledger) startBatch(t shardferry.CopyTask) (b *activeBatch, coll *shardferry.Collection, wait <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	uuid := t.UUID
 	coll = l.target(uuid)
 	switch {
+	case !l.assigned(t.ID):
+		return nil, nil, nil
+	case l.moving():
+		return nil, nil, l.replaced
 	case coll == nil || !l.mayCopy(uuid):
 		return nil, nil, l.replaced
 	case !coll.Synced():

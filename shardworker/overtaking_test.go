@@ -13,7 +13,7 @@ import (
 func TestOvertakingIsRecorded(t *testing.T) {
 	l := newLedger("s0", testAssignment(testCollection()))
 	first, _ := l.admit(deleteEvent(t, 10, bson.D{{"_id", 1}}))
-	b, _, _ := l.startBatch(testUUID)
+	b, _, _ := l.startBatch(testTask)
 	require.Equal(t, at(10), b.readAt)
 	second, _ := l.admit(deleteEvent(t, 11, bson.D{{"_id", 2}}))
 	l.finish([]uint64{first.ticket, second.ticket}, 0)
@@ -42,7 +42,7 @@ func TestOvertakingDeltasAreReadAgain(t *testing.T) {
 	assert.True(t, j.reread, "a former epoch may have applied it")
 	j, _ = l.admit(delta(21))
 	assert.False(t, j.reread)
-	b, _, _ := l.startBatch(testUUID)
+	b, _, _ := l.startBatch(testTask)
 	l.landed(b, at(30), false)
 	j, _ = l.admit(delta(30))
 	assert.True(t, j.reread, "a copied image may include it")

@@ -148,7 +148,17 @@ func (c cutover) Finish(ctx context.Context, s *state.Sync) (state.Finished, err
 
 // Arm implements coordinator.CutoverClusters.
 func (c cutover) Arm(ctx context.Context, s *state.Sync) (*state.Armed, error) {
-	return reverse.Arm(ctx, &s.Leg, c.ends.from(&s.Leg).client, c.ends.to(&s.Leg).client)
+	to := c.ends.to(&s.Leg)
+	places, err := placesOf(ctx, to) // before the start of the way back
+	if err != nil {
+		return nil, err
+	}
+	armed, err := reverse.Arm(ctx, &s.Leg, c.ends.from(&s.Leg).client, to.client)
+	if err != nil {
+		return nil, err
+	}
+	armed.Places = places
+	return armed, nil
 }
 
 // unselected returns what tells which namespaces of a side are not synced. The

@@ -17,6 +17,7 @@ type faults struct {
 	node  *node.Node // the one that runs now, or ran last
 	lives int
 	hook  hook
+	route func(on *mongotest.Cluster, c mongotest.Command) mongotest.Fault // of what routers send to shards
 }
 
 // A hook decides what happens to a command on a cluster. It sees what the node
@@ -25,7 +26,15 @@ type hook func(on *mongotest.Cluster, c mongotest.Command, st *state.Sync) mongo
 
 func (f *faults) install(clusters ...*mongotest.Cluster) {
 	for _, on := range clusters {
-		on.SetFaults(mongotest.Faults{Command: func(c mongotest.Command) mongotest.Fault {
+		on.SetFaults(mongotest.Faults{Route: func(c mongotest.Command) mongotest.Fault {
+			f.mu.Lock()
+			route := f.route
+			f.mu.Unlock()
+			if route == nil {
+				return mongotest.Fault{}
+			}
+			return route(on, c)
+		}, Command: func(c mongotest.Command) mongotest.Fault {
 			f.mu.Lock()
 			hook, lives, n := f.hook, f.lives, f.node
 			f.mu.Unlock()
@@ -51,6 +60,13 @@ func (f *faults) set(h hook) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hook = h
+}
+
+// routes replaces what happens to what routers send to shards.
+func (f *faults) routes(h func(on *mongotest.Cluster, c mongotest.Command) mongotest.Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.route = h
 }
 
 // of makes hooks see the state of a node.

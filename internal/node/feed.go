@@ -31,6 +31,7 @@ func (f *feed) Watch() (shardferry.Assignment, <-chan struct{}) {
 		Collections: f.node.catalogue.of(&s.Leg),
 		Barrier:     s.Leg.Barrier,
 		Resolved:    sh.Resolved,
+		Ownership:   s.Leg.Ownership(),
 	}
 	if c := s.Leg.Cutover; c != nil {
 		a.Until = c.End

@@ -46,6 +46,7 @@ func New(cfg Config) (*Node, error) {
 		Reconcilers: n.onceReady(
 			coordinator.Setup{Preparer: preparer{n}},
 			coordinator.Schema{Applier: applier{n}},
+			coordinator.Owners{Watcher: &ownerWatch{Node: n}},
 			coordinator.Cutover{Clusters: cutover{n}},
 			coordinator.Turn{},
 			coordinator.Recopy{Recopier: &recopier{Node: n}},

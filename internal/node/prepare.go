@@ -90,6 +90,10 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 	if err := stopBalancer(ctx, p.ends.from(&s.Leg)); err != nil {
 		return state.Planned{}, err
 	}
+	places, err := placesOf(ctx, p.ends.from(&s.Leg)) // before the start of the streams
+	if err != nil {
+		return state.Planned{}, err
+	}
 	found, err := p.check(ctx, route)
 	if err != nil {
 		return state.Planned{}, err
@@ -119,6 +123,7 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 		Reversible: s.Job.Reversible && able.Reversible(),
 		BlockDest:  able.BypassDestination,
 		Bytes:      found.src.Size(),
+		Places:     places,
 	}
 	there := plan.Along(route)
 	for _, ix := range there.Indexes() {

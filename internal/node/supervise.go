@@ -96,8 +96,8 @@ func (s *supervisor) run(ctx context.Context) error {
 }
 
 func (s *supervisor) stopUnwanted(st *state.Sync) {
-	for _, w := range s.workers {
-		if w.rests == nil && (!st.Active() || w.leg != st.Leg.Number) {
+	for id, w := range s.workers {
+		if w.rests == nil && (!st.Active() || w.leg != st.Leg.Number || shardAt(st, id) == nil) {
 			w.cancel(errNotWanted)
 		}
 	}

@@ -65,9 +65,20 @@ func TestKeysCompareAsServersDo(t *testing.T) {
 	decimal, err := bson.ParseDecimal128("2.5")
 	require.NoError(t, err)
 	ascending := []any{
-		bson.MinKey{}, nil, math.NaN(), math.Inf(-1), int64(math.MinInt64), -1.5, 0, int32(1), decimal, int64(3), float64(1 << 53), int64(1<<53 + 1), math.Inf(1),
-		"", "a", "ab", "b", bson.D{{"a", 1}}, bson.D{{"a", 2}}, bson.D{{"a", "x"}}, bson.Binary{Data: []byte{9}}, bson.Binary{Data: []byte{1, 2}},
-		bson.ObjectID{1}, bson.ObjectID{2}, false, true, bson.DateTime(-5), bson.DateTime(5), bson.Timestamp{T: 1, I: 9}, bson.Timestamp{T: 2}, bson.MaxKey{},
+		bson.MinKey{},
+		nil, math.NaN(), math.Inf(-1), int64(math.MinInt64), -1.5, 0, int32(1), decimal, int64(3), float64(1 << 53), int64(1<<53 + 1), math.Inf(1),
+		"", "a", "ab", "b",
+		bson.D{{"a", 1}},
+		bson.D{{"a", 2}},
+		bson.D{{"a", "x"}},
+		bson.Binary{Data: []byte{9}},
+		bson.Binary{Data: []byte{1, 2}},
+		bson.ObjectID{1},
+		bson.ObjectID{2},
+		false, true, bson.DateTime(-5), bson.DateTime(5),
+		bson.Timestamp{T: 1, I: 9},
+		bson.Timestamp{T: 2},
+		bson.MaxKey{},
 	}
 	for i, a := range ascending {
 		for j, b := range ascending {

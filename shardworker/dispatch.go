@@ -114,6 +114,7 @@ func (l *ledger) admitWrite(ev event) (*job, <-chan struct{}) {
 	coll := l.target(ev.uuid)
 	switch {
 	case coll == nil: // the change that makes it known is on its way
+		l.unannounced(ev)
 		return nil, l.block(ev)
 	case !coll.Synced():
 		return l.handOver(nil)

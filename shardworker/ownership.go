@@ -53,3 +53,20 @@ func (l *ledger) assigned(task int64) bool {
 	_, ok := slices.BinarySearchFunc(l.plan.Tasks, task, func(t shardferry.CopyTask, id int64) int { return cmp.Compare(t.ID, id) })
 	return ok
 }
+
+// unannounced reports an event of a collection that is not known as if it were a
+// schema change, while the unsharded collections of a database move to another
+// shard: no event tells that they have other UUIDs there. If another shard tells
+// of a creation after all, that is earlier, and is made first. The caller holds the
+// lock.
+func (l *ledger) unannounced(ev event) {
+	if !l.moving() || !l.plan.Ownership.Moving.All {
+		return
+	}
+	change := ev.schemaChange(l.shard)
+	change.Kind, change.Event = "adopt", build(func(dst []byte) []byte { return dst })
+	if l.schema == nil && !l.plan.Resolved.Covers(change) {
+		l.schema = &change
+		l.hurry()
+	}
+}

@@ -52,14 +52,26 @@ type Outcome struct {
 	Dropped     []IndexRef              // gone, the limits of the namespace with them
 	Limits      []Limit                 // new or changed
 	From, To    shardferry.Namespace    // a namespace that has another name now
+	Replaced    Replaced                // a collection that has another UUID or shard key on the source now
 }
 
 // Apply makes the change on the destination. It may be repeated after it was
 // interrupted, as long as no later change was made.
 func (c *Changer) Apply(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
-	switch change.Kind {
-	case "create":
+	if change.Kind == "create" {
 		return c.create(ctx, change)
+	}
+	adopted, replaced := c.adopt(change)
+	out, err := c.apply(ctx, change)
+	out.Collections = append(adopted, out.Collections...)
+	if !replaced.From.IsZero() {
+		out.Replaced = replaced
+	}
+	return out, err
+}
+
+func (c *Changer) apply(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	switch change.Kind {
 	case "drop":
 		return c.drop(ctx, change)
 	case "dropDatabase":
@@ -74,6 +86,15 @@ func (c *Changer) Apply(ctx context.Context, change shardferry.SchemaChange) (Ou
 		return c.modify(ctx, change)
 	case "shardCollection":
 		return c.shardCollection(ctx, change)
+	case "reshardCollection":
+		return c.reshard(ctx, change)
+	case "refineCollectionShardKey":
+		return c.refine(ctx, change)
+	case Adopt:
+		if _, ok := c.met(change.UUID); ok {
+			return Outcome{}, nil
+		}
+		return Outcome{}, fmt.Errorf("documents of %s come under a UUID that nothing has announced: %w", change.NS, ErrUnsupportedChange)
 	}
 	return Outcome{}, fmt.Errorf("%s: %w", change.Kind, ErrUnsupportedChange)
 }

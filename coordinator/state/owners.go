@@ -29,8 +29,15 @@ type Owners struct {
 // Known), then everything in it (a barrier at Until).
 type Stretch struct {
 	Moved  shardferry.Moved   `bson:"moved"`
-	Begun  bool               `bson:"begun"`  // all that came before it is applied
-	Places []shardferry.Place `bson:"places"` // as they are after it
+	Begun  bool               `bson:"begun"`           // all that came before it is applied
+	Places []shardferry.Place `bson:"places"`          // as they are after it
+	Named  []Named            `bson:"named,omitempty"` // the collections of databases that moved, at its end
+}
+
+// Named says which UUID a name has on the source.
+type Named struct {
+	NS   shardferry.Namespace `bson:"ns"`
+	UUID shardferry.UUID      `bson:"uuid"`
 }
 
 // Known records a reading of the placement that found nothing changed.
@@ -59,6 +66,7 @@ type Moving struct {
 	Leg    int                `bson:"leg"`
 	Moved  shardferry.Moved   `bson:"moved"`
 	Places []shardferry.Place `bson:"places"`
+	Named  []Named            `bson:"named,omitempty"`
 }
 
 // Apply implements Command.
@@ -72,7 +80,7 @@ func (c Moving) Apply(s *Sync) error {
 	case !c.Moved.Until.After(o.Known):
 		return fmt.Errorf("moving: %v is not after %v", c.Moved.Until, o.Known)
 	}
-	o.Move = &Stretch{Moved: c.Moved, Places: c.Places}
+	o.Move = &Stretch{Moved: c.Moved, Places: c.Places, Named: c.Named}
 	s.Leg.Owners = o
 	for _, id := range serving(c.Places) {
 		if _, err := s.legShard("moving", c.Leg, id); err != nil {
@@ -107,11 +115,13 @@ func (c Passed) Apply(s *Sync) error {
 // Settled records that everything in the stretch is applied, and which shards
 // copy what is left of the collections that moved. The barrier falls.
 type Settled struct {
-	Leg     int                    `bson:"leg"`
-	Barrier int64                  `bson:"barrier"`
-	At      shardferry.ClusterTime `bson:"at"`              // a time of the source after everything in the stretch was read
-	Cut     []int64                `bson:"cut,omitempty"`   // tasks that others take the place of
-	Tasks   []shardferry.CopyTask  `bson:"tasks,omitempty"` // the others; their ids are given when it is applied. One without a shard waits for the next move
+	Leg         int                     `bson:"leg"`
+	Barrier     int64                   `bson:"barrier"`
+	At          shardferry.ClusterTime  `bson:"at"`                    // a time of the source after everything in the stretch was read
+	Cut         []int64                 `bson:"cut,omitempty"`         // tasks that others take the place of
+	Replaced    []Replaced              `bson:"replaced,omitempty"`    // collections that have another UUID on their new shard
+	Collections []shardferry.Collection `bson:"collections,omitempty"` // both of each
+	Tasks       []shardferry.CopyTask   `bson:"tasks,omitempty"`       // the others; their ids are given when it is applied. One without a shard waits for the next move
 }
 
 // Apply implements Command.
@@ -133,6 +143,12 @@ func (c Settled) Apply(s *Sync) error {
 	s.Leg.Owners, s.Leg.Barrier = o, nil
 	s.retire(serve)
 	s.Leg.recut(c.Cut, c.Tasks)
+	for _, r := range c.Replaced {
+		s.Leg.copyAnew(r)
+	}
+	if len(c.Collections) > 0 {
+		s.Leg.changeCatalogue(Resolve{Collections: c.Collections})
+	}
 	s.Leg.advancePhase()
 	return nil
 }

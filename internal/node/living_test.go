@@ -19,7 +19,7 @@ import (
 // spread makes d.c a collection of six chunks on the shards of the source.
 func (s *stage) spread() {
 	s.t.Helper()
-	shards := s.src.Shards()
+	shards := s.src.Shards()[:s.srcShards]
 	s.command(s.from, bson.D{{"enableSharding", "d"}, {"primaryShard", shards[0]}})
 	s.command(s.from, bson.D{{"shardCollection", "d.c"}, {"key", bson.D{{"x", 1}}}})
 	for _, at := range bounds {
@@ -41,7 +41,7 @@ func (s *stage) moveChunk(at int, to string) {
 // round after round.
 func (s *stage) move(n int) {
 	s.t.Helper()
-	shards := s.src.Shards()
+	shards := s.src.Shards()[:s.srcShards]
 	chunk, round := n%len(bounds), n/len(bounds)
 	s.moveChunk(bounds[chunk], shards[(chunk+round+1)%len(shards)])
 }
@@ -177,5 +177,137 @@ func TestDocumentsMissedWhileChunksMove(t *testing.T) {
 			s.commit()
 			s.reach(shardferry.StateCommitted)
 		})
+	}
+}
+
+// The unsharded collections of a database move to another primary shard, while
+// they are copied and afterwards. No event tells of it.
+func TestAPrimaryShardMoves(t *testing.T) {
+	for _, dst := range []int{0, 2} {
+		play(t, setting{srcShards: 3, dstShards: dst, batchDocs: 4}, func(t *testing.T, s *stage) {
+			shards := s.src.Shards()[:s.srcShards]
+			s.command(s.from, bson.D{{"enableSharding", "d"}, {"primaryShard", shards[0]}})
+			e := s.editor()
+			e.edit(200)
+			s.up()
+			slow := s.slowCopy(time.Second)
+			s.start()
+			planned := s.until("copy", func(st *state.Sync) bool { return st.Leg.Phase == state.PhaseCopying })
+			recut := false
+			for i := range 8 {
+				e.edit(e.rand.IntN(20))
+				s.lateShard(shards[i%3], time.Second)
+				s.command(s.from, bson.D{{"movePrimary", "d"}, {"to", shards[(i+1)%3]}})
+				e.edit(e.rand.IntN(20))
+				time.Sleep(time.Duration(e.rand.IntN(1500)) * time.Millisecond)
+				st, _ := s.node.State()
+				recut = recut || len(st.Leg.Tasks) > len(planned.Leg.Tasks)
+				if i == 4 {
+					slow()
+				}
+			}
+			s.faults.routes(nil)
+			s.stream()
+			st := s.passes()
+			assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
+			assert.True(t, recut, "no task changed hands")
+			s.equal()
+			s.commit()
+			s.reach(shardferry.StateCommitted)
+		})
+	}
+}
+
+// A shard joins and gets chunks, another is drained and removed, while the sync
+// copies and streams.
+func TestShardsJoinAndLeave(t *testing.T) {
+	for _, during := range []state.Phase{state.PhaseCopying, state.PhaseStreaming} {
+		t.Run(string(during), func(t *testing.T) {
+			play(t, setting{srcShards: 2, dstShards: 2, spares: 1, batchDocs: 4}, func(t *testing.T, s *stage) {
+				s.spread()
+				e := s.editor()
+				e.edit(300)
+				s.up()
+				slow := s.slowCopy(time.Second)
+				s.start()
+				if during == state.PhaseStreaming {
+					slow()
+				}
+				s.until(string(during), func(st *state.Sync) bool { return st.Leg.Phase == during })
+				e.edit(20)
+				addr, err := s.src.Addr("shard2")
+				require.NoError(t, err)
+				s.command(s.from, bson.D{{"addShard", "shard2/" + addr}})
+				for _, at := range bounds[:3] {
+					s.moveChunk(at, "shard2")
+					e.edit(20)
+				}
+				time.Sleep(3 * time.Second)
+				st, _ := s.node.State()
+				require.Len(t, st.Leg.Shards, 3)
+
+				s.command(s.from, bson.D{{"removeShard", "shard0"}})
+				for _, at := range append([]int{-60}, bounds...) {
+					s.moveChunk(at, "shard1")
+					e.edit(10)
+				}
+				s.command(s.from, bson.D{{"movePrimary", "d"}, {"to", "shard2"}})
+				e.edit(20)
+				s.until("a shard that has left", func(st *state.Sync) bool { return len(st.Leg.Shards) == 2 })
+				s.command(s.from, bson.D{{"removeShard", "shard0"}})
+				e.edit(50)
+				slow()
+				s.stream()
+				st = s.passes()
+				assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
+				s.equal()
+				s.commit()
+				s.reach(shardferry.StateCommitted)
+			})
+		})
+	}
+}
+
+// Collections get other shard keys, are unsharded and moved while they are copied
+// and streamed. What the source has is made on the destination.
+func TestCollectionsAreReshaped(t *testing.T) {
+	for _, during := range []state.Phase{state.PhaseCopying, state.PhaseStreaming} {
+		for _, dst := range []int{0, 2} {
+			t.Run(string(during), func(t *testing.T) {
+				play(t, setting{srcShards: 2, dstShards: dst, batchDocs: 4}, func(t *testing.T, s *stage) {
+					s.spread()
+					e := s.editor()
+					e.edit(200)
+					s.up()
+					slow := s.slowCopy(time.Second)
+					s.start()
+					if during == state.PhaseStreaming {
+						slow()
+					}
+					s.until(string(during), func(st *state.Sync) bool { return st.Leg.Phase == during })
+					_, err := s.from.Database("d").Collection("c").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{"x", 1}, {"_id", 1}}})
+					require.NoError(t, err)
+					for _, cmd := range []bson.D{
+						{{"refineCollectionShardKey", "d.c"}, {"key", bson.D{{"x", 1}, {"_id", 1}}}},
+						{{"reshardCollection", "d.c"}, {"key", bson.D{{"_id", "hashed"}}}, {"numInitialChunks", 4}},
+						{{"reshardCollection", "d.c"}, {"key", bson.D{{"x", 1}}}},
+						{{"unshardCollection", "d.c"}, {"toShard", "shard1"}},
+						{{"moveCollection", "d.c"}, {"toShard", "shard0"}},
+					} {
+						e.edit(30)
+						s.command(s.from, cmd)
+						e.edit(30)
+						time.Sleep(time.Duration(e.rand.IntN(2000)) * time.Millisecond)
+					}
+					slow()
+					s.stream()
+					st := s.passes()
+					assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
+					s.equal()
+					s.commit()
+					s.reach(shardferry.StateCommitted)
+				})
+			})
+		}
 	}
 }

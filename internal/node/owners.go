@@ -50,10 +50,50 @@ func (w *ownerWatch) Look(ctx context.Context, s *state.Sync) (state.Command, er
 	w.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "documents have changed shards",
 		slog.Int("collections", len(moved.Collections)), slog.Bool("databases", moved.All))
 	moved.Until = now.Until
-	return state.Moving{Leg: s.Leg.Number, Moved: moved, Places: now.Places}, nil
+	cmd := state.Moving{Leg: s.Leg.Number, Places: now.Places}
+	if moved.All {
+		var src *topology.Cluster
+		if src, moved.Until, err = topology.DiscoverStable(ctx, from.client); err != nil {
+			return nil, fmt.Errorf("%s: %w", from.name, err)
+		}
+		cmd.Named = strangers(s, src)
+	}
+	cmd.Moved = moved
+	return cmd, nil
 }
 
 func compareUUIDs(a, b shardferry.UUID) int { return bytes.Compare(a[:], b[:]) }
+
+// strangers returns the collections whose UUID is not known.
+func strangers(s *state.Sync, src *topology.Cluster) []state.Named {
+	var out []state.Named
+	for _, c := range src.Collections {
+		if _, ok := slices.BinarySearchFunc(s.Leg.Collections, c.UUID, func(k shardferry.Collection, id shardferry.UUID) int { return compareUUIDs(k.UUID, id) }); !ok && !c.UUID.IsZero() {
+			out = append(out, state.Named{NS: c.NS, UUID: c.UUID})
+		}
+	}
+	return out
+}
+
+// renewed finds the collections that have another UUID on their new shard: those
+// that are still not known although all changes up to the end of the stretch are
+// made.
+func renewed(s *state.Sync, out *state.Settled) {
+	for _, n := range s.Leg.Owners.Move.Named {
+		if slices.ContainsFunc(s.Leg.Collections, func(c shardferry.Collection) bool { return c.UUID == n.UUID }) {
+			continue
+		}
+		for _, c := range s.Leg.Collections {
+			if c.Source != n.NS || c.Dropped {
+				continue
+			}
+			next := c
+			next.UUID, c.Dropped = n.UUID, true
+			out.Collections = append(out.Collections, c, next)
+			out.Replaced = append(out.Replaced, state.Replaced{From: c.UUID, To: n.UUID, At: out.At})
+		}
+	}
+}
 
 // HandOver implements coordinator.OwnerWatcher.
 func (w *ownerWatch) HandOver(ctx context.Context, s *state.Sync) (state.Settled, error) {
@@ -63,6 +103,7 @@ func (w *ownerWatch) HandOver(ctx context.Context, s *state.Sync) (state.Settled
 	if out.At, err = mongoconn.Note(ctx, from.client, "moved"); err != nil {
 		return out, fmt.Errorf("%s: %w", from.name, err)
 	}
+	renewed(s, &out)
 	var left []shardferry.CopyTask
 	for _, t := range s.Leg.Tasks {
 		if !t.Done && s.Leg.Owners.Move.Moved.Concerns(t.UUID) {

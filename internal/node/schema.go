@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/topology"
 )
 
@@ -29,7 +30,16 @@ func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardfer
 	if err != nil {
 		return state.Resolve{}, err
 	}
-	return resolveOf(out), nil
+	resolve := resolveOf(out)
+	if r := out.Replaced; !r.From.IsZero() {
+		from := a.ends.from(&s.Leg)
+		at, err := mongoconn.Note(ctx, from.client, "replaced")
+		if err != nil {
+			return state.Resolve{}, fmt.Errorf("%s: %w", from.name, err)
+		}
+		resolve.Replaced = &state.Replaced{From: r.From, To: r.To, At: at}
+	}
+	return resolve, nil
 }
 
 // undone returns the outcome of a creation that is not supported if the source

@@ -32,6 +32,9 @@ type setting struct {
 	srcUser, dstUser     string // as whom the node logs in; default operator
 	dir                  string // what outlives the node; needed where it is killed
 	batchDocs            int
+	spares               int    // replica sets that wait to become shards of the source
+	srcVersion           string // default 8.0
+	dstVersion           string
 	oplog                int // entries that an oplog of the source holds; 0: all
 }
 
@@ -89,8 +92,11 @@ func play(t *testing.T, set setting, story func(t *testing.T, s *stage)) {
 		defer cancel()
 		s.cluster = func(name string, shards int) *mongotest.Cluster {
 			o := mongotest.Options{Name: name, Shards: shards, Users: users}
-			if name == "source" {
-				o.OplogEntries = set.oplog
+			switch name {
+			case "source":
+				o.OplogEntries, o.Spares, o.Version = set.oplog, set.spares, set.srcVersion
+			case "destination":
+				o.Version = set.dstVersion
 			}
 			c, err := mongotest.New(o)
 			require.NoError(t, err)
@@ -216,7 +222,7 @@ func (s *stage) until(what string, holds func(st *state.Sync) bool) *state.Sync 
 		time.Sleep(100 * time.Millisecond)
 	}
 	st, _ := s.node.State()
-	s.t.Fatalf("after a minute there is no %s: it is %s, %s, last %+v", what, st.State, st.Hold, st.Last)
+	s.t.Fatalf("after a minute there is no %s: it is %s %s, %s, barrier %+v, last %+v", what, st.State, st.Leg.Phase, st.Hold, st.Leg.Barrier, st.Last)
 	return nil
 }
 

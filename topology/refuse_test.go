@@ -25,7 +25,8 @@ func TestUnsupportedChangesAreRefused(t *testing.T) {
 		name   string
 		change shardferry.SchemaChange
 	}{
-		{"another shard key", shardferry.SchemaChange{Kind: "refineCollectionShardKey", UUID: u, NS: ns("a")}},
+		{"a resharding to nobody knows where", shardferry.SchemaChange{Kind: "reshardCollection", UUID: u, NS: ns("a")}},
+		{"documents of no collection", shardferry.SchemaChange{Kind: topology.Adopt, UUID: u, NS: ns("a")}},
 		{"an event nobody knows", shardferry.SchemaChange{Kind: "quantumLeap", NS: ns("a")}},
 		{"time series", shardferry.SchemaChange{Kind: "create", NS: ns("a"), Event: event(t, bson.D{{"viewOn", "system.buckets.a"}, {"pipeline", bson.A{}}})}},
 		{"a collation", shardferry.SchemaChange{Kind: "create", UUID: u, NS: ns("a"), Event: event(t, bson.D{{"collation", bson.D{{"locale", "de"}}}})}},

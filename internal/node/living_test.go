@@ -159,20 +159,17 @@ func TestDocumentsMissedWhileChunksMove(t *testing.T) {
 			slow := s.slowCopy(time.Second)
 			s.start()
 			planned := s.until("copy", func(st *state.Sync) bool { return st.Leg.Phase == state.PhaseCopying })
-			recut := false
 			for i := range 12 {
 				e.edit(e.rand.IntN(20))
 				s.move(i)
 				e.edit(e.rand.IntN(20))
 				time.Sleep(time.Duration(e.rand.IntN(300)) * time.Millisecond)
-				st, _ := s.node.State()
-				recut = recut || len(st.Leg.Tasks) > len(planned.Leg.Tasks)
 			}
 			slow()
 			s.stream()
 			st := s.passes()
 			assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
-			assert.True(t, recut, "no task changed hands: the story does not test what it tells")
+			assert.Greater(t, len(st.Leg.Tasks), len(planned.Leg.Tasks), "no task changed hands: the story does not test what it tells")
 			s.equal()
 			s.commit()
 			s.reach(shardferry.StateCommitted)
@@ -193,15 +190,12 @@ func TestAPrimaryShardMoves(t *testing.T) {
 			slow := s.slowCopy(time.Second)
 			s.start()
 			planned := s.until("copy", func(st *state.Sync) bool { return st.Leg.Phase == state.PhaseCopying })
-			recut := false
 			for i := range 8 {
 				e.edit(e.rand.IntN(20))
 				s.lateShard(shards[i%3], time.Second)
 				s.command(s.from, bson.D{{"movePrimary", "d"}, {"to", shards[(i+1)%3]}})
 				e.edit(e.rand.IntN(20))
 				time.Sleep(time.Duration(e.rand.IntN(1500)) * time.Millisecond)
-				st, _ := s.node.State()
-				recut = recut || len(st.Leg.Tasks) > len(planned.Leg.Tasks)
 				if i == 4 {
 					slow()
 				}
@@ -210,7 +204,7 @@ func TestAPrimaryShardMoves(t *testing.T) {
 			s.stream()
 			st := s.passes()
 			assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
-			assert.True(t, recut, "no task changed hands")
+			assert.Greater(t, len(st.Leg.Tasks), len(planned.Leg.Tasks), "no task changed hands")
 			s.equal()
 			s.commit()
 			s.reach(shardferry.StateCommitted)

@@ -75,13 +75,13 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 	if a.images.contain(coll, id, j.ev.time) {
 		return nil // what a repair has put includes this event
 	}
-	if !j.past.IsZero() {
+	if !j.past.IsZero() || a.images.related(coll, id, j.ev.time) {
 		return []repair{{coll: coll, key: key}}
 	}
 	switch j.ev.kind {
 	case kindDelete:
 		a.images.forget(coll, id)
-		writes.add(coll, statement{kind: deletes, key: key, size: len(key)})
+		writes.add(coll, statement{kind: deletes, key: key, loose: a.keys.loose(coll, key), size: len(key)})
 		return nil
 	case kindPut:
 		if j.ev.op == "replace" && !a.keys.sourceSharded && len(coll.ShardKey) > 0 {
@@ -92,7 +92,7 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 			return []repair{{coll: coll, key: key}}
 		}
 		a.images.forget(coll, id)
-		writes.add(coll, statement{kind: puts, key: key, doc: j.ev.body, size: len(key) + len(j.ev.body)})
+		writes.add(coll, statement{kind: puts, key: key, loose: a.keys.loose(coll, key), doc: j.ev.body, size: len(key) + len(j.ev.body)})
 		return nil
 	default:
 		return a.planUpdate(j, key, writes)
@@ -127,7 +127,7 @@ func (a *applier) planUpdate(j *job, key bson.Raw, writes *writeSet) []repair {
 	if !ok || len(key)+len(u.Value) > statementBytes || j.reread || a.ledger.mayBeNewer(j.coll.UUID, j.ev.time) || a.images.maybeNewer(j.coll, a.keys.identity(key), j.ev.time) {
 		return []repair{{coll: j.coll, key: key}}
 	}
-	writes.add(j.coll, statement{kind: deltas, key: key, update: u, size: len(key) + len(u.Value)})
+	writes.add(j.coll, statement{kind: deltas, key: key, loose: a.keys.loose(j.coll, key), update: u, size: len(key) + len(u.Value)})
 	return nil
 }
 

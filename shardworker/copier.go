@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/keyhash"
 	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
@@ -88,7 +89,7 @@ func (c *copier) land(ctx context.Context, b *batch, progress *shardferry.TaskPr
 	}
 	overtaken := c.ledger.landed(b.active, b.upTo, !b.last)
 	for i := range b.docs {
-		if _, ok := overtaken[laneHash(b.coll, b.docs[i])]; ok {
+		if _, ok := overtaken[keyhash.ID(idOf(b.docs[i]))]; ok {
 			retry = append(retry, i)
 		}
 	}
@@ -168,11 +169,12 @@ func (c *copier) insertRest(ctx context.Context, b *batch, from, to int) (repair
 }
 
 // settled reports whether a document whose insert failed is on the destination
-// for certain: its _id is taken, and on the source an _id names one document.
-// Where the shard key is another one, the _id may be taken by a document that
-// has just left another shard.
+// for certain: its _id is taken, and on the source an _id names one document, as
+// does one that is held for equal under the collection's collation: which of
+// them it is now is said by events to come. Where the shard key is another one,
+// the _id may be taken by a document that has just left another shard.
 func (c *copier) settled(b *batch, e statementError) bool {
-	if e.code != mongoconn.CodeDuplicateKey || b.coll.Collated {
+	if e.code != mongoconn.CodeDuplicateKey {
 		return false
 	}
 	return onlyID(b.index) && (len(e.keyPattern) == 0 || onlyID(e.keyPattern))
@@ -183,12 +185,8 @@ func (c *copier) settled(b *batch, e statementError) bool {
 func (c *copier) repair(ctx context.Context, b *batch, which []keyed) error {
 	landed := make(chan struct{}, len(which))
 	for _, k := range which {
-		j := &job{
-			coll: b.coll,
-			ev:   event{kind: kindPut, time: b.active.readAt, key: k.key, body: k.doc},
-			hash: laneHash(b.coll, k.key),
-			done: func() { landed <- struct{}{} },
-		}
+		j := newJob(b.coll, event{kind: kindPut, time: b.active.readAt, key: k.key, body: k.doc})
+		j.done = func() { landed <- struct{}{} }
 		if err := c.lanes[j.hash%uint64(len(c.lanes))].send(ctx, j); err != nil {
 			return err
 		}

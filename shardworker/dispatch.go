@@ -10,8 +10,9 @@ import (
 // A job is one thing for a lane to do: apply an event, or read a document again.
 type job struct {
 	coll   *shardferry.Collection
-	ev     event // of a repair only time and key are set
-	hash   uint64
+	ev     event                  // of a repair only time and key are set
+	id     uint64                 // hash of its _id
+	hash   uint64                 // of its lane
 	reread bool                   // of an update: read the source instead of applying what the event says
 	past   shardferry.ClusterTime // of any event, if set: read the source at it or later instead
 	ticket uint64
@@ -64,6 +65,11 @@ func (d *dispatcher) dispatch(ctx context.Context, ev event) error {
 }
 
 func (d *dispatcher) laneOf(j *job) *lane { return d.lanes[j.hash%uint64(len(d.lanes))] }
+
+// newJob makes the job for an event, or for what stands in its place.
+func newJob(coll *shardferry.Collection, ev event) *job {
+	return &job{coll: coll, ev: ev, id: keyhash.ID(idOf(ev.key)), hash: laneHash(coll, ev.key)}
+}
 
 // laneHash is the hash that chooses the lane of a document: that of its _id. In
 // a capped collection all share a lane, because their order is kept.
@@ -122,10 +128,11 @@ func (l *ledger) admitWrite(ev event) (*job, <-chan struct{}) {
 	if wait := l.await(ev); wait != nil {
 		return nil, wait
 	}
-	j := &job{coll: coll, ev: ev, hash: laneHash(coll, ev.key), reread: l.mustReread(ev), past: l.readInstead(ev)}
+	j := newJob(coll, ev)
+	j.reread, j.past = l.mustReread(ev), l.readInstead(ev)
 	j.ticket = l.frontier.begin(ev.time)
 	l.handed = shardferry.LaterOf(l.handed, ev.time)
-	l.record(ev.uuid, j.hash)
+	l.record(ev.uuid, j.id)
 	return l.handOver(j)
 }
 

@@ -10,7 +10,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/shardferry/shardferry"
-	"github.com/shardferry/shardferry/internal/keyhash"
 	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
@@ -27,7 +26,7 @@ func (a *applier) resolve(ctx context.Context, f failure, at shardferry.ClusterT
 	var displaced []bson.Raw
 	for try := 1; ; try++ {
 		var docs []bson.Raw
-		docs, upTo, err = a.reread.all(ctx, query{coll: f.coll, filter: filter(a.keys.identity(f.key)), at: at, limit: 1})
+		docs, upTo, err = a.reread.all(ctx, a.keys.query(f.coll, f.key, at))
 		if err != nil {
 			return upTo, err
 		}
@@ -84,13 +83,8 @@ func (a *applier) put(ctx context.Context, coll *shardferry.Collection, key bson
 // returns the keys of what it has deleted, and that of one it may not delete.
 func (a *applier) clear(ctx context.Context, f failure, doc bson.Raw, at shardferry.ClusterTime) (gone []bson.Raw, inWay bson.Raw, err error) {
 	own := a.keys.ofDocument(f.coll, f.key, doc)
-	conflict := build(func(dst []byte) []byte { return keyhash.AppendElement(dst, "_id", idOf(doc)) })
-	if len(f.err.keyValue) > 0 {
-		conflict = f.err.keyValue
-	}
 	onDestination := reread{from: a.dest, again: a.reread.again}
-	dest := shardferry.Collection{Source: f.coll.Destination, Collated: f.coll.Collated}
-	there, _, err := onDestination.once(ctx, query{coll: &dest, filter: filter(conflict)}, f.coll.Destination, false)
+	there, _, err := onDestination.once(ctx, conflict(f, doc), f.coll.Destination, false)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for what stands in the way in %s: %w", f.coll.Destination, err)
 	}
@@ -99,19 +93,20 @@ func (a *applier) clear(ctx context.Context, f failure, doc bson.Raw, at shardfe
 		if string(key) == string(own) {
 			continue
 		}
-		same, _, err := a.reread.all(ctx, query{coll: f.coll, filter: filter(key), at: at, limit: 1})
+		same, _, err := a.reread.all(ctx, a.keys.query(f.coll, key, at))
 		if err != nil {
 			return gone, nil, err
 		}
 		if len(same) > 0 && bytes.Equal(same[0], d) {
-			return gone, key, nil
+			inWay = key
+			continue
 		}
 		gone = append(gone, key)
 		if err := a.delete(ctx, f.coll, key); err != nil {
 			return gone, nil, err
 		}
 	}
-	return gone, nil, nil
+	return gone, inWay, nil
 }
 
 // restore repairs documents that were deleted because they stood in the way.
@@ -122,10 +117,7 @@ func (a *applier) restore(ctx context.Context, coll *shardferry.Collection, keys
 	for _, key := range keys {
 		var put []bson.Raw // the deletion came first
 		for {
-			docs, upTo, err := a.reread.all(ctx, query{
-				coll: coll, filter: filter(a.keys.identity(key)), limit: 1,
-				at: shardferry.LaterOf(at, a.ledger.handedUpTo()),
-			})
+			docs, upTo, err := a.reread.all(ctx, a.keys.query(coll, key, shardferry.LaterOf(at, a.ledger.handedUpTo())))
 			if err != nil {
 				return err
 			}
@@ -149,7 +141,7 @@ func (a *applier) restore(ctx context.Context, coll *shardferry.Collection, keys
 }
 
 func (a *applier) delete(ctx context.Context, coll *shardferry.Collection, key bson.Raw) error {
-	failed, err := a.send(ctx, []command{{coll: coll, kind: deletes, statements: []statement{{kind: deletes, key: key}}}})
+	failed, err := a.send(ctx, []command{{coll: coll, kind: deletes, statements: []statement{{kind: deletes, key: key, loose: a.keys.loose(coll, key)}}}})
 	if err == nil && len(failed) > 0 {
 		err = failed[0].err
 	}

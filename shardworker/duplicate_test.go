@@ -1,6 +1,7 @@
 package shardworker_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -20,22 +21,29 @@ import (
 // are on the source, although lanes apply them in parallel and a repair sees
 // only the end of it.
 func TestDuplicateKeyThatDocumentsExchange(t *testing.T) {
-	for name, ring := range map[string]int{"pairs": 2, "rings of ten": 10} {
+	for name, ring := range map[string]int{"pairs": 2, "rings of ten": 10, "pairs under a collation": 2} {
 		t.Run(name, func(t *testing.T) {
+			value := func(u int) any { return u }
+			unique := bson.D{{"key", bson.D{{"u", 1}}}, {"name", "u_1"}, {"unique", true}}
+			if name == "pairs under a collation" {
+				value = func(u int) any {
+					return bson.A{fmt.Sprint("other", u), fmt.Sprint([]string{"v", "V"}[u%2], u/100, u%100)}
+				}
+				unique = append(unique, bson.E{Key: "collation", Value: bson.D{{"locale", "en"}, {"strength", 2}}})
+			}
 			bubble(t, mongotest.Options{}, mongotest.Options{}, func(t *testing.T, p *pair) {
 				a := p.create(notes, nil, nil)
-				unique := bson.D{{"key", bson.D{{"u", 1}}}, {"name", "u_1"}, {"unique", true}}
 				for _, cl := range []*mongo.Client{p.from, p.to} {
 					p.run(cl, notes.DB, bson.D{{"createIndexes", notes.Coll}, {"indexes", bson.A{unique}}})
 					for i := range 20 {
-						_, err := cl.Database(notes.DB).Collection(notes.Coll).InsertOne(t.Context(), bson.D{{"_id", i}, {"u", i}})
+						_, err := cl.Database(notes.DB).Collection(notes.Coll).InsertOne(t.Context(), bson.D{{"_id", i}, {"u", value(i)}})
 						require.NoError(t, err)
 					}
 				}
 				l := p.newLead(map[shardferry.UUID]shardferry.Collection{a.UUID: a}, nil)
 				set := func(id, u int) {
 					_, err := p.from.Database(notes.DB).Collection(notes.Coll).
-						UpdateOne(t.Context(), bson.D{{"_id", id}}, bson.D{{"$set", bson.D{{"u", u}}}})
+						UpdateOne(t.Context(), bson.D{{"_id", id}}, bson.D{{"$set", bson.D{{"u", value(u)}}}})
 					require.NoError(t, err)
 				}
 				for first := 0; first < 20; first += ring {

@@ -96,6 +96,10 @@ func (l *lane) finish(batch []*job, repairs int) {
 // order. A whole image or a delete makes the jobs right before it on the same
 // documentKey superfluous, where no other document of the same _id stands
 // between. Of a capped collection no job moves before another one.
+//
+// Under a collation the _ids of a lane may be held for equal, or may not. Two
+// that exist at the same time are not; so only what follows the delete of another
+// one has to come in a later round than that.
 func rounds(batch []*job) [][]*job {
 	type key struct {
 		uuid shardferry.UUID
@@ -114,12 +118,22 @@ func rounds(batch []*job) [][]*job {
 	}
 	var out [][]*job
 	next := map[key]int{}
+	deleted := map[key]int{} // after the round of the latest delete
 	for _, j := range batch {
 		if dropped[j] {
 			continue
 		}
 		k := key{j.coll.UUID, j.hash}
 		at := next[k]
+		if j.coll.Collated && !j.coll.Capped {
+			lane := k
+			k.hash = j.id
+			if at = next[k]; j.ev.kind == kindDelete {
+				deleted[lane] = max(deleted[lane], at+1)
+			} else {
+				at = max(at, deleted[lane])
+			}
+		}
 		if at == len(out) {
 			out = append(out, nil)
 		}

@@ -9,7 +9,10 @@ type activeBatch struct {
 	uuid      shardferry.UUID
 	readAt    shardferry.ClusterTime // the batch is read at this cluster time or later
 	recording bool
-	overtaken map[uint64]struct{} // hashes of keys with an event handed since readAt
+	// overtaken are hashes of the _ids with an event handed since readAt. Under a
+	// collation the hash is of this very _id all the same: as long as the document
+	// that was read exists, no other one has an _id that is held for equal.
+	overtaken map[uint64]struct{}
 	hold      uint64
 }
 

@@ -59,10 +59,14 @@ func distinct(repairs []repair) []repair {
 	if len(repairs) < 2 {
 		return repairs
 	}
-	seen := map[imageKey]bool{}
+	type document struct {
+		uuid shardferry.UUID
+		key  string
+	}
+	seen := map[document]bool{}
 	out := repairs[:0]
 	for _, r := range repairs {
-		k := imageKey{r.coll.UUID, string(r.key)}
+		k := document{r.coll.UUID, string(r.key)}
 		if !seen[k] || r.byID {
 			seen[k] = true
 			out = append(out, r)
@@ -105,17 +109,24 @@ func (a *applier) repairSome(ctx context.Context, repairs []repair) error {
 // strays are to be sent before those in writes.
 func (a *applier) addPut(f found, strays, writes *writeSet) {
 	if f.doc == nil {
-		writes.add(f.coll, statement{kind: deletes, key: f.key, size: len(f.key)})
+		writes.add(f.coll, statement{kind: deletes, key: f.key, loose: a.keys.loose(f.coll, f.key), size: len(f.key)})
 		return
 	}
 	key := a.keys.ofDocument(f.coll, f.key, f.doc)
-	if !a.keys.sourceSharded && len(f.coll.ShardKey) > 0 {
+	switch {
+	case a.keys.sourceSharded || len(f.coll.ShardKey) == 0:
+	case f.coll.Collated && collatable(idOf(key)):
+		// As below; and a stray may be held for equal, which no filter can tell
+		// from being the same.
+		id := a.keys.identity(key)
+		strays.add(f.coll, statement{kind: deletes, key: id, loose: true, size: len(id)})
+	default:
 		// The source tells documents apart by _id alone, the destination does not.
 		strays.add(f.coll, statement{kind: deletes, key: key, strayOf: key, size: 2 * len(key)})
 	}
-	put := statement{kind: puts, key: key, doc: f.doc, size: len(key) + len(f.doc)}
+	put := statement{kind: puts, key: key, loose: a.keys.loose(f.coll, key), doc: f.doc, size: len(key) + len(f.doc)}
 	if oversized(key, f.doc) {
-		strays.add(f.coll, statement{kind: deletes, key: key, size: len(key)})
+		strays.add(f.coll, statement{kind: deletes, key: key, loose: put.loose, size: len(key)})
 		put.kind, put.size = inserts, len(f.doc)
 	}
 	writes.add(f.coll, put)
@@ -145,12 +156,16 @@ func (a *applier) readAll(ctx context.Context, repairs []repair, at shardferry.C
 func grouped(repairs []repair, keys keyer) [][]repair {
 	var out [][]repair
 	together := map[shardferry.UUID]int{}
-	used := map[imageKey]bool{}
+	type place struct {
+		uuid shardferry.UUID
+		hash uint64
+	}
+	used := map[place]bool{}
 	size := map[shardferry.UUID]int{} // of the keys of the group that is open
 	for _, r := range repairs {
 		id := keys.identity(r.key)
-		hash := imageKey{r.coll.UUID, fmt.Sprint(keyhash.Key(id))}
-		if !onlyID(id) || r.coll.Collated || used[hash] {
+		hash := place{r.coll.UUID, keyhash.Key(id)}
+		if !onlyID(id) || used[hash] {
 			out = append(out, []repair{r})
 			continue
 		}
@@ -168,14 +183,12 @@ func grouped(repairs []repair, keys keyer) [][]repair {
 
 func (a *applier) readGroup(ctx context.Context, group []repair, at shardferry.ClusterTime) ([]found, error) {
 	first := group[0]
-	q := query{coll: first.coll, filter: filter(a.keys.identity(first.key)), at: at}
+	q := a.keys.query(first.coll, first.key, at)
 	switch {
 	case first.byID:
-		q.filter = filter(build(func(dst []byte) []byte { return keyhash.AppendElement(dst, "_id", idOf(first.key)) }))
+		q.filter, q.limit = filter(build(func(dst []byte) []byte { return keyhash.AppendElement(dst, "_id", idOf(first.key)) })), 0
 	case len(group) > 1:
-		q.filter = idsFilter(group)
-	default:
-		q.limit = 1
+		q.filter, q.limit = idsFilter(group), 0
 	}
 	docs, upTo, err := a.reread.all(ctx, q)
 	if err != nil {
@@ -188,13 +201,30 @@ func (a *applier) readGroup(ctx context.Context, group []repair, at shardferry.C
 		}
 		return out, nil
 	}
+	if len(group) == 1 {
+		f := found{repair: first, upTo: upTo}
+		if len(docs) > 0 {
+			f.doc = docs[0] // under a collation its _id may be another one
+		}
+		return []found{f}, nil
+	}
 	byHash := map[uint64]bson.Raw{}
 	for _, d := range docs {
 		byHash[keyhash.ID(idOf(d))] = d
 	}
 	out := make([]found, 0, len(group))
 	for _, r := range group {
-		out = append(out, found{repair: r, doc: byHash[keyhash.ID(idOf(r.key))], upTo: upTo})
+		doc := byHash[keyhash.ID(idOf(r.key))]
+		if doc == nil && q.loose && collatable(idOf(r.key)) {
+			// Whether one of the others is held for equal only the source can say.
+			alone, err := a.readGroup(ctx, []repair{r}, at)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, alone...)
+			continue
+		}
+		out = append(out, found{repair: r, doc: doc, upTo: upTo})
 	}
 	return out, nil
 }

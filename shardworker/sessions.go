@@ -102,6 +102,7 @@ type statementError struct {
 	message    string
 	keyPattern bson.Raw // of a duplicate key
 	keyValue   bson.Raw
+	collation  bson.Raw // of its index, if that is not simple
 }
 
 func (e statementError) Error() string { return fmt.Sprintf("(%d) %s", e.code, e.message) }
@@ -118,6 +119,7 @@ func parseWriteResult(reply bson.Raw) writeResult {
 		e.message, _ = doc.Lookup("errmsg").StringValueOK()
 		e.keyPattern, _ = doc.Lookup("keyPattern").DocumentOK()
 		e.keyValue, _ = doc.Lookup("keyValue").DocumentOK()
+		e.collation, _ = doc.Lookup("collation").DocumentOK()
 		res.errors = append(res.errors, e)
 	})
 	if wce, ok := reply.Lookup("writeConcernError").DocumentOK(); ok {

@@ -107,6 +107,10 @@ type query struct {
 	filter bson.Raw
 	at     shardferry.ClusterTime
 	limit  int
+	// It compares by a collation, or where loose is set by the collection's own,
+	// else bytes.
+	collation bson.Raw
+	loose     bool
 }
 
 // all returns every document that q finds, and a cluster time that none of them
@@ -144,7 +148,10 @@ func (r reread) once(ctx context.Context, q query, ns shardferry.Namespace, byUU
 		if q.limit > 0 {
 			dst = bsoncore.AppendInt64Element(dst, "limit", int64(q.limit))
 		}
-		if q.coll.Collated {
+		switch {
+		case len(q.collation) > 0:
+			dst = bsoncore.AppendDocumentElement(dst, "collation", q.collation)
+		case q.coll.Collated && !q.loose:
 			dst = appendSimpleCollation(dst)
 		}
 		if byUUID {

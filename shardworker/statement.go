@@ -35,6 +35,7 @@ type statement struct {
 	key    bson.Raw
 	doc    bson.Raw      // puts and inserts
 	update bson.RawValue // deltas
+	loose  bool          // the key matches as the collection's own collation compares
 	// strayOf, of a delete: only a document of this _id whose key is not strayOf.
 	strayOf bson.Raw
 	size    int
@@ -138,7 +139,7 @@ func (s statement) append(dst []byte, coll *shardferry.Collection) []byte {
 		dst = keyhash.AppendElement(dst, "u", s.update)
 	case inserts: // no statement of an update
 	}
-	if coll.Collated {
+	if coll.Collated && !s.loose {
 		dst = appendSimpleCollation(dst)
 	}
 	return dst

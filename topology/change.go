@@ -146,7 +146,7 @@ func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (O
 		return Outcome{}, err
 	}
 	out := Outcome{Collections: []shardferry.Collection{{
-		UUID: change.UUID, Source: change.NS, Destination: to, Capped: made.Capped(),
+		UUID: change.UUID, Source: change.NS, Destination: to, Capped: made.Capped(), Collated: made.Collated(),
 	}}}
 	if l, ok := made.limit(); ok && c.Relax {
 		out.Limits = []Limit{l}
@@ -234,7 +234,7 @@ func (c *Changer) shardCollection(ctx context.Context, change shardferry.SchemaC
 	// Its data may be there already; then the key needs its index first.
 	if !isIDKey(key) {
 		var err error
-		if out.Indexes, err = c.shardKeyIndex(ctx, coll.Destination, key, unique); err != nil {
+		if out.Indexes, err = c.shardKeyIndex(ctx, coll, key, unique); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -248,7 +248,8 @@ func (c *Changer) shardCollection(ctx context.Context, change shardferry.SchemaC
 
 // shardKeyIndex builds the index that a shard key needs, and returns it if the
 // catalogue has it. That of a unique key takes its final form at once.
-func (c *Changer) shardKeyIndex(ctx context.Context, ns shardferry.Namespace, key bson.Raw, unique bool) ([]Index, error) {
+func (c *Changer) shardKeyIndex(ctx context.Context, coll shardferry.Collection, key bson.Raw, unique bool) ([]Index, error) {
+	ns := coll.Destination
 	like := Collection{ShardKey: key, Unique: unique}
 	for _, ix := range c.Indexes {
 		if ix.NS == ns {
@@ -258,6 +259,9 @@ func (c *Changer) shardKeyIndex(ctx context.Context, ns shardferry.Namespace, ke
 	spec := like.shardKeySpec()
 	if spec == nil {
 		spec = mustMarshal(bson.D{{"key", key}, {"name", defaultIndexName(key)}, {"unique", unique}})
+		if coll.Collated {
+			spec = ownCollation(spec)
+		}
 		return nil, BuildIndexes(ctx, c.Client, ns, []bson.Raw{spec})
 	}
 	for _, ix := range c.Indexes {

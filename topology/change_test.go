@@ -34,6 +34,8 @@ func follow(t *testing.T, from, to *mongo.Client, relax bool) *follower {
 	}}
 }
 
+func (f *follower) sharded() bool { return discover(f.t, f.from).Kind == topology.Sharded }
+
 func (f *follower) close() { assert.NoError(f.t, f.stream.Close(f.t.Context())) }
 
 // do runs commands on the source's database d and carries over what they change.
@@ -215,6 +217,21 @@ func TestSchemaChanges(t *testing.T) {
 				bson.D{{"dropIndexes", "a"}, {"index", "x"}}, createIndex("a", "x", bson.D{{"x", -1}}, e("unique", true)),
 				bson.D{{"dropIndexes", "a"}, {"index", "s"}},
 			)
+		},
+		"collations": func(f *follower) {
+			german, simple := e("collation", bson.D{{"locale", "de"}, {"strength", 2}}), e("collation", bson.D{{"locale", "simple"}})
+			f.do(
+				create("a", german), create("b", simple),
+				createIndex("a", "own", x), createIndex("a", "simple", x, simple), createIndex("b", "unique", bson.D{{"u", 1}}, german, e("unique", true)),
+				createIndex("a", "other", x, e("collation", bson.D{{"locale", "fr"}})), createIndex("a", "text", bson.D{{"t", "text"}}, simple),
+				createIndex("b", "german", x, german), createIndex("b", "simple", x), createIndex("b", "again", bson.D{{"x", 1}, {"y", 1}}, simple),
+				create("v", e("viewOn", "a"), e("pipeline", bson.A{}), german),
+				bson.D{{"dropIndexes", "a"}, {"index", "simple"}}, createIndex("a", "simple", bson.D{{"x", 1}, {"z", 1}}, simple),
+			)
+			if f.sharded() {
+				f.admin(bson.D{{"shardCollection", "d.a"}, {"key", bson.D{{"k", 1}}}, simple})
+				f.do(createIndex("a", "kx", bson.D{{"k", 1}, {"x", 1}}, simple), createIndex("a", "kxg", bson.D{{"k", 1}, {"x", 1}}))
+			}
 		},
 		"indexes on data": func(f *follower) {
 			f.do(create("a"))

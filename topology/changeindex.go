@@ -22,6 +22,9 @@ func (c *Changer) createIndexes(ctx context.Context, change shardferry.SchemaCha
 	var out Outcome
 	var build []bson.Raw
 	for _, spec := range indexSpecs(change) {
+		if coll.Collated {
+			spec = ownCollation(spec)
+		}
 		if IndexName(spec) == "_id_" || c.hasIndex(coll.Destination, spec) {
 			continue
 		}
@@ -154,15 +157,7 @@ func withField(spec bson.Raw, f bson.RawElement) bson.Raw {
 	if found || (isFlag && !b) {
 		return out
 	}
-	elems, err := out.Elements()
-	if err != nil {
-		return out
-	}
-	d := bson.D{}
-	for _, e := range elems {
-		d = append(d, bson.E{Key: e.Key(), Value: e.Value()})
-	}
-	return mustMarshal(append(d, bson.E{Key: f.Key(), Value: f.Value()}))
+	return withAppended(out, bson.E{Key: f.Key(), Value: f.Value()})
 }
 
 func (c *Changer) changedLimit(changed []Limit, ns shardferry.Namespace, e bson.RawElement) []Limit {

@@ -71,7 +71,7 @@ func (c *Changer) reshard(ctx context.Context, change shardferry.SchemaChange) (
 	var err error
 	if (why == "" || why == "reshardCollection") && !isIDKey(key) {
 		// The source has made this index by itself, where there was none.
-		if indexes, err = c.shardKeyIndex(ctx, coll.Destination, key, false); err != nil {
+		if indexes, err = c.shardKeyIndex(ctx, coll, key, false); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -107,7 +107,7 @@ func (c *Changer) refine(ctx context.Context, change shardferry.SchemaChange) (O
 	case !hasKey:
 		return Outcome{}, fmt.Errorf("refineCollectionShardKey of %s carries no shardKey: %w", change.NS, ErrUnsupportedChange)
 	}
-	indexes, err := c.shardKeyIndex(ctx, coll.Destination, key, false)
+	indexes, err := c.shardKeyIndex(ctx, coll, key, false)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -76,9 +76,6 @@ func (c *Collection) problems() []Problem {
 	if _, ok := c.Option("encryptedFields"); ok {
 		refuse("uses queryable encryption, which is not supported", "move it by its own means")
 	}
-	if c.Type == TypeCollection && c.Collated() {
-		refuse("has a default collation, which is not supported yet", "create it without one, or leave it out")
-	}
 	if len(c.ShardKey) > 0 && len(c.Chunks) == 0 {
 		refuse("is sharded but config.chunks has no chunk of it", "ask the config servers what became of it")
 	}

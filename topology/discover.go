@@ -108,6 +108,11 @@ func listCollections(ctx context.Context, client *mongo.Client, db string) ([]Co
 		if c.Indexes, err = listIndexes(ctx, client, c.NS); err != nil {
 			return nil, err
 		}
+		if c.Collated() {
+			for i := range c.Indexes {
+				c.Indexes[i] = ownCollation(c.Indexes[i])
+			}
+		}
 		if c.Stats, err = collStats(ctx, client, c.NS); err != nil {
 			return nil, err
 		}

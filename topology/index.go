@@ -35,6 +35,15 @@ func RelaxIndex(spec bson.Raw) bson.Raw {
 	})
 }
 
+// ownCollation says of an index of a collection with a default collation that it
+// has none, if it has none: left unsaid, a new index takes the collection's.
+func ownCollation(spec bson.Raw) bson.Raw {
+	if _, err := spec.LookupErr("collation"); err == nil {
+		return spec
+	}
+	return withAppended(spec, bson.E{Key: "collation", Value: bson.D{{"locale", "simple"}}})
+}
+
 // BuildIndexes builds indexes of one collection with one command. Those that
 // exist already with the same key and options are no error.
 func BuildIndexes(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, specs []bson.Raw) error {
@@ -177,6 +186,19 @@ func SameRelaxed(a, b bson.Raw) bool {
 		return rewrite(RelaxIndex(spec), func(e bson.RawElement) (any, bool) { return e.Value(), e.Key() != "expireAfterSeconds" })
 	}
 	return SameIndex(bare(a), bare(b))
+}
+
+// withAppended copies a document and adds a field to it.
+func withAppended(doc bson.Raw, field bson.E) bson.Raw {
+	elems, err := doc.Elements()
+	if err != nil {
+		return doc
+	}
+	out := make(bson.D, 0, len(elems)+1)
+	for _, e := range elems {
+		out = append(out, bson.E{Key: e.Key(), Value: e.Value()})
+	}
+	return mustMarshal(append(out, field))
 }
 
 // rewrite copies a document field by field; f returns the value to write, and

@@ -27,6 +27,9 @@ func normalIndex(spec bson.Raw) bson.Raw {
 		if b, ok := e.Value().BooleanOK(); ok && !b {
 			continue
 		}
+		if e.Key() == "collation" && !collated(spec) {
+			continue
+		}
 		out = append(out, bson.E{Key: e.Key(), Value: normalValue(e.Value())})
 	}
 	slices.SortFunc(out, func(a, b bson.E) int { return cmp.Compare(a.Key, b.Key) })

@@ -29,7 +29,6 @@ func TestUnsupportedChangesAreRefused(t *testing.T) {
 		{"documents of no collection", shardferry.SchemaChange{Kind: topology.Adopt, UUID: u, NS: ns("a")}},
 		{"an event nobody knows", shardferry.SchemaChange{Kind: "quantumLeap", NS: ns("a")}},
 		{"time series", shardferry.SchemaChange{Kind: "create", NS: ns("a"), Event: event(t, bson.D{{"viewOn", "system.buckets.a"}, {"pipeline", bson.A{}}})}},
-		{"a collation", shardferry.SchemaChange{Kind: "create", UUID: u, NS: ns("a"), Event: event(t, bson.D{{"collation", bson.D{{"locale", "de"}}}})}},
 		{"encryption", shardferry.SchemaChange{Kind: "create", UUID: u, NS: ns("a"), Event: event(t, bson.D{{"encryptedFields", bson.D{}}})}},
 	}
 	bubble(t, one(2), func(t *testing.T, cl []*mongo.Client) {

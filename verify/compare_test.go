@@ -197,6 +197,45 @@ func TestDocumentsWithTheSameID(t *testing.T) {
 	})
 }
 
+// Under a collation, documents whose _ids are held for equal are told apart, on
+// one shard or on several, whichever of them a range ends at.
+func TestDocumentsWithIdsHeldForEqual(t *testing.T) {
+	bubble(t, two(3, 3), func(t *testing.T, cl []*mongo.Client) {
+		names := []string{"h", "H", "\u0125"}
+		for _, c := range cl {
+			command(t, c, bson.D{{"create", "a"}, {"collation", bson.D{{"locale", "en"}, {"strength", 1}}}})
+			admin(t, c, bson.D{{"shardCollection", "d.a"}, {"key", bson.D{{"k", 1}}}, {"collation", bson.D{{"locale", "simple"}}}})
+			for k := 1; k < 3; k++ {
+				admin(t, c, bson.D{{"split", "d.a"}, {"middle", bson.D{{"k", k}}}})
+			}
+			for k := range 3 {
+				admin(t, c, bson.D{{"moveChunk", "d.a"}, {"find", bson.D{{"k", k}}}, {"to", fmt.Sprintf("shard%d", k)}})
+				for i := range 20 {
+					insert(t, c, ns("a"), bson.D{{"_id", fmt.Sprint(names[k], i)}, {"k", k}})
+				}
+			}
+		}
+		for _, batch := range []int{1, 2, 3, 100} {
+			r := compare(t, cl, verify.Config{Still: true, Batch: batch})
+			assert.True(t, r.Equal(), "batch %d: %v", batch, r.Differences)
+			assert.Equal(t, int64(60), r.Documents)
+		}
+		coll := cl[1].Database("d").Collection("a")
+		_, err := coll.DeleteOne(t.Context(), bson.D{{"_id", "h7"}, {"k", 0}})
+		require.NoError(t, err)
+		insert(t, cl[1], ns("a"), bson.D{{"_id", "H7"}, {"k", 0}})
+		for _, batch := range []int{1, 2, 100} {
+			r := compare(t, cl, verify.Config{Still: true, Batch: batch})
+			var kinds []verify.Kind
+			for _, d := range r.Differences {
+				assert.Contains(t, d.ID, "7")
+				kinds = append(kinds, d.Kind)
+			}
+			assert.ElementsMatch(t, []verify.Kind{verify.Missing, verify.Bytes}, kinds, "batch %d: h7 is missing, H7 is there twice", batch)
+		}
+	})
+}
+
 // However much more the destination holds, it is found, piece by piece.
 func TestManySurplusDocuments(t *testing.T) {
 	bubble(t, two(0, 0), func(t *testing.T, cl []*mongo.Client) {

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
 // spanBytes is how many bytes of documents a span holds at most, but for a
@@ -70,15 +71,19 @@ func (c *comparison) between(ctx context.Context, pair Pair, destination bool, l
 	err = read(ctx, client, ns, after, bson.D{}, opts, func(doc bson.Raw) error {
 		full := len(docs) >= 2*c.cfg.Batch || size >= 2*spanBytes
 		if full && !sameID(docs[len(docs)-1], doc) {
-			next = idOf(doc)
-			return errEnough
+			// Of _ids that a collation holds for equal a bound cuts off all or none:
+			// with the same bound as before it would go on where it began.
+			if next = idOf(doc); !bytes.Equal(next, lo) {
+				return errEnough
+			}
+			next = nil
 		}
 		docs = append(docs, doc)
 		size += len(doc)
 		return nil
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
+	if errors.Is(err, errEnough) || mongoconn.IsCode(err, mongoconn.CodeEmptyBounds) {
+		err = nil // between two bounds that a collation holds for equal there is nothing
 	}
 	return docs, next, err
 }

@@ -53,9 +53,14 @@ type collector struct {
 	report Report
 }
 
+// differ counts a difference. Documents whose _ids a collation holds for equal
+// may be looked at in two ranges: what is listed already is not counted again.
 func (c *collector) differ(d Difference) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if slices.Contains(c.report.Differences, d) {
+		return
+	}
 	c.report.Total++
 	if len(c.report.Differences) < c.listed {
 		c.report.Differences = append(c.report.Differences, d)

@@ -145,7 +145,6 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		r.check(t)
 	})
 	for name, shown := range map[string]bson.D{
-		"collation":            {{"type", "collection"}, {"options", bson.D{{"collation", bson.D{{"locale", "de"}}}}}},
 		"timeseries":           {{"type", "timeseries"}, {"options", bson.D{{"timeseries", bson.D{{"timeField", "at"}}}}}},
 		"queryable encryption": {{"type", "collection"}, {"options", bson.D{{"encryptedFields", bson.D{{"fields", bson.A{}}}}}}},
 	} {

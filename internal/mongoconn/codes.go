@@ -37,4 +37,5 @@ const (
 	CodeDuplicateKey               = 11000
 	CodeOutOfDiskSpace             = 14031
 	CodeUnknownStage               = 40324
+	CodeEmptyBounds                = 51175 // min is not before max
 )

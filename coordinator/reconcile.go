@@ -93,9 +93,11 @@ func describe(cmd state.Command) string {
 // record proposes commands one after the other, up to the first that fails.
 func (c *Coordinator) record(ctx context.Context, r Reconciler, cmds []state.Command) error {
 	for _, cmd := range cmds {
+		shardferry.Reached(ctx, shardferry.Done(r.Name(), describe(cmd)))
 		if err := c.Propose(ctx, cmd); err != nil {
 			return err
 		}
+		shardferry.Reached(ctx, shardferry.Recorded(r.Name(), describe(cmd)))
 		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "recorded", slog.String("step", r.Name()), slog.String("command", describe(cmd)))
 	}
 	return nil

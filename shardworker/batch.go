@@ -85,6 +85,7 @@ func (r *batchReader) run(ctx context.Context, out chan<- *batch) error {
 		if active == nil {
 			return nil // dropped, or another shard's
 		}
+		shardferry.Reached(ctx, shardferry.CopyOpened)
 		got, err := r.read(ctx, active, coll, run, out)
 		switch {
 		case err != nil:
@@ -147,6 +148,7 @@ func (r *batchReader) read(ctx context.Context, active *activeBatch, coll *shard
 	defer cur.close(ctx)
 	restart := naturalOrder(r.task.Index)
 	for {
+		shardferry.Reached(ctx, shardferry.CopyRead)
 		end := cur.exhausted() && (run || len(docs) < limit)
 		if !run && !end && !r.moves(docs) {
 			r.ledger.release(active)

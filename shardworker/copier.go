@@ -87,6 +87,7 @@ func (c *copier) land(ctx context.Context, b *batch, progress *shardferry.TaskPr
 	if err != nil {
 		return err
 	}
+	shardferry.Reached(ctx, shardferry.CopyLanded)
 	overtaken := c.ledger.landed(b.active, b.upTo, !b.last)
 	for i := range b.docs {
 		if _, ok := overtaken[keyhash.ID(idOf(b.docs[i]))]; ok {
@@ -104,6 +105,7 @@ func (c *copier) land(ctx context.Context, b *batch, progress *shardferry.TaskPr
 	if err := c.repair(ctx, b, again); err != nil {
 		return err
 	}
+	shardferry.Reached(ctx, shardferry.CopyRepaired)
 	if b.last {
 		c.ledger.release(b.active)
 	}
@@ -120,6 +122,10 @@ func (c *copier) land(ctx context.Context, b *batch, progress *shardferry.TaskPr
 		c.ledger.copied(b.coll.UUID)
 	}
 	c.tasks.advance(*progress)
+	shardferry.Reached(ctx, shardferry.CopyNoted)
+	if b.end {
+		shardferry.Reached(ctx, shardferry.CopyDone)
+	}
 	c.progressed()
 	return nil
 }

@@ -40,6 +40,9 @@ func (d *dispatcher) run(ctx context.Context, in <-chan chunk) error {
 				}
 			}
 			d.ledger.pass(c.seen)
+			if len(c.events) > 0 {
+				shardferry.Reached(ctx, shardferry.StreamHanded)
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

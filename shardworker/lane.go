@@ -43,11 +43,14 @@ func (l *lane) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		shardferry.Reached(ctx, shardferry.StreamBuilt)
 		before := l.apply.repairs
 		if err := l.apply.batch(ctx, batch); err != nil {
 			return fmt.Errorf("apply events up to %v: %w", batch[len(batch)-1].ev.time, err)
 		}
+		shardferry.Reached(ctx, shardferry.StreamApplied)
 		l.finish(batch, l.apply.repairs-before)
+		shardferry.Reached(ctx, shardferry.StreamMoved)
 	}
 }
 

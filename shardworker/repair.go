@@ -81,6 +81,7 @@ func (a *applier) repairSome(ctx context.Context, repairs []repair) error {
 	if err != nil {
 		return err
 	}
+	shardferry.Reached(ctx, shardferry.RepairRead)
 	var strays, writes writeSet
 	for _, f := range read {
 		a.memory.saw(f.coll.UUID, len(f.doc))
@@ -102,6 +103,7 @@ func (a *applier) repairSome(ctx context.Context, repairs []repair) error {
 		a.images.put(f.coll, a.keys.identity(f.key), image{includes: at, upTo: shardferry.LaterOf(f.upTo, resolved)})
 	}
 	a.repairs += len(read)
+	shardferry.Reached(ctx, shardferry.RepairDone)
 	return nil
 }
 

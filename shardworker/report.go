@@ -38,7 +38,11 @@ func (r *reporter) run(ctx context.Context) error {
 		rep.Tasks = r.tasks.news()
 		rep.Waiting = r.waits.Longest()
 		rep.Held = r.held.holds()
+		shardferry.Reached(ctx, shardferry.ReportToBeSent)
 		err := r.to.Report(ctx, rep)
+		if err == nil {
+			shardferry.Reached(ctx, shardferry.ReportRecorded)
+		}
 		switch {
 		case errors.Is(err, shardferry.ErrStaleEpoch):
 			return fmt.Errorf("report: %w", err)

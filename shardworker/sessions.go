@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
+	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
@@ -79,10 +80,12 @@ func (w *writer) write(ctx context.Context, db string, cmd []byte, start int32) 
 		// The driver sends what is left until the deadline as maxTimeMS.
 		attempt, cancel := context.WithTimeout(ctx, w.timeout)
 		defer cancel()
+		shardferry.Reached(ctx, shardferry.WriteToBeSent)
 		reply, err := w.to.run(attempt, db, cmd)
 		if err != nil {
 			return err
 		}
+		shardferry.Reached(ctx, shardferry.WriteAnswered)
 		res = parseWriteResult(reply)
 		return res.unfinished()
 	})

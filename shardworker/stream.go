@@ -199,6 +199,9 @@ type resumed struct {
 func (r *reader) next(ctx context.Context, stream *mongo.ChangeStream, at *resumed) (chunk, error) {
 	var c chunk
 	for ok := stream.TryNext(ctx); ok; ok = stream.RemainingBatchLength() > 0 && stream.TryNext(ctx) {
+		if len(c.events) == 0 {
+			shardferry.Reached(ctx, shardferry.StreamRead)
+		}
 		whole, err := at.parts.add(stream.Current)
 		if err != nil {
 			return chunk{}, err
@@ -236,6 +239,9 @@ func (r *reader) next(ctx context.Context, stream *mongo.ChangeStream, at *resum
 	// further fragments of one.
 	r.seen = shardferry.LaterOf(r.seen, shardferry.Pred(token))
 	c.seen = r.seen
+	if len(c.events) > 0 {
+		shardferry.Reached(ctx, shardferry.StreamDecoded)
+	}
 	return c, nil
 }
 

@@ -36,6 +36,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if a.Shard != w.cfg.Shard {
 		return fmt.Errorf("shard %s: the assignment is for shard %q", w.cfg.Shard, a.Shard)
 	}
+	shardferry.Reached(ctx, shardferry.WorkerBegins)
 	sessions, err := w.openSessions()
 	if err != nil {
 		return fmt.Errorf("shard %s: %w", w.cfg.Shard, err)
@@ -45,6 +46,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.announce(ctx, sessions); err != nil {
 		return fmt.Errorf("shard %s: %w", w.cfg.Shard, err)
 	}
+	shardferry.Reached(ctx, shardferry.WorkerAnnounced)
 	p := w.build(a, sessions)
 	if err := p.run(ctx, w.cfg.Assignments, a.Epoch, changed); err != nil {
 		return fmt.Errorf("shard %s: %w", w.cfg.Shard, err)

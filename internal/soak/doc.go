@@ -6,8 +6,9 @@
 //
 // Package chaos tells the longer story: few seeds, many writes of few kinds, a
 // ledger of what was acknowledged, commits and rollbacks. Here it is breadth that
-// counts: what there is stands in tables (changes, documents, faults), each
-// history takes a few rows, and none may be left without a hit.
+// counts: what there is stands in tables (changes, documents, faults, moments at
+// which the node dies), each history takes a few rows, and none may be left
+// without a hit.
 //
 // A change that the product refuses has the words of the refusal in its row. Its
 // histories must end with exactly that, so that nothing is left out in silence.

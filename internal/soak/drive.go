@@ -111,6 +111,9 @@ func (h *history) happen(ctx context.Context, phase Phase) (over <-chan error) {
 // drive does what the operator does, phase after phase, and returns the ending.
 func (h *history) drive(ctx context.Context) (string, error) {
 	for _, phase := range []Phase{Copying, Streaming, Committing} {
+		h.mu.Lock()
+		h.now = phase
+		h.mu.Unlock()
 		h.trace("phase: %v", phase)
 		end, err := h.phase(ctx, phase)
 		if err != nil {
@@ -138,6 +141,14 @@ func (h *history) phase(ctx context.Context, phase Phase) (end string, err error
 	var last *state.Sync
 	calm := time.Now()
 	for {
+		select {
+		case m := <-h.died:
+			if err := h.revive(ctx, m); err != nil {
+				return "", err
+			}
+			calm = time.Now()
+		default:
+		}
 		if err := h.process.Up(ctx); err != nil {
 			return "", err
 		}

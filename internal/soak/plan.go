@@ -29,9 +29,10 @@ type Plan struct {
 	IDs      []idKind
 	Bodies   []bodyKind
 
-	Steps  []Step
-	Faults []Fault
-	About  *Kind // what the history is about, if its end is another one than a commit
+	Steps   []Step
+	Faults  []Fault
+	Crashes []Crash
+	About   *Kind // what the history is about, if its end is another one than a commit
 }
 
 // versions are releases of each series, one of them before 6.0.9, which brought
@@ -71,7 +72,7 @@ func newPlan(seed uint64) *Plan {
 			}
 		}
 	}
-	for _, phase := range []struct{ of, least, more int }{{int(Before), 3, 4}, {int(Copying), 3, 8}, {int(Streaming), 3, 8}, {int(Committing), 0, 5}} {
+	for _, phase := range []struct{ of, least, more int }{{int(Before), 3, 4}, {int(Copying), 3, 8}, {int(Streaming), 3, 8}, {int(Committing), 2, 5}} {
 		for range phase.least + r.IntN(phase.more) {
 			p.Steps = append(p.Steps, newStep(r, one(r, draw...), Phase(phase.of)))
 		}
@@ -88,6 +89,7 @@ func newPlan(seed uint64) *Plan {
 	}
 	p.Steps = slices.Insert(p.Steps, at, newStep(r, turn, phase))
 	p.drawFaults(r)
+	p.drawCrashes(r)
 	return p
 }
 
@@ -111,19 +113,21 @@ func (p *Plan) drawDocuments(r *rand.Rand) {
 }
 
 // parts is how many things can be left out of the plan.
-func (p *Plan) parts() int { return len(p.Steps) + len(p.Faults) }
+func (p *Plan) parts() int { return len(p.Steps) + len(p.Faults) + len(p.Crashes) }
 
 // only returns the plan with the given parts alone.
 func (p *Plan) only(keep []int) *Plan {
 	out := *p
-	out.Steps, out.Faults = nil, nil
+	out.Steps, out.Faults, out.Crashes = nil, nil, nil
 	for i := range p.parts() {
 		switch {
 		case !slices.Contains(keep, i):
 		case i < len(p.Steps):
 			out.Steps = append(out.Steps, p.Steps[i])
-		default:
+		case i < len(p.Steps)+len(p.Faults):
 			out.Faults = append(out.Faults, p.Faults[i-len(p.Steps)])
+		default:
+			out.Crashes = append(out.Crashes, p.Crashes[i-len(p.Steps)-len(p.Faults)])
 		}
 	}
 	return &out
@@ -140,6 +144,9 @@ func (p *Plan) String() string {
 	}
 	for _, f := range p.Faults {
 		fmt.Fprintf(&b, "\n  %v", f)
+	}
+	for _, c := range p.Crashes {
+		fmt.Fprintf(&b, "\n  %v", c)
 	}
 	return b.String()
 }

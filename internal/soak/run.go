@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/internal/mortal"
 	"github.com/shardferry/shardferry/internal/node"
 	"github.com/shardferry/shardferry/internal/soak/checker"
@@ -31,7 +33,7 @@ type Result struct {
 // play plays a history in virtual time.
 func play(p *Plan) *Result {
 	began := time.Now()
-	h := &history{plan: p, tally: newTally()}
+	h := &history{plan: p, tally: newTally(), crashes: slices.Clone(p.Crashes)}
 	res := &Result{Plan: p, Tally: h.tally}
 	dir, err := os.MkdirTemp("", "shardferry-soak-")
 	if err == nil {
@@ -59,6 +61,11 @@ type history struct {
 
 	mu      sync.Mutex
 	lines   []string
+	now     Phase
+	crashes []Crash // that are still to come
+	dead    bool    // the node, until another one is started
+	rest    time.Duration
+	died    chan shardferry.Moment
 	refused bool // what the history is about, and must be refused, has happened
 }
 
@@ -123,11 +130,16 @@ func (h *history) between(ctx context.Context, dir string) (err error) {
 		DataDir: dir, Source: config(h.clusters[source]), Destination: config(h.clusters[destination]),
 		CommitBudget: time.Minute, Lanes: 3, Copiers: 2, BatchDocs: h.plan.Batch, Logger: h.logger(),
 	}, nil)
-	if err := h.process.Start(ctx); err != nil {
+	h.died = make(chan shardferry.Moment)
+	lives := shardferry.WithReached(ctx, h.reached)
+	if err := h.process.Start(lives); err != nil {
 		return err
 	}
-	end, err := h.drive(ctx)
+	end, err := h.drive(lives)
 	if err != nil {
+		return errors.Join(err, h.process.Stop())
+	}
+	if err := h.lastDeath(lives); err != nil {
 		return errors.Join(err, h.process.Stop())
 	}
 	for _, c := range h.clusters {

@@ -52,6 +52,9 @@ func (t *tally) expect() {
 	for _, f := range faultKinds() {
 		t.addN("fault", f.name, 0)
 	}
+	for _, c := range crashPoints() {
+		t.addN("crash point", fmt.Sprintf("%v, %s", c.Phase, c.At), 0)
+	}
 	for _, e := range endings {
 		t.addN("ending", e, 0)
 	}

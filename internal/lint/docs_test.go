@@ -287,3 +287,33 @@ func TestDocumentsAreComplete(t *testing.T) {
 		}
 	}
 }
+
+// A page that cites a test promises that it is there.
+func TestCitedTestsExist(t *testing.T) {
+	defined := map[string]bool{}
+	eachGoFile(t, func(path string, lines []string) {
+		if !strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		for _, l := range lines {
+			if m := testFunc.FindStringSubmatch(l); m != nil {
+				defined[m[1]] = true
+			}
+		}
+	})
+	cited := 0
+	for path, body := range documents(t) {
+		for _, s := range spans(body) {
+			if testName.MatchString(s) {
+				cited++
+				assert.True(t, defined[s], "%s cites the test `%s`, which does not exist", path, s)
+			}
+		}
+	}
+	assert.NotZero(t, cited)
+}
+
+var (
+	testFunc = regexp.MustCompile(`^func (Test[A-Z]\w*)\(`)
+	testName = regexp.MustCompile(`^Test[A-Z]\w*$`)
+)

@@ -47,6 +47,7 @@ func onSharded(p *Plan) bool { return p.Shards[0] > 0 }
 func onSeveral(p *Plan) bool { return p.Shards[0] > 1 }
 
 func splits(p *Plan) bool  { return p.Versions[source] != versions[0] }
+func onSix(p *Plan) bool   { return p.before("7") }
 func onEight(p *Plan) bool { return !p.before("8") }
 
 func not(need func(p *Plan) bool) func(p *Plan) bool {

@@ -28,6 +28,7 @@ type Plan struct {
 	Batch    int // documents of a copy batch
 	IDs      []idKind
 	Bodies   []bodyKind
+	URI      string // more of the source's, as an operator might write it
 
 	Steps   []Step
 	Faults  []Fault

@@ -127,7 +127,7 @@ func (h *history) between(ctx context.Context, dir string) (err error) {
 		latency(c, h.plan.Seed+uint64(at), h.plan.Latency)
 	}
 	h.process = mortal.New(node.Config{
-		DataDir: dir, Source: config(h.clusters[source]), Destination: config(h.clusters[destination]),
+		DataDir: dir, Source: config(h.clusters[source], h.plan.URI), Destination: config(h.clusters[destination], ""),
 		CommitBudget: time.Minute, Lanes: 3, Copiers: 2, BatchDocs: h.plan.Batch, Logger: h.logger(),
 	}, nil)
 	h.died = make(chan shardferry.Moment)

@@ -44,15 +44,15 @@ func credential(user string) options.Credential {
 	return options.Credential{Username: user, Password: password, AuthSource: "admin"}
 }
 
-// config is how the node reaches a cluster.
-func config(c *mongotest.Cluster) mongoconn.Config {
+// config is how the node reaches a cluster; more is added to the URI.
+func config(c *mongotest.Cluster, more string) mongoconn.Config {
 	uri := strings.Replace(c.URI(), "mongodb://", "mongodb://operator:"+password+"@", 1)
 	if strings.Contains(uri, "?") {
 		uri += "&authSource=admin"
 	} else {
 		uri = strings.TrimSuffix(uri, "/") + "/?authSource=admin"
 	}
-	return mongoconn.Config{URI: uri, Dialer: c.Dialer(), AppName: nodeApp}
+	return mongoconn.Config{URI: uri + more, Dialer: c.Dialer(), AppName: nodeApp}
 }
 
 // operator returns a client that may do everything.

@@ -30,7 +30,7 @@ func catalogKinds() []*Kind {
 		{name: "create capped", often: 1, do: func(ctx context.Context, w *world, r *rand.Rand) error { return createCapped(w)(ctx, r, w.name(r)) }},
 		{name: "create a view", often: 1, do: createView},
 		{name: "create a view on a view", often: 1, do: createViewOnView},
-		refused("collation", create("with a collation", bson.E{Key: "collation", Value: bson.D{{"locale", "en"}, {"strength", 2}}})),
+		create("with a collation", bson.E{Key: "collation", Value: bson.D{{"locale", "en"}, {"strength", 2}}}),
 		refused("series", create("time-series", bson.E{Key: "timeseries", Value: bson.D{{"timeField", "t"}}})),
 		refused("encrypt", create("with encrypted fields", bson.E{Key: "encryptedFields", Value: bson.D{{"fields", bson.A{}}}})),
 		{name: "drop a collection", often: 4, do: func(ctx context.Context, w *world, r *rand.Rand) error {

@@ -13,7 +13,6 @@ type indexSpec = mongo.IndexSpecification
 
 // shardingKinds change where documents are.
 func shardingKinds() []*Kind {
-	const refused = "this schema change is not supported"
 	shard := func(name string, key bson.D) *Kind {
 		return &Kind{name: "shardCollection: " + name, often: 1, needs: onSharded, do: func(ctx context.Context, w *world, r *rand.Rand) error {
 			c, err := w.need(ctx, r, unsharded, makePlain(w))
@@ -39,14 +38,14 @@ func shardingKinds() []*Kind {
 			}
 			return w.admin(ctx, bson.D{{"split", c.ns()}, {"middle", bson.D{{"k", r.IntN(10)}}}})
 		}},
-		{name: "moveChunk", needs: onSeveral, caught: true, do: moveChunk},
-		{name: "movePrimary", needs: onSeveral, caught: true, do: movePrimary},
+		{name: "moveChunk", often: 2, needs: onSeveral, do: moveChunk},
+		{name: "movePrimary", often: 1, needs: onSeveral, do: movePrimary},
 		{name: "refineCollectionShardKey without an event (6.0)", needs: all(onSharded, onSix), caught: true, do: refine},
-		{name: "refineCollectionShardKey", needs: all(onSharded, not(onSix)), holds: refused, do: refine},
+		{name: "refineCollectionShardKey", often: 1, needs: all(onSharded, not(onSix)), do: refine},
 		{name: "reshardCollection without an event (6.0.5)", needs: all(onSeveral, not(splits)), caught: true, do: reshard},
-		{name: "reshardCollection", needs: all(onSeveral, splits), holds: refused, do: reshard},
-		{name: "moveCollection", needs: all(onSeveral, onEight), holds: refused, do: moveCollection},
-		{name: "unshardCollection", needs: all(onSeveral, onEight), holds: refused, do: func(ctx context.Context, w *world, r *rand.Rand) error {
+		{name: "reshardCollection", often: 1, needs: all(onSeveral, splits), do: reshard},
+		{name: "moveCollection", often: 1, needs: all(onSeveral, onEight), do: moveCollection},
+		{name: "unshardCollection", often: 1, needs: all(onSeveral, onEight), do: func(ctx context.Context, w *world, r *rand.Rand) error {
 			c, err := w.need(ctx, r, byK, makeSharded(w))
 			if err != nil {
 				return err

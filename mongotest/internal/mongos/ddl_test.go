@@ -188,6 +188,17 @@ func TestOutAndMergeWorkFromAShardedCollection(t *testing.T) {
 	assert.Len(t, getDocs(joined[0], "same"), 2)
 }
 
+// The index of a clustered collection comes with its options; the others are made anew.
+func TestOutReplacesAClusteredCollection(t *testing.T) {
+	c := spreadOut(t)
+	c.must("db", bson.D{{"create", "o"}, {"clusteredIndex", bson.D{{"key", bson.D{{"_id", 1}}}, {"unique", true}, {"name", "by id"}}}})
+	c.must("db", bson.D{{"createIndexes", "o"}, {"indexes", bson.A{bson.D{{"key", bson.D{{"x", 1}}}, {"name", "x"}}}}})
+	before := c.all("db", bson.D{{"listIndexes", "o"}})
+	c.all("db", bson.D{{"aggregate", "c"}, {"cursor", bson.D{}}, {"pipeline", bson.A{bson.D{{"$match", bson.D{{"k", bson.D{{"$lt", 20}}}}}}, bson.D{{"$out", "o"}}}}})
+	assert.Len(t, c.all("db", bson.D{{"find", "o"}}), 7)
+	assert.ElementsMatch(t, before, c.all("db", bson.D{{"listIndexes", "o"}}))
+}
+
 func TestCommandsOnWhatShardsDo(t *testing.T) {
 	c := newCluster(t)
 	c.sharded("c")

@@ -170,7 +170,7 @@ func (w writer) Replace(ctx context.Context, db, coll string, series bson.Raw, d
 	if reply, err := o.run(ctx, db, bson.D{{"listIndexes", coll}}); err == nil {
 		var specs []bson.Raw
 		for _, s := range explicit(getDocs(getDoc(reply, "cursor"), "firstBatch")) {
-			if getString(s, "name") != "_id_" {
+			if getString(s, "name") != "_id_" && s.Lookup("clustered").Type == 0 { // those come with the collection
 				specs = append(specs, s)
 			}
 		}

@@ -42,7 +42,7 @@ func exploreMoves(rules MoveRules, longest, crashes int) (states, finals int, ba
 // With every rule the destination equals the source at the end of every
 // history, whenever the document changes shards and wherever a worker dies.
 func TestMoveRulesAreEnough(t *testing.T) {
-	states, finals, bad := exploreMoves(AllMoveRules(), 2, 0)
+	states, finals, bad := exploreMoves(AllMoveRules(), moves, 0)
 	require.Empty(t, bad)
 	crashed, more, bad := exploreMoves(AllMoveRules(), 1, 1)
 	require.Empty(t, bad)

@@ -81,7 +81,7 @@ func (r *resister) hook(on *mongotest.Cluster, c mongotest.Command, st *state.Sy
 // Whatever may pass, wherever it is met: the sync goes through it, and nothing is
 // lost or done twice.
 func TestEveryFailureInEveryPhase(t *testing.T) {
-	for _, kind := range resistances {
+	for _, kind := range testedResistances {
 		for _, shards := range []int{0, 2} {
 			t.Run(fmt.Sprintf("%s, %d shards", kind.name, shards), func(t *testing.T) {
 				play(t, setting{srcShards: shards, dstShards: shards, batchDocs: 20}, func(t *testing.T, s *stage) {

@@ -1,0 +1,9 @@
+//go:build !race
+
+package node_test
+
+var (
+	testedShapes      = shapes
+	testedVersions    = versions
+	testedResistances = resistances
+)

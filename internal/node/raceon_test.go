@@ -1,0 +1,11 @@
+//go:build race
+
+package node_test
+
+// Under the race detector a story takes ten times as long, and another pair of
+// clusters or another error code brings no other goroutines together.
+var (
+	testedShapes      = []int{0, 2}
+	testedVersions    = []string{"8.0"}
+	testedResistances = resistances[:4]
+)

@@ -21,6 +21,12 @@ type ForeignWrite struct {
 	At time.Time
 }
 
+// notUsers are namespaces whose oplog entries are no writes of users: the server's
+// own, and those in which it makes a view, a copy for a rename to another database,
+// or a capped collection of another one (server: rename_collection.cpp,
+// capped_utils.cpp). Such entries have no number, whoever asked for them.
+const notUsers = `^(admin|config|local)\.|^[^.]+\.(system\.|tmp[^.]*\.(renameCollection|convertToCapped))`
+
 // ForeignWrites reads from a replica set's oplog, after a time, the writes to
 // users' documents that were not sent with a number of at least ours: such high
 // numbers nobody else gives to retryable writes. It returns at most limit of them,
@@ -31,7 +37,7 @@ func ForeignWrites(ctx context.Context, client *mongo.Client, after bson.Timesta
 		{"txnNumber", bson.D{{"$not", bson.D{{"$gte", ours}}}}},
 		{"fromMigrate", bson.D{{"$ne", true}}},
 		{"$or", bson.A{
-			bson.D{{"op", bson.D{{"$in", bson.A{"i", "u", "d"}}}}, {"ns", bson.D{{"$not", bson.Regex{Pattern: `^(admin|config|local)\.`}}}}},
+			bson.D{{"op", bson.D{{"$in", bson.A{"i", "u", "d"}}}}, {"ns", bson.D{{"$not", bson.Regex{Pattern: notUsers}}}}},
 			bson.D{{"op", "c"}, {"o.applyOps", bson.D{{"$exists", true}}}},
 		}},
 	}, options.Find().SetLimit(int64(limit)+1))

@@ -30,6 +30,9 @@ type guard struct {
 	next time.Time // when to look again
 	// blocked is a time of the destination at which the block was on.
 	blocked shardferry.ClusterTime
+	// lifted is when the block was found off, until it is recorded what others wrote
+	// meanwhile: that it is on again says nothing about that.
+	lifted time.Time
 }
 
 // Name implements coordinator.Reconciler.
@@ -50,14 +53,27 @@ func (g *guard) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, 
 		return nil, g.block(ctx, to)
 	}
 	g.next = time.Now().Add(guardPause)
-	if blocked {
+	if slices.ContainsFunc(s.Intrusions, func(i state.Intrusion) bool { return i.Noticed.Equal(g.lifted) }) {
+		g.lifted = time.Time{}
+	}
+	switch {
+	case blocked && g.lifted.IsZero():
 		g.blocked = at
 		return nil, nil
+	case !blocked:
+		if g.lifted.IsZero() {
+			g.lifted = time.Now().Truncate(time.Millisecond) // as it is recorded
+		}
+		if err := g.block(ctx, to); err != nil {
+			return nil, err
+		}
 	}
-	if err := g.block(ctx, to); err != nil {
-		return nil, err
-	}
-	i := state.Intrusion{Noticed: time.Now()}
+	return g.intruded(ctx, s, to)
+}
+
+// intruded looks for what others wrote since the block was last seen on.
+func (g *guard) intruded(ctx context.Context, s *state.Sync, to *end) ([]state.Command, error) {
+	i := state.Intrusion{Noticed: g.lifted}
 	after := g.blocked
 	if after.IsZero() { // lifted while nobody looked
 		after = shardferry.ClusterTime{T: uint32(s.Job.StartedAt.Unix())}

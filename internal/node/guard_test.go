@@ -1,14 +1,18 @@
 package node_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/mongotest"
 )
 
 func (s *stage) lift() {
@@ -85,5 +89,53 @@ func TestWritesOfOthersAreReported(t *testing.T) {
 		s.commit()
 		s.reach(shardferry.StateCommitted)
 		assert.ElementsMatch(t, docs(t, s.from), docs(t, s.to))
+	})
+}
+
+// What others wrote is told although the oplog cannot be read at first, when the
+// block is on again already.
+func TestWritesOfOthersAreLookedForUntilTheyAreKnown(t *testing.T) {
+	play(t, setting{}, func(t *testing.T, s *stage) {
+		s.up()
+		require.NoError(t, s.insert(s.app, upTo(20)...))
+		s.start()
+		s.stream()
+		time.Sleep(time.Minute)
+		var refused atomic.Int32
+		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+			if on == s.dst && ours(c) && c.DB == "local" && refused.Add(1) <= 3 {
+				return refuses(11602)
+			}
+			return mongotest.Fault{}
+		})
+		s.lift()
+		require.NoError(t, s.insert(s.guest, 1000))
+		st := s.reach(shardferry.StatePaused)
+		assert.Greater(t, refused.Load(), int32(3))
+		assert.Contains(t, st.Hold, "there were 1 writes of others, first insert d.c")
+		time.Sleep(time.Minute)
+		now, _ := s.node.State()
+		assert.Len(t, now.Intrusions, 1, "it is told once")
+	})
+}
+
+// What the sync itself has the destination do is not taken for a write of others.
+func TestSchemaChangesAreNoWritesOfOthers(t *testing.T) {
+	play(t, setting{}, func(t *testing.T, s *stage) {
+		s.up()
+		require.NoError(t, s.insert(s.app, upTo(20)...))
+		s.start()
+		s.stream()
+		time.Sleep(time.Minute)
+		s.lift()
+		db := s.app.Database("d")
+		require.NoError(t, db.CreateView(t.Context(), "v", "c", mongo.Pipeline{}))
+		s.command(s.from, bson.D{{"renameCollection", "d.c"}, {"to", "e.c"}})
+		st := s.until("told", func(st *state.Sync) bool { return len(st.Intrusions) > 0 })
+		assert.Empty(t, st.Intrusions[0].Writes)
+		time.Sleep(time.Minute)
+		now, _ := s.node.State()
+		assert.Equal(t, shardferry.StateRunning, now.State)
+		assert.Len(t, now.Intrusions, 1)
 	})
 }

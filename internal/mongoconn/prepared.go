@@ -40,12 +40,8 @@ func AwaitPrepared(ctx context.Context, client *mongo.Client) (known bool, err e
 		if len(found) == 0 {
 			return true, nil
 		}
-		timer := time.NewTimer(preparedPause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return false, context.Cause(ctx)
+		if err := Sleep(ctx, preparedPause); err != nil {
+			return false, err
 		}
 	}
 }

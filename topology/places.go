@@ -99,7 +99,9 @@ func (r placeReader) read(ctx context.Context) ([]shardferry.Place, error) {
 // rises whenever one of them moves.
 func (r placeReader) collections(ctx context.Context) ([]shardferry.Place, error) {
 	rows, err := r.all(ctx, bson.D{{"aggregate", "chunks"}, {"pipeline", bson.A{
-		bson.D{{"$sort", bson.D{{"uuid", 1}, {"lastmod", -1}}}},
+		// The order of an index of config.chunks, backwards: one look for each
+		// collection, however many chunks it has.
+		bson.D{{"$sort", bson.D{{"uuid", -1}, {"lastmod", -1}}}},
 		bson.D{{"$group", bson.D{{"_id", "$uuid"}, {"lastmod", bson.D{{"$first", "$lastmod"}}}}}},
 	}}})
 	if err != nil {

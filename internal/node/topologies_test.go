@@ -30,9 +30,6 @@ func shapeName(shards int) string {
 // Every pair of topologies and versions is moved under load, committed after a
 // comparison that found nothing, and rolled back to the old source the same way.
 func TestEveryPairOfTopologies(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it moves 96 pairs of clusters there and back")
-	}
 	var table strings.Builder
 	for i, from := range testedVersions {
 		for _, to := range testedVersions[i:] {

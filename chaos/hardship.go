@@ -29,6 +29,7 @@ type hardship struct {
 	mu               sync.Mutex
 	writes           int64
 	moves, elections int
+	schema           int
 }
 
 // How often things happen.
@@ -59,7 +60,7 @@ func (h *hardship) run(ctx context.Context) error {
 	g.Go(func() error {
 		return h.s.crowd.every(gctx, electionEvery, func(ctx context.Context) { h.elect(ctx, re) })
 	})
-	g.Go(func() error { return h.s.crowd.every(gctx, schemaEvery, h.a.step) })
+	g.Go(func() error { return h.s.crowd.every(gctx, schemaEvery, h.change) })
 	return g.Wait()
 }
 
@@ -67,7 +68,15 @@ func (h *hardship) run(ctx context.Context) error {
 func (h *hardship) tell(out *Endured) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out.Writes, out.Moves, out.Elections, out.Schema = h.writes, h.moves, h.elections, h.a.n
+	out.Writes, out.Moves, out.Elections, out.Schema = h.writes, h.moves, h.elections, h.schema
+}
+
+// change changes the schema.
+func (h *hardship) change(ctx context.Context) {
+	h.a.step(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.schema = h.a.n
 }
 
 // move moves a chunk of one of the sharded collections to a random shard. There

@@ -62,14 +62,12 @@ type Result struct {
 // Explore visits every state that one history can lead to under the rules, with
 // at most the given number of crashes, until a final state is wrong.
 func Explore(init Doc, history []Event, rules Rules, crashes int) Result {
-	x := explorer{rules: rules, history: history, source: []Doc{init}, seen: map[state]struct{}{}}
+	x := explorer{rules: rules, history: history, source: []Doc{init}}
 	for _, e := range history {
 		x.source = append(x.source, e.apply(x.source[len(x.source)-1]))
 	}
 	x.visit(state{crashes: int8(crashes)})
-	for len(x.todo) > 0 && !x.result.Bad {
-		s := x.todo[len(x.todo)-1]
-		x.todo = x.todo[:len(x.todo)-1]
+	for s, ok := x.next(); ok && !x.result.Bad; s, ok = x.next() {
 		x.check(s)
 		x.stepStream(s)
 		x.stepCopy(s)
@@ -81,20 +79,12 @@ func Explore(init Doc, history []Event, rules Rules, crashes int) Result {
 }
 
 type explorer struct {
+	search[state]
+
 	rules   Rules
 	history []Event
 	source  []Doc // the document after each event
-	seen    map[state]struct{}
-	todo    []state
 	result  Result
-}
-
-func (x *explorer) visit(s state) {
-	if _, ok := x.seen[s]; ok {
-		return
-	}
-	x.seen[s] = struct{}{}
-	x.todo = append(x.todo, s)
 }
 
 func (x *explorer) check(s state) {

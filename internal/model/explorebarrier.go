@@ -34,19 +34,16 @@ func ExploreOrder(history []Step, once bool, rules Orders, crashes int) (r Resul
 	if !ok {
 		return r, false
 	}
-	x := orderings{streams: streams, rules: rules, seen: map[ordering]struct{}{}}
+	x := orderings{streams: streams, rules: rules}
 	x.visit(ordering{crashes: int8(crashes)})
-	for len(x.todo) > 0 && !r.Bad {
-		s := x.todo[len(x.todo)-1]
-		x.todo = x.todo[:len(x.todo)-1]
-		before := len(x.todo)
-		moved := x.moved
+	for s, ok := x.next(); ok && !r.Bad; s, ok = x.next() {
+		steps := x.steps
 		for i := range s.shards {
 			x.stream(s, i)
 			x.stand(s, i)
 		}
 		x.lead(s)
-		stuck := x.moved == moved && len(x.todo) == before
+		stuck := x.steps == steps
 		for i := range s.shards {
 			x.crash(s, i)
 		}
@@ -60,19 +57,10 @@ func ExploreOrder(history []Step, once bool, rules Orders, crashes int) (r Resul
 }
 
 type orderings struct {
+	search[ordering]
+
 	streams [2][]happening
 	rules   Orders
-	seen    map[ordering]struct{}
-	todo    []ordering
-	moved   int // steps that were possible, to new states or not
-}
-
-func (x *orderings) visit(s ordering) {
-	x.moved++
-	if _, ok := x.seen[s]; !ok {
-		x.seen[s] = struct{}{}
-		x.todo = append(x.todo, s)
-	}
 }
 
 func (x *orderings) through(s ordering) bool {
@@ -84,8 +72,8 @@ func (x *orderings) through(s ordering) bool {
 	return true
 }
 
-// next returns the event that a worker stands before.
-func (x *orderings) next(s ordering, i int) (h happening, ok bool) {
+// ahead returns the event that a worker stands before.
+func (x *orderings) ahead(s ordering, i int) (h happening, ok bool) {
 	if at := int(s.shards[i].passed); at < len(x.streams[i]) {
 		return x.streams[i][at], true
 	}
@@ -108,7 +96,7 @@ func (x *orderings) stream(s ordering, i int) {
 		next.shards[i].saved = sh.passed
 		x.visit(next)
 	}
-	h, ok := x.next(s, i)
+	h, ok := x.ahead(s, i)
 	switch {
 	case !ok, x.rules[Hold] && s.barrier != 0 && h.time > s.barrier:
 		return
@@ -141,7 +129,7 @@ func (x *orderings) stand(s ordering, i int) {
 	if s.barrier == 0 || sh.ready == s.number {
 		return
 	}
-	if h, ok := x.next(s, i); x.rules[Drain] && (sh.flying != unknown || ok && h.time < s.barrier) || x.rules[Save] && sh.saved < sh.passed {
+	if h, ok := x.ahead(s, i); x.rules[Drain] && (sh.flying != unknown || ok && h.time < s.barrier) || x.rules[Save] && sh.saved < sh.passed {
 		return
 	}
 	sh.ready = s.number

@@ -3,7 +3,7 @@ package model
 // ExploreMoves visits every state that one history with moves can lead to under
 // the rules, with at most the given number of crashes, until a final one is wrong.
 func ExploreMoves(init Doc, history []Event, rules MoveRules, crashes int) Result {
-	x := moveExplorer{rules: rules, history: history, source: []Doc{init}, moves: []int8{0}, seen: map[moveState]struct{}{}}
+	x := moveExplorer{rules: rules, history: history, source: []Doc{init}, moves: []int8{0}}
 	for i, e := range history {
 		d, m := x.source[i], x.moves[i]
 		if e == Move {
@@ -14,9 +14,7 @@ func ExploreMoves(init Doc, history []Event, rules MoveRules, crashes int) Resul
 		x.source, x.moves = append(x.source, d), append(x.moves, m)
 	}
 	x.visit(moveState{crashes: int8(crashes)})
-	for len(x.todo) > 0 && !x.result.Bad {
-		s := x.todo[len(x.todo)-1]
-		x.todo = x.todo[:len(x.todo)-1]
+	for s, ok := x.next(); ok && !x.result.Bad; s, ok = x.next() {
 		x.check(s)
 		x.stepSource(s)
 		x.stepPlacement(s)
@@ -33,25 +31,17 @@ func ExploreMoves(init Doc, history []Event, rules MoveRules, crashes int) Resul
 }
 
 type moveExplorer struct {
+	search[moveState]
+
 	rules   MoveRules
 	history []Event
 	source  []Doc  // the document after each step
 	moves   []int8 // moves up to each step
-	seen    map[moveState]struct{}
-	todo    []moveState
 	result  Result
 }
 
 // owner returns the shard that has the document after a step.
 func (x *moveExplorer) owner(step int8) int8 { return x.moves[step] % 2 }
-
-func (x *moveExplorer) visit(s moveState) {
-	if _, ok := x.seen[s]; ok {
-		return
-	}
-	x.seen[s] = struct{}{}
-	x.todo = append(x.todo, s)
-}
 
 func (x *moveExplorer) check(s moveState) {
 	n := int8(len(x.history))

@@ -45,12 +45,10 @@ type marking struct {
 // by the given lanes, can land and be recorded, with at most the given number of
 // crashes. The result is bad if one of them never lands. Times do not fall.
 func ExploreFrontier(times, lanes []int8, rules Marks, crashes int) Result {
-	x := markings{times: times, lanes: lanes, rules: rules, seen: map[marking]struct{}{}}
+	x := markings{times: times, lanes: lanes, rules: rules}
 	x.visit(marking{crashes: int8(crashes)})
 	var r Result
-	for len(x.todo) > 0 && !r.Bad {
-		s := x.todo[len(x.todo)-1]
-		x.todo = x.todo[:len(x.todo)-1]
+	for s, ok := x.next(); ok && !r.Bad; s, ok = x.next() {
 		x.hand(s)
 		for i := range times {
 			x.write(s, i)
@@ -78,17 +76,10 @@ func (s marking) before(times []int8) (set uint16) {
 }
 
 type markings struct {
+	search[marking]
+
 	times, lanes []int8
 	rules        Marks
-	seen         map[marking]struct{}
-	todo         []marking
-}
-
-func (x *markings) visit(s marking) {
-	if _, ok := x.seen[s]; !ok {
-		x.seen[s] = struct{}{}
-		x.todo = append(x.todo, s)
-	}
 }
 
 func (x *markings) hand(s marking) {

@@ -88,11 +88,9 @@ type takeover struct {
 // ExploreTakeover visits every state that the loss of one worker can lead to, and
 // reports whether in one of them a write of it landed after its successor's.
 func ExploreTakeover(g Guards, w World) (states int, stale bool) {
-	x := takeovers{guards: g, world: w, seen: map[takeover]struct{}{}}
+	x := takeovers{guards: g, world: w}
 	x.visit(takeover{until: leaseLength})
-	for len(x.todo) > 0 {
-		s := x.todo[len(x.todo)-1]
-		x.todo = x.todo[:len(x.todo)-1]
+	for s, ok := x.next(); ok; s, ok = x.next() {
 		stale = stale || s.stale
 		x.tick(s)
 		x.reports(s)
@@ -103,17 +101,10 @@ func ExploreTakeover(g Guards, w World) (states int, stale bool) {
 }
 
 type takeovers struct {
+	search[takeover]
+
 	guards Guards
 	world  World
-	seen   map[takeover]struct{}
-	todo   []takeover
-}
-
-func (x *takeovers) visit(s takeover) {
-	if _, ok := x.seen[s]; !ok {
-		x.seen[s] = struct{}{}
-		x.todo = append(x.todo, s)
-	}
 }
 
 // tick lets time pass, unless something has to happen first: a step that takes no

@@ -36,7 +36,9 @@ func stand(t *testing.T, s *state.Sync, upTo shardferry.ClusterTime) {
 func TestAMoveIsPassedInTwoSteps(t *testing.T) {
 	s := moving(t)
 	moved := shardferry.Moved{Until: ct(120), Collections: []shardferry.UUID{{1}}}
-	apply(t, s, state.Known{Leg: 1, At: ct(110)}, state.Moving{Leg: 1, Moved: moved, Places: placesAfter})
+	apply(t, s, state.Known{Leg: 1, At: ct(110)})
+	require.Error(t, state.Moving{Leg: 1, Moved: shardferry.Moved{Until: ct(110)}, Places: placesAfter}.Apply(s), "a stretch has a length")
+	apply(t, s, state.Moving{Leg: 1, Moved: moved, Places: placesAfter})
 	require.Error(t, state.Known{Leg: 1, At: ct(130)}.Apply(s), "nothing is known past a move")
 	assert.Equal(t, &shardferry.Ownership{Known: ct(110)}, s.Leg.Ownership(), "workers wait where it begins")
 

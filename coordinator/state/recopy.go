@@ -78,6 +78,9 @@ func (c Recopied) Apply(s *Sync) error {
 		if !sh.Lost {
 			return fmt.Errorf("copy again: shard %s has lost nothing", id)
 		}
+		if len(sh.Sessions) > 0 {
+			return fmt.Errorf("copy again: the sessions of the former worker of shard %s have not ended", id)
+		}
 	}
 	for _, t := range c.Tasks {
 		if _, err := s.legShard("copy again", c.Leg, t.Shard); err != nil {

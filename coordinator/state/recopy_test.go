@@ -4,12 +4,19 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
+
+// fenced ends the sessions of a shard's workers, of which there are some.
+func fenced(t *testing.T, s *state.Sync, shard int) {
+	t.Helper()
+	sh := s.Leg.Shards[shard]
+	require.NotEmpty(t, sh.Sessions)
+	apply(t, s, state.Fenced{Leg: 1, Shard: sh.ID, Epoch: sh.Epoch, IDs: sh.Sessions})
+}
 
 // A shard that has lost changes pauses the sync, keeps everything, and goes on
 // only when the operator has agreed. Then it alone begins anew.
@@ -37,6 +44,8 @@ func TestALostShardBeginsAnew(t *testing.T) {
 	}}
 	require.Error(t, state.Recopied{Leg: 1, Shards: []shardferry.ShardID{"s1"}, Start: ct(500)}.Apply(s), "it has lost nothing")
 	require.Error(t, state.Recopied{Leg: 1, Shards: again.Shards}.Apply(s), "a stream needs a start")
+	require.Error(t, again.Apply(s), "something of its former worker may land yet")
+	fenced(t, s, 0)
 	apply(t, s, again)
 	assert.Equal(t, state.PhaseCopying, s.Leg.Phase)
 	assert.Empty(t, s.Leg.Lost())
@@ -84,6 +93,7 @@ func TestALostShardHoldsNoBarrier(t *testing.T) {
 func TestOtherShardsStartAgainWithNewTasks(t *testing.T) {
 	s := stations(t)["streaming"]
 	apply(t, s, state.Lost{Leg: 1, Shard: "s0"}, state.Resume{RecopyLost: true})
+	fenced(t, s, 0)
 	epoch := s.Leg.Shards[1].Epoch
 	apply(t, s, state.Recopied{Leg: 1, Shards: []shardferry.ShardID{"s0"}, Start: ct(500), Tasks: []shardferry.CopyTask{
 		{Shard: "s1", UUID: s.Leg.Tasks[0].UUID, Index: s.Leg.Tasks[0].Index, Resync: true},

@@ -96,6 +96,37 @@ func TestAnOplogThatRolledOverCostsOnlyItsShard(t *testing.T) {
 	}
 }
 
+// A range whose changes are lost may have left the shard that lost them. It is not
+// among that shard's ranges any more, and is copied again all the same.
+func TestARangeThatLeftALostShardIsCopiedAgain(t *testing.T) {
+	play(t, setting{srcShards: 2, dstShards: 2, oplog: oplogSize, batchDocs: 20}, func(t *testing.T, s *stage) {
+		s.halves(100)
+		s.command(s.from, bson.D{{"split", "d.c"}, {"middle", bson.D{{"x", -50}}}})
+		s.up()
+		s.start()
+		s.stream()
+		require.NoError(t, s.node.Pause(t.Context(), "test"))
+		time.Sleep(2 * time.Second)
+		coll := s.app.Database("d").Collection("c")
+		for i := 51; i <= 100; i += 7 {
+			_, err := coll.DeleteOne(t.Context(), bson.D{{"_id", -i}, {"x", -i}})
+			require.NoError(t, err)
+			_, err = coll.UpdateOne(t.Context(), bson.D{{"_id", -i - 1}, {"x", -i - 1}}, bson.D{{"$set", bson.D{{"changed", i}}}})
+			require.NoError(t, err)
+		}
+		s.moveChunk(-60, s.other())
+		s.rollOver()
+
+		require.NoError(t, s.node.Resume(t.Context(), "test"))
+		require.Len(t, s.reach(shardferry.StatePaused).Leg.Lost(), 1)
+		require.NoError(t, s.node.RecopyLost(t.Context(), "test"))
+		s.recopied()
+		s.commit()
+		s.reach(shardferry.StateCommitted)
+		assert.ElementsMatch(t, docs(t, s.from), docs(t, s.to))
+	})
+}
+
 // What became of the catalogue while nobody could see it is made up for.
 func TestSchemaChangesThatNobodySaw(t *testing.T) {
 	for _, shards := range []int{0, 2} {

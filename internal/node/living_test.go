@@ -116,6 +116,17 @@ func (s *stage) passes() *state.Sync {
 	})
 }
 
+// arrives lets all moves be settled, compares the clusters, and commits. It returns
+// the state before the commit.
+func (s *stage) arrives() *state.Sync {
+	s.t.Helper()
+	st := s.passes()
+	s.equal()
+	s.commit()
+	s.reach(shardferry.StateCommitted)
+	return st
+}
+
 // An event of a document that has moved to another shard is not applied before
 // those that it had on the shard it left, however far behind that shard's worker
 // is. Chunks are moved by hand, under load, there and back.
@@ -138,11 +149,7 @@ func TestNoOwnersWriteIsAppliedOverALaterOne(t *testing.T) {
 				}
 			}
 			s.faults.routes(nil)
-			st := s.passes()
-			assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
-			s.equal()
-			s.commit()
-			s.reach(shardferry.StateCommitted)
+			s.arrives()
 		})
 	}
 }
@@ -167,12 +174,8 @@ func TestDocumentsMissedWhileChunksMove(t *testing.T) {
 			}
 			slow()
 			s.stream()
-			st := s.passes()
-			assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
+			st := s.arrives()
 			assert.Greater(t, len(st.Leg.Tasks), len(planned.Leg.Tasks), "no task changed hands: the story does not test what it tells")
-			s.equal()
-			s.commit()
-			s.reach(shardferry.StateCommitted)
 		})
 	}
 }
@@ -202,12 +205,8 @@ func TestAPrimaryShardMoves(t *testing.T) {
 			}
 			s.faults.routes(nil)
 			s.stream()
-			st := s.passes()
-			assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
+			st := s.arrives()
 			assert.Greater(t, len(st.Leg.Tasks), len(planned.Leg.Tasks), "no task changed hands")
-			s.equal()
-			s.commit()
-			s.reach(shardferry.StateCommitted)
 		})
 	}
 }
@@ -252,11 +251,7 @@ func TestShardsJoinAndLeave(t *testing.T) {
 				e.edit(50)
 				slow()
 				s.stream()
-				st = s.passes()
-				assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
-				s.equal()
-				s.commit()
-				s.reach(shardferry.StateCommitted)
+				s.arrives()
 			})
 		})
 	}
@@ -295,11 +290,7 @@ func TestCollectionsAreReshaped(t *testing.T) {
 					}
 					slow()
 					s.stream()
-					st := s.passes()
-					assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
-					s.equal()
-					s.commit()
-					s.reach(shardferry.StateCommitted)
+					s.arrives()
 				})
 			})
 		}

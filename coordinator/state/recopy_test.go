@@ -4,10 +4,11 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/shardferry/shardferry"
-	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
 )
 
 // fenced ends the sessions of a shard's workers, of which there are some.

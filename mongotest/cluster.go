@@ -186,7 +186,6 @@ func (c *Cluster) accept(ctx context.Context) {
 }
 
 func (c *Cluster) serve(ctx context.Context, in connection) {
-	c.net.add(in)
 	defer c.net.remove(in)
 	if c.net.refuses(in.addr) {
 		_ = in.conn.Close() // came while the address was cut off

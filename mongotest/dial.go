@@ -72,6 +72,11 @@ func (d dialer) DialContext(ctx context.Context, _, address string) (net.Conn, e
 	if err := c.net.dial(ctx, address); err != nil {
 		return nil, err
 	}
+	// What a driver does at once after it has begun to connect comes before the
+	// first answer: in a bubble time passes only when nobody has anything to do.
+	if err := wait(ctx, dialTime); err != nil {
+		return nil, fmt.Errorf("mongotest: dial %s: %w", address, err)
+	}
 	client, server := net.Pipe()
 	in := connection{addr: address, conn: pipeConn{server, pipeAddr("client"), pipeAddr(address)}}
 	if err := c.hand(ctx, in); err != nil {
@@ -81,8 +86,19 @@ func (d dialer) DialContext(ctx context.Context, _, address string) (net.Conn, e
 	return pipeConn{client, pipeAddr(address), pipeAddr("client")}, nil
 }
 
-// hand gives a connection to Run.
-func (c *Cluster) hand(ctx context.Context, in connection) error {
+// dialTime is how long it takes to connect. Without it the driver's lost news (see
+// clientHeartbeat) would be met now and then.
+const dialTime = time.Microsecond
+
+// hand gives a connection to Run. It is open when hand returns: whoever closes
+// connections from then on closes it too.
+func (c *Cluster) hand(ctx context.Context, in connection) (err error) {
+	c.net.add(in)
+	defer func() {
+		if err != nil {
+			c.net.remove(in)
+		}
+	}()
 	select {
 	case c.accepted <- in:
 		return nil

@@ -123,7 +123,7 @@ func (e Endurance) between(ctx context.Context, stage *rehearse.Stage, dir strin
 	p := e.plan()
 	bad := &violations{trace: t}
 	s := &scenario{plan: p, r: rand.New(rand.NewPCG(e.Seed, 3)), bad: bad, trace: t, faults: &errgroup.Group{}}
-	s.crowd = &crowd{plan: p, ledger: newLedger(), bad: bad, trace: t}
+	s.crowd = &crowd{plan: p, bad: bad, trace: t}
 	closeAll, err := s.connect(stage)
 	defer closeAll(ctx)
 	if err != nil {

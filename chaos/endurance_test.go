@@ -7,6 +7,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
 )
 
 // A short run at a low rate; what fails here fails again with
@@ -22,6 +25,13 @@ func TestEndurance(t *testing.T) {
 	for name, n := range map[string]int{"moves": e.Moves, "elections": e.Elections, "schema changes": e.Schema} {
 		assert.Positive(t, n, name)
 	}
+}
+
+// Of the documents of an endurance run nobody keeps an account.
+func TestThereIsNoProbeWithoutALedger(t *testing.T) {
+	s := &scenario{crowd: &crowd{}, last: &state.Sync{State: shardferry.StateRunning, Leg: state.Leg{Phase: state.PhaseStreaming}}}
+	s.probe(t.Context())
+	assert.Zero(t, s.probes)
 }
 
 func TestGrowthIsToldFromFilling(t *testing.T) {

@@ -84,9 +84,9 @@ func (a *applier) put(ctx context.Context, coll *shardferry.Collection, key bson
 func (a *applier) clear(ctx context.Context, f failure, doc bson.Raw, at shardferry.ClusterTime) (gone []bson.Raw, inWay bson.Raw, err error) {
 	own := a.keys.ofDocument(f.coll, f.key, doc)
 	onDestination := reread{from: a.dest, again: a.reread.again}
-	there, _, err := onDestination.once(ctx, conflict(f, doc), f.coll.Destination, false)
+	there, err := onDestination.byName(ctx, "look for what stands in the way in "+f.coll.Destination.String(), conflict(f, doc), f.coll.Destination)
 	if err != nil {
-		return nil, nil, fmt.Errorf("look for what stands in the way in %s: %w", f.coll.Destination, err)
+		return nil, nil, err
 	}
 	for _, d := range there {
 		key := a.keys.ofDocument(f.coll, f.key, d)

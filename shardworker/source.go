@@ -141,6 +141,17 @@ func (r reread) all(ctx context.Context, q query) (docs []bson.Raw, upTo shardfe
 	return docs, upTo, err
 }
 
+// byName reads by name alone, again and again until an answer comes through.
+func (r reread) byName(ctx context.Context, what string, q query, ns shardferry.Namespace) (docs []bson.Raw, err error) {
+	err = r.again.Do(ctx, what, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		docs, _, err = r.once(ctx, q, ns, false)
+		return err
+	})
+	return docs, err
+}
+
 func (r reread) once(ctx context.Context, q query, ns shardferry.Namespace, byUUID bool) ([]bson.Raw, shardferry.ClusterTime, error) {
 	cmd := build(func(dst []byte) []byte {
 		dst = bsoncore.AppendStringElement(dst, "find", ns.Coll)

@@ -50,15 +50,33 @@ func BuildIndexes(ctx context.Context, client *mongo.Client, ns shardferry.Names
 	if len(specs) == 0 {
 		return nil
 	}
-	err := client.Database(ns.DB).RunCommand(ctx, bson.D{
-		{"createIndexes", ns.Coll},
-		{"indexes", specs},
-		majority,
-	}).Err()
-	if err != nil {
-		return fmt.Errorf("build %d indexes of %s: %w", len(specs), ns, err)
+	return buildIndexes(ctx, client, ns, bson.D{{"createIndexes", ns.Coll}, {"indexes", specs}, majority})
+}
+
+// BuildIndexesOf is BuildIndexes for the collection that has the UUID. If its name
+// is another's by then, or nobody's, that is a CollectionUUIDMismatch. Without the
+// UUID a command that comes late would make a collection of the name.
+func BuildIndexesOf(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, id shardferry.UUID, specs []bson.Raw) error {
+	return buildIndexes(ctx, client, ns, bson.D{
+		{"createIndexes", ns.Coll}, {"indexes", specs}, {"collectionUUID", id}, majority,
+	})
+}
+
+func buildIndexes(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, cmd bson.D) error {
+	if err := client.Database(ns.DB).RunCommand(ctx, cmd).Err(); err != nil {
+		return fmt.Errorf("build indexes of %s: %w", ns, err)
 	}
 	return nil
+}
+
+// UUIDOf returns the UUID of a collection, the zero UUID if there is none of the
+// name.
+func UUIDOf(ctx context.Context, client *mongo.Client, ns shardferry.Namespace) (shardferry.UUID, error) {
+	colls, err := listMatching(ctx, client, ns.DB, bson.D{{"name", ns.Coll}})
+	if err != nil || len(colls) == 0 {
+		return shardferry.UUID{}, err
+	}
+	return colls[0].UUID, nil
 }
 
 // FinishIndex gives an index of the destination its final form: unique, expiring

@@ -211,8 +211,31 @@ func (p preparer) BuildIndexes(ctx context.Context, s *state.Sync) ([]state.Inde
 			refs = append(refs, state.IndexRef{NS: ns, Name: ix.Name()})
 		}
 	}
-	if err := topology.BuildIndexes(ctx, p.ends.to(&s.Leg).client, ns, specs); err != nil {
+	client := p.ends.to(&s.Leg).client
+	id, err := topology.UUIDOf(ctx, client, ns)
+	switch now, _ := p.State(); {
+	case err != nil:
+		return nil, err
+	case !sameNames(&s.Leg, &now.Leg):
+		return nil, nil // it may be the UUID of another collection
+	case id.IsZero():
+		return nil, fmt.Errorf("%s is missing on the destination", ns)
+	}
+	err = topology.BuildIndexesOf(ctx, client, ns, id, specs)
+	if mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) {
+		return nil, nil // renamed or dropped meanwhile; once that is recorded there is another name, or no index
+	}
+	if err != nil {
 		return nil, err
 	}
 	return refs, nil
+}
+
+// sameNames reports whether no schema change has been made since then, and none
+// is being made, so that names mean what they meant.
+func sameNames(then, now *state.Leg) bool {
+	if len(then.Lost())+len(now.Lost()) > 0 {
+		return false // changes of a lost shard are made up for without a barrier
+	}
+	return then.Number == now.Number && then.Barriers == now.Barriers && now.Barrier == nil
 }

@@ -209,3 +209,44 @@ func TestACollectionThatIsShardedMeanwhileIsNotRefused(t *testing.T) {
 		s.equal()
 	})
 }
+
+// An index that is being built while the collection loses its name is built on
+// that collection, under its new name, and on no other.
+func TestIndexesAreBuiltOnTheCollectionTheyAreOf(t *testing.T) {
+	for name, change := range map[string][]bson.D{
+		"renamed": {{{"renameCollection", "d.c"}, {"to", "d.new"}}},
+		"replaced": {
+			{{"renameCollection", "d.c"}, {"to", "d.new"}},
+			{{"renameCollection", "d.other"}, {"to", "d.c"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, 0, 2, func(t *testing.T, s *stage) {
+				require.NoError(t, s.insert(s.app, 1, 2))
+				_, err := s.app.Database("d").Collection("c").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{"x", 1}}})
+				require.NoError(t, err)
+				_, err = s.app.Database("d").Collection("other").InsertOne(t.Context(), bson.D{{"_id", 3}})
+				require.NoError(t, err)
+				met := make(chan struct{})
+				var once atomic.Bool
+				s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+					if on != s.dst || !ours(c) || c.Name != "createIndexes" || !once.CompareAndSwap(false, true) {
+						return mongotest.Fault{}
+					}
+					close(met)
+					return mongotest.Fault{Delay: 5 * time.Second}
+				})
+				s.start()
+				s.meets(met)
+				for _, cmd := range change {
+					s.command(s.from, cmd)
+				}
+				s.stream()
+				time.Sleep(10 * time.Second)
+				s.equal()
+				s.commit()
+				s.reach(shardferry.StateCommitted)
+			})
+		})
+	}
+}

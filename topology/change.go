@@ -275,7 +275,7 @@ func (c *Changer) shardKeyIndex(ctx context.Context, coll shardferry.Collection,
 			return nil, nil
 		}
 		ix.Built = true
-		return []Index{ix}, BuildIndexes(ctx, c.Client, ns, []bson.Raw{RelaxIndex(spec)})
+		return []Index{ix}, BuildRelaxed(ctx, c.Client, ns, []bson.Raw{spec})
 	}
 	return nil, nil
 }

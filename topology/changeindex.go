@@ -30,18 +30,14 @@ func (c *Changer) createIndexes(ctx context.Context, change shardferry.SchemaCha
 		}
 		ix := Index{NS: coll.Destination, Spec: spec, Built: !c.Defer, Finished: !c.Relax}
 		out.Indexes = append(out.Indexes, ix)
-		switch {
-		case c.Defer:
-		case c.Relax:
-			build = append(build, RelaxIndex(spec))
-		default:
+		if !c.Defer {
 			build = append(build, spec)
 		}
 	}
-	if err := BuildIndexes(ctx, c.Client, coll.Destination, build); err != nil {
-		return Outcome{}, err
+	if c.Relax {
+		return out, BuildRelaxed(ctx, c.Client, coll.Destination, build)
 	}
-	return out, nil
+	return out, BuildIndexes(ctx, c.Client, coll.Destination, build)
 }
 
 func (c *Changer) hasIndex(ns shardferry.Namespace, spec bson.Raw) bool {

@@ -26,7 +26,7 @@ func IndexName(spec bson.Raw) string {
 func RelaxIndex(spec bson.Raw) bson.Raw {
 	return rewrite(spec, func(e bson.RawElement) (any, bool) {
 		switch e.Key() {
-		case "unique", "prepareUnique", "hidden", "ns", "background":
+		case "unique", "prepareUnique", "hidden", "ns":
 			return nil, false
 		case "expireAfterSeconds":
 			return ttlNever, true

@@ -219,7 +219,7 @@ func (c *Changer) Scannable(ctx context.Context, coll shardferry.Collection, is 
 	}
 	for _, spec := range is.Indexes {
 		if of(spec) {
-			return BuildIndexes(ctx, c.Client, coll.Destination, []bson.Raw{RelaxIndex(spec)})
+			return BuildRelaxed(ctx, c.Client, coll.Destination, []bson.Raw{spec})
 		}
 	}
 	return fmt.Errorf("%s has no index %s: %w", is.NS, key, ErrUnsupportedChange)

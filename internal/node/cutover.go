@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator"
@@ -125,7 +126,7 @@ const finishedAtOnce = 16
 func (c cutover) Finish(ctx context.Context, s *state.Sync) (state.Finished, error) {
 	to := c.ends.to(&s.Leg)
 	var done state.Finished
-	for _, ix := range s.Leg.Indexes {
+	for _, ix := range uniqueFirst(s.Leg.Indexes) {
 		if ix.Finished || len(done.Indexes) == finishedAtOnce {
 			continue
 		}
@@ -144,6 +145,14 @@ func (c cutover) Finish(ctx context.Context, s *state.Sync) (state.Finished, err
 		done.Limits = append(done.Limits, l.NS)
 	}
 	return done, nil
+}
+
+// uniqueFirst returns the indexes with the unique ones in front. An index that
+// only differs from one of them in not being unique cannot be built before.
+func uniqueFirst(indexes []state.Index) []state.Index {
+	sorted := slices.Clone(indexes)
+	slices.SortStableFunc(sorted, func(a, b state.Index) int { return topology.CompareUnique(a.Spec, b.Spec) })
+	return sorted
 }
 
 // Arm implements coordinator.CutoverClusters.

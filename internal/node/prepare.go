@@ -207,11 +207,15 @@ func (p preparer) BuildIndexes(ctx context.Context, s *state.Sync) ([]state.Inde
 	var refs []state.IndexRef
 	for _, ix := range s.Leg.Indexes {
 		if ix.NS == ns && !ix.Built {
-			specs = append(specs, topology.RelaxIndex(ix.Spec))
+			specs = append(specs, ix.Spec)
 			refs = append(refs, state.IndexRef{NS: ns, Name: ix.Name()})
 		}
 	}
 	client := p.ends.to(&s.Leg).client
+	build, err := topology.Relaxed(ctx, client, ns, specs)
+	if err != nil {
+		return nil, err
+	}
 	id, err := topology.UUIDOf(ctx, client, ns)
 	switch now, _ := p.State(); {
 	case err != nil:
@@ -220,8 +224,10 @@ func (p preparer) BuildIndexes(ctx context.Context, s *state.Sync) ([]state.Inde
 		return nil, nil // it may be the UUID of another collection
 	case id.IsZero():
 		return nil, fmt.Errorf("%s is missing on the destination", ns)
+	case len(build) == 0:
+		return refs, nil
 	}
-	err = topology.BuildIndexesOf(ctx, client, ns, id, specs)
+	err = topology.BuildIndexesOf(ctx, client, ns, id, build)
 	if mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) {
 		return nil, nil // renamed or dropped meanwhile; once that is recorded there is another name, or no index
 	}

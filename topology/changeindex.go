@@ -92,7 +92,7 @@ func (c *Changer) modify(ctx context.Context, change shardferry.SchemaChange) (O
 			if out.Indexes = c.changedIndex(ns, doc); c.Relax && len(out.Indexes) > 0 {
 				continue
 			}
-		case (e.Key() == "cappedSize" || e.Key() == "cappedMax") && c.Relax:
+		case (e.Key() == "cappedSize" || e.Key() == "cappedMax" || e.Key() == "expireAfterSeconds") && c.Relax:
 			out.Limits = c.changedLimit(out.Limits, ns, e)
 			continue
 		}
@@ -168,10 +168,13 @@ func (c *Changer) changedLimit(changed []Limit, ns shardferry.Namespace, e bson.
 		}
 	}
 	n, _ := e.Value().AsInt64OK()
-	if e.Key() == "cappedSize" {
+	switch e.Key() {
+	case "cappedSize":
 		l.Size = n
-	} else {
+	case "cappedMax":
 		l.Max = n
+	default:
+		l.expire(e.Value())
 	}
 	return []Limit{l}
 }

@@ -112,18 +112,21 @@ func CreateOptions(options bson.Raw) bson.Raw {
 	})
 }
 
-// loosen makes a capped collection large enough never to evict by itself.
+// loosen makes a capped collection large enough never to evict by itself, and a
+// clustered one never expire. For that it takes no number that is large enough:
+// a server refuses what lies before 1970.
 func loosen(options bson.Raw) bson.Raw {
 	capped, _ := options.Lookup("capped").BooleanOK()
-	if !capped {
-		return options
-	}
 	return rewrite(options, func(e bson.RawElement) (any, bool) {
 		switch e.Key() {
+		case "expireAfterSeconds":
+			return nil, false
 		case "max":
 			return nil, false
 		case "size":
-			return looseSize, true
+			if capped {
+				return looseSize, true
+			}
 		}
 		return e.Value(), true
 	})

@@ -179,14 +179,24 @@ func isTrue(spec bson.Raw, name string) bool {
 	return b
 }
 
-// FinishLimit shrinks a capped collection of the destination to its final size.
+// FinishLimit shrinks a capped collection of the destination to its final size,
+// or has a clustered one expire.
 func FinishLimit(ctx context.Context, client *mongo.Client, l Limit) error {
-	cmd := bson.D{{"collMod", l.NS.Coll}, {"cappedSize", l.Size}, majority}
+	cmd := bson.D{{"collMod", l.NS.Coll}}
+	if l.Size > 0 {
+		cmd = append(cmd, bson.E{Key: "cappedSize", Value: l.Size})
+	}
 	if l.Max > 0 {
 		cmd = append(cmd, bson.E{Key: "cappedMax", Value: l.Max})
 	}
-	if err := client.Database(l.NS.DB).RunCommand(ctx, cmd).Err(); err != nil {
-		return fmt.Errorf("set the size of the capped collection %s: %w", l.NS, err)
+	if l.Expires {
+		cmd = append(cmd, bson.E{Key: "expireAfterSeconds", Value: l.After})
+	}
+	if len(cmd) == 1 {
+		return nil // it expires no more
+	}
+	if err := client.Database(l.NS.DB).RunCommand(ctx, append(cmd, majority)).Err(); err != nil {
+		return fmt.Errorf("set the limits of %s: %w", l.NS, err)
 	}
 	return nil
 }

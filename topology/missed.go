@@ -117,14 +117,33 @@ func (c *Changer) missedIn(coll shardferry.Collection, is *Collection, dst *Clus
 	if mod := missedOptions(is, there); len(mod) > 0 {
 		add("modify", mod)
 	}
-	if l, ok := is.limit(); ok && c.Relax {
-		for _, have := range c.Limits {
-			if have.NS == coll.Destination && (have.Size != l.Size || have.Max != l.Max) {
-				add("modify", bson.D{{"cappedSize", l.Size}, {"cappedMax", l.Max}})
-			}
-		}
+	if mod := c.missedLimit(coll.Destination, is); len(mod) > 0 {
+		add("modify", mod)
 	}
 	return out, nil
+}
+
+// missedLimit returns the fields of the collMod by which the source's collection
+// came to have other limits than are recorded.
+func (c *Changer) missedLimit(ns shardferry.Namespace, is *Collection) (mod bson.D) {
+	if !c.Relax {
+		return nil
+	}
+	have := Limit{NS: ns}
+	if at := slices.IndexFunc(c.Limits, func(l Limit) bool { return l.NS == ns }); at >= 0 {
+		have = c.Limits[at]
+	}
+	l, _ := is.limit()
+	if is.Capped() && (have.Size != l.Size || have.Max != l.Max) {
+		mod = append(mod, bson.E{Key: "cappedSize", Value: l.Size}, bson.E{Key: "cappedMax", Value: l.Max})
+	}
+	switch {
+	case l.Expires && (!have.Expires || have.After != l.After):
+		mod = append(mod, bson.E{Key: "expireAfterSeconds", Value: l.After})
+	case !l.Expires && have.Expires:
+		mod = append(mod, bson.E{Key: "expireAfterSeconds", Value: "off"})
+	}
+	return mod
 }
 
 // missedIndexes returns the indexes that the source has no more, and those that it

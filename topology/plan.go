@@ -207,14 +207,19 @@ func (p *Plan) Indexes() []PlannedIndex {
 	return out
 }
 
-// Limit is the size to which a capped collection returns at the commit.
+// Limit is the size to which a capped collection returns at the commit, or the
+// age at which documents of a clustered one expire from then on.
 type Limit struct {
 	NS   shardferry.Namespace `bson:"ns"`
 	Size int64                `bson:"size"` // bytes
 	Max  int64                `bson:"max"`  // documents, 0: no limit
+
+	Expires bool  `bson:"expires,omitempty"`
+	After   int64 `bson:"after,omitempty"` // seconds, if it expires
 }
 
-// Limits returns the sizes of the capped collections.
+// Limits returns the sizes of the capped collections, and when documents of
+// clustered ones expire.
 func (p *Plan) Limits() []Limit {
 	var out []Limit
 	for i := range p.Collections {
@@ -226,10 +231,11 @@ func (p *Plan) Limits() []Limit {
 }
 
 func (c *Collection) limit() (Limit, bool) {
-	if !c.Capped() {
-		return Limit{}, false
-	}
 	l := Limit{NS: c.NS}
+	if !c.Capped() {
+		l.expire(c.Options.Lookup("expireAfterSeconds"))
+		return l, l.Expires
+	}
 	if v, ok := c.Option("size"); ok {
 		l.Size, _ = v.AsInt64OK()
 	}
@@ -238,6 +244,10 @@ func (c *Collection) limit() (Limit, bool) {
 	}
 	return l, true
 }
+
+// expire sets when documents expire, from an option of a collection: a number,
+// "off" in a collMod, or nothing.
+func (l *Limit) expire(v bson.RawValue) { l.After, l.Expires = v.AsInt64OK() }
 
 // looseSize is the size of a capped collection until the commit: the largest
 // that the server takes, so that it never evicts by itself (1 PiB).

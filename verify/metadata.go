@@ -98,10 +98,11 @@ func side(onSource bool) string {
 }
 
 // options returns a collection's options in comparable form. The size of a
-// capped collection is left out while it is loose.
+// capped collection, and when documents of a clustered one expire, is left out
+// while it is loose.
 func (c *catalogues) options(coll *topology.Collection) bson.Raw {
 	normal := topology.NormalOptions(coll.Options)
-	if !c.cfg.Relaxed || !coll.Capped() {
+	if !c.cfg.Relaxed {
 		return normal
 	}
 	elems, err := normal.Elements()
@@ -110,7 +111,7 @@ func (c *catalogues) options(coll *topology.Collection) bson.Raw {
 	}
 	out := bson.D{}
 	for _, e := range elems {
-		if e.Key() != "size" && e.Key() != "max" {
+		if e.Key() != "size" && e.Key() != "max" && e.Key() != "expireAfterSeconds" {
 			out = append(out, bson.E{Key: e.Key(), Value: e.Value()})
 		}
 	}

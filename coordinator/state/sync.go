@@ -102,7 +102,7 @@ type Leg struct {
 	Tasks       []shardferry.CopyTask   `bson:"tasks"`          // sorted by ID
 	Indexes     []Index                 `bson:"indexes"`        // in the order they were met
 	Catalogue   int64                   `bson:"catalogue"`      // raised with each change of Collections
-	Limits      []Limit                 `bson:"limits"`         // of capped collections
+	Limits      []Limit                 `bson:"limits"`         // of capped and clustered collections
 	Order       `bson:",inline"`
 	Cutover     *Cutover `bson:"cutover,omitempty"`
 }
@@ -135,11 +135,13 @@ type Index struct {
 }
 
 // Limit is the size to which a capped collection of the destination returns at
-// the commit.
+// the commit, or the age at which documents of a clustered one expire from then on.
 type Limit struct {
 	NS       shardferry.Namespace `bson:"ns"`
 	Size     int64                `bson:"size"` // bytes
 	Max      int64                `bson:"max"`  // documents, 0: no limit
+	Expires  bool                 `bson:"expires,omitempty"`
+	After    int64                `bson:"after,omitempty"` // seconds, if it expires
 	Finished bool                 `bson:"finished"`
 }
 

@@ -139,7 +139,7 @@ func (c cutover) Finish(ctx context.Context, s *state.Sync) (state.Finished, err
 		if l.Finished {
 			continue
 		}
-		if err := topology.FinishLimit(ctx, to.client, topology.Limit{NS: l.NS, Size: l.Size, Max: l.Max}); err != nil {
+		if err := topology.FinishLimit(ctx, to.client, limitOf(l)); err != nil {
 			return done, err
 		}
 		done.Limits = append(done.Limits, l.NS)

@@ -130,7 +130,7 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 		planned.Indexes = append(planned.Indexes, state.Index{NS: ix.NS, Spec: ix.Spec})
 	}
 	for _, l := range there.Limits() {
-		planned.Limits = append(planned.Limits, state.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
+		planned.Limits = append(planned.Limits, recorded(l))
 	}
 	for _, problem := range found.problems(route) { // those that are left forbid nothing
 		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "note", slog.String("what", problem.What), slog.String("advice", problem.Advice))

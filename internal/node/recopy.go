@@ -196,9 +196,17 @@ func (n *Node) changer(s *state.Sync, route shardferry.Route) topology.Changer {
 		c.Indexes = append(c.Indexes, topology.Index(ix))
 	}
 	for _, l := range s.Leg.Limits {
-		c.Limits = append(c.Limits, topology.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
+		c.Limits = append(c.Limits, limitOf(l))
 	}
 	return c
+}
+
+func limitOf(l state.Limit) topology.Limit {
+	return topology.Limit{NS: l.NS, Size: l.Size, Max: l.Max, Expires: l.Expires, After: l.After}
+}
+
+func recorded(l topology.Limit) state.Limit {
+	return state.Limit{NS: l.NS, Size: l.Size, Max: l.Max, Expires: l.Expires, After: l.After}
 }
 
 // resolveOf returns what a schema change made of the catalogue.
@@ -211,7 +219,7 @@ func resolveOf(out topology.Outcome) state.Resolve {
 		resolve.Dropped = append(resolve.Dropped, state.IndexRef(r))
 	}
 	for _, l := range out.Limits {
-		resolve.Limits = append(resolve.Limits, state.Limit{NS: l.NS, Size: l.Size, Max: l.Max})
+		resolve.Limits = append(resolve.Limits, recorded(l))
 	}
 	if !out.To.IsZero() {
 		resolve.Moved = []state.Move{{From: out.From, To: out.To}}

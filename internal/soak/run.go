@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,6 +138,9 @@ func (h *history) between(ctx context.Context, dir string) (err error) {
 	}
 	end, err := h.drive(lives)
 	if err != nil {
+		if strings.Contains(err.Error(), differ) {
+			h.tellDifferences(ctx)
+		}
 		return errors.Join(err, h.process.Stop())
 	}
 	if err := h.lastDeath(lives); err != nil {
@@ -153,6 +157,22 @@ func (h *history) between(ctx context.Context, dir string) (err error) {
 	h.tally.add("version", h.plan.Versions[source]+" to "+h.plan.Versions[destination])
 	h.countEvents(ctx, from)
 	return h.process.Stop()
+}
+
+// tellDifferences traces what the checker finds where the product has found
+// differences.
+func (h *history) tellDifferences(ctx context.Context) {
+	var read [2]*checker.Cluster
+	for at, client := range h.looks {
+		var err error
+		if read[at], err = checker.Read(ctx, client); err != nil {
+			h.trace("the checker cannot read the %v: %v", side(at), err)
+			return
+		}
+	}
+	for _, d := range checker.Compare(read[source], read[destination]) {
+		h.trace("the checker: %s", d)
+	}
 }
 
 // check compares the clusters, by the checker and by the product.

@@ -71,6 +71,11 @@ func (o *op) gather(ctx context.Context, shards []string) (bson.Raw, []string, e
 // setUserWriteBlockMode blocks user writes on every shard. It waits for the
 // schema changes under way, as the server drains them.
 func setUserWriteBlockMode(ctx context.Context, o *op) (bson.Raw, error) {
+	unlock, err := o.r.catalog.locks.one(ctx, schemaLock, lockExclusive)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if _, err := everywhere(ctx, o); err != nil {
 		return nil, err
 	}

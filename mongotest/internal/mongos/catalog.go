@@ -321,7 +321,7 @@ func (c *Catalog) rename(ctx context.Context, t *table, to string) error {
 	w.remove("tags", bson.D{{"ns", t.ns}}, true)
 	zones := c.zoneRanges(t.ns)
 	for _, z := range zones {
-		w.insert("tags", z.doc(to))
+		w.put("tags", bson.E{Key: "_id", Value: z.id}, z.doc(to))
 	}
 	if err := w.send(ctx); err != nil {
 		return err

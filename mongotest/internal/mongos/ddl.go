@@ -105,27 +105,37 @@ func drop(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	defer unlock()
 	primary = o.primaryNow(o.req.DB, primary)
-	t := o.r.catalog.table(ns)
-	if t != nil {
-		if err := o.checkUUID(t); err != nil {
-			return nil, err
-		}
-		if err := o.dropElsewhere(ctx, primary, ns); err != nil {
-			return nil, err
-		}
+	if t := o.r.catalog.table(ns); t != nil {
+		return o.dropTable(ctx, primary, t)
 	}
 	resp, err := o.send(ctx, primary, o.forward())
 	if err != nil {
 		return nil, err
 	}
-	o.r.catalog.dropViews(func(v string) bool { return v == ns || t != nil && t.series != nil && bucketsNS(v) == ns })
-	if t != nil {
-		if err := o.r.catalog.forget(ctx, t); err != nil {
-			return nil, err
-		}
-		o.changelog(ctx, "dropCollection", ns, bson.D{})
-	}
+	o.r.catalog.dropViews(func(v string) bool { return v == ns })
 	return resp.Body, nil
+}
+
+// dropTable drops what the catalog knows. Once begun it is brought to its end.
+func (o *op) dropTable(ctx context.Context, primary string, t *table) (bson.Raw, error) {
+	if err := o.checkUUID(t); err != nil {
+		return nil, err
+	}
+	ctx, done := o.r.lasting.begin(ctx)
+	defer done()
+	if err := o.insist(ctx, func() error { return o.dropElsewhere(ctx, primary, t.ns) }); err != nil {
+		return nil, err
+	}
+	reply, err := o.finally(ctx, primary)
+	if err != nil {
+		return nil, err
+	}
+	o.r.catalog.dropViews(func(v string) bool { return v == t.ns || t.series != nil && bucketsNS(v) == t.ns })
+	if err := o.insist(ctx, func() error { return o.r.catalog.forget(ctx, t) }); err != nil {
+		return nil, err
+	}
+	o.changelog(ctx, "dropCollection", t.ns, bson.D{})
+	return reply, nil
 }
 
 // dropElsewhere drops what the shards besides the primary one have of ns.
@@ -133,7 +143,7 @@ func (o *op) dropElsewhere(ctx context.Context, primary, ns string) error {
 	db, coll, _ := splitNS(ns)
 	others := o.r.catalog.others(primary)
 	return o.each(ctx, others, func(ctx context.Context, _ int, shard string) error {
-		_, err := o.send(ctx, shard, copies(call{name: "drop", db: db, body: rawDoc(bson.D{{"drop", coll}})}))
+		_, err := o.send(ctx, shard, copies(call{name: "drop", db: db, safe: true, body: rawDoc(bson.D{{"drop", coll}})}))
 		return absent(err)
 	})
 }
@@ -162,23 +172,27 @@ func dropDatabase(ctx context.Context, o *op) (bson.Raw, error) {
 	if !ok {
 		return rawDoc(bson.D{}), nil
 	}
-	err = o.each(ctx, o.r.catalog.others(primary), func(ctx context.Context, _ int, shard string) error {
-		_, err := o.send(ctx, shard, copies(call{name: "dropDatabase", db: db, body: rawDoc(bson.D{{"dropDatabase", int32(1)}})}))
-		return absent(err)
+	ctx, done := o.r.lasting.begin(ctx)
+	defer done()
+	err = o.insist(ctx, func() error {
+		return o.each(ctx, o.r.catalog.others(primary), func(ctx context.Context, _ int, shard string) error {
+			_, err := o.send(ctx, shard, copies(call{name: "dropDatabase", db: db, safe: true, body: rawDoc(bson.D{{"dropDatabase", int32(1)}})}))
+			return absent(err)
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := o.send(ctx, primary, o.forward()); err != nil {
+	if _, err := o.finally(ctx, primary); err != nil {
 		return nil, err
 	}
 	for _, t := range o.r.catalog.tables(db) {
-		if err := o.r.catalog.forget(ctx, t); err != nil {
+		if err := o.insist(ctx, func() error { return o.r.catalog.forget(ctx, t) }); err != nil {
 			return nil, err
 		}
 	}
 	o.r.catalog.dropViews(func(v string) bool { return strings.HasPrefix(v, db+".") })
-	if err := o.r.catalog.forgetDatabase(ctx, db); err != nil {
+	if err := o.insist(ctx, func() error { return o.r.catalog.forgetDatabase(ctx, db) }); err != nil {
 		return nil, err
 	}
 	o.changelog(ctx, "dropDatabase", db, bson.D{})
@@ -212,7 +226,9 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 	defer unlock()
 	primary = o.primaryNow(o.req.DB, primary)
 	t := o.r.catalog.table(ns)
-	if t != nil && (t.unsplittable || o.req.Name != "collMod" && !slices.Contains(t.shards(), primary)) {
+	// What kind of collection it is the primary shard of the database says, even if
+	// the documents are elsewhere.
+	if t != nil && (t.unsplittable && o.req.Name != "collMod" || o.req.Name != "collMod" && !slices.Contains(t.shards(), primary)) {
 		primary = t.chunks[0].shard
 	}
 	if t != nil {
@@ -224,12 +240,27 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 			return nil, err
 		}
 	}
-	resp, err := o.send(ctx, primary, o.forward())
+	c := o.forward()
+	until := func(f func() error) error { return f() }
+	if t != nil && o.req.Name == "collMod" { // the index commands have no coordinator: they may stay half done
+		var done func()
+		ctx, done = o.r.lasting.begin(ctx)
+		defer done()
+		c = o.forward("maxTimeMS")
+		c.safe = true
+		until = func(f func() error) error { return o.insist(ctx, f) }
+	}
+	var resp *command.Response
+	first := func() (err error) {
+		resp, err = o.send(ctx, primary, c)
+		return err
+	}
+	err = until(first)
 	if t != nil && !slices.Contains(t.shards(), primary) {
 		// A primary shard without chunks has the collection, and perhaps not the
 		// index: what it answers counts for nothing (collmod_coordinator.cpp).
 		primary = t.chunks[0].shard
-		resp, err = o.send(ctx, primary, o.forward())
+		err = until(first)
 	}
 	if err != nil {
 		return nil, err
@@ -242,7 +273,11 @@ func indexDDL(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	raw := bson.D{{o.r.catalog.host(primary), resp.Body}}
 	shards := slices.DeleteFunc(t.shards(), func(s string) bool { return s == primary })
-	resps, err := o.sendAll(ctx, shards, func(string) call { return o.forward() })
+	var resps []*command.Response
+	err = until(func() (err error) {
+		resps, err = o.sendAll(ctx, shards, func(string) call { return c })
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,15 +1,19 @@
 package mongos
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
@@ -220,4 +224,107 @@ func TestCommandsOnWhatShardsDo(t *testing.T) {
 	c.fails(28625, "admin", bson.D{{"killOp", 1}, {"op", "s0"}})
 	c.fails(50760, "admin", bson.D{{"killOp", 1}, {"op", true}})
 	c.fails(mongoerr.ShardNotFound, "admin", bson.D{{"killOp", 1}, {"op", "s9:1"}})
+}
+
+// What a schema change has begun on some shards it ends on all of them, though
+// the answer of any shard is lost, and though the client has left.
+func TestASchemaChangeIsBroughtToItsEnd(t *testing.T) {
+	options := func(c *cluster, coll string) bson.Raw {
+		return getDoc(c.all("db", bson.D{{"listCollections", 1}, {"filter", bson.D{{"name", coll}}}})[0], "options")
+	}
+	for name, change := range map[string]struct {
+		db    string
+		cmd   bson.D
+		check func(t *testing.T, c *cluster)
+	}{
+		"drop": {"db", bson.D{{"drop", "c"}}, func(t *testing.T, c *cluster) {
+			for _, s := range shardNames {
+				assert.Empty(t, c.on(s, "c"), s)
+			}
+		}},
+		"dropDatabase": {"db", bson.D{{"dropDatabase", 1}}, func(t *testing.T, c *cluster) {
+			for _, s := range shardNames {
+				assert.Empty(t, append(c.on(s, "c"), c.on(s, "d")...), s)
+			}
+		}},
+		"renameCollection": {"admin", bson.D{{"renameCollection", "db.c"}, {"to", "db.d"}, {"dropTarget", true}}, func(t *testing.T, c *cluster) {
+			assert.Equal(t, []int64{1, 2, 3}, ids(c.all("db", bson.D{{"find", "d"}, {"sort", bson.D{{"_id", 1}}}})))
+			assert.Empty(t, c.all("db", bson.D{{"find", "c"}}))
+		}},
+		"collMod": {"db", bson.D{{"collMod", "c"}, {"validationLevel", "off"}}, func(t *testing.T, c *cluster) {
+			for _, s := range shardNames {
+				resp, err := c.transport(t.Context(), s, c.direct("db", bson.D{{"listCollections", 1}, {"filter", bson.D{{"name", "c"}}}}))
+				require.NoError(t, err)
+				info := getDocs(getDoc(resp.Body, "cursor"), "firstBatch")[0]
+				assert.Equal(t, "off", getString(getDoc(info, "options"), "validationLevel"), s)
+			}
+			assert.Equal(t, "off", getString(options(c, "c"), "validationLevel"))
+		}},
+	} {
+		for _, shard := range append(shardNames, ConfigShard) {
+			t.Run(name+", "+shard, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCluster(t)
+					c.sharded("c")
+					c.sharded("d")
+					c.insert("c", bson.D{{"_id", 1}, {"k", -1}}, bson.D{{"_id", 2}, {"k", 1}}, bson.D{{"_id", 3}, {"k", 100}})
+					c.insert("d", bson.D{{"_id", 4}, {"k", -1}}, bson.D{{"_id", 5}, {"k", 1}}, bson.D{{"_id", 6}, {"k", 100}})
+					ctx, leave := context.WithCancel(t.Context())
+					met := map[string]bool{}
+					var mu sync.Mutex
+					c.lose = func(at string, req *command.Request) error {
+						mu.Lock()
+						defer mu.Unlock()
+						if at != shard || req.Name == "serverStatus" || req.Name == "listCollections" || met[req.Name] {
+							return nil
+						}
+						met[req.Name] = true
+						leave()
+						_, err := c.nodes[at].Handle(ctx, req)
+						return firstOf(mongoerr.New(mongoerr.HostUnreachable, "the answer is lost"), err)
+					}
+					cmd := change.cmd
+					_, _ = c.router.Handle(ctx, &command.Request{Name: cmd[0].Key, DB: change.db, Body: rawDoc(cmd), Client: c.client})
+					c.lose = nil
+					change.check(t, c)
+				})
+			})
+		}
+	}
+}
+
+// While user writes are blocked a schema change is refused before it has done
+// anything.
+func TestASchemaChangeUnderAWriteBlockDoesNothing(t *testing.T) {
+	c := newCluster(t)
+	c.sharded("c")
+	c.insert("c", bson.D{{"_id", 1}, {"k", -1}}, bson.D{{"_id", 2}, {"k", 1}}, bson.D{{"_id", 3}, {"k", 100}})
+	c.must("admin", bson.D{{"setUserWriteBlockMode", 1}, {"global", true}})
+	for _, cmd := range []bson.D{
+		{{"drop", "c"}},
+		{{"dropDatabase", 1}},
+		{{"renameCollection", "db.c"}, {"to", "db.d"}},
+		{{"reshardCollection", "db.c"}, {"key", bson.D{{"_id", "hashed"}}}},
+		{{"movePrimary", "db"}, {"to", "s1"}},
+	} {
+		db := "db"
+		if strings.Contains(cmd[0].Key, "Collection") || cmd[0].Key == "movePrimary" {
+			db = "admin"
+		}
+		c.fails(mongoerr.UserWritesBlocked, db, cmd)
+	}
+	assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 3)
+	c.must("admin", bson.D{{"setUserWriteBlockMode", 1}, {"global", false}})
+	c.must("db", bson.D{{"drop", "c"}})
+}
+
+// The primary shard says how a collection is that is not sharded, also if its
+// documents are elsewhere: collMod reaches both.
+func TestCollModOfACollectionThatWasMoved(t *testing.T) {
+	c := newCluster(t)
+	c.sharded("c")
+	c.must("admin", bson.D{{"unshardCollection", "db.c"}, {"toShard", "s2"}})
+	c.must("db", bson.D{{"collMod", "c"}, {"changeStreamPreAndPostImages", bson.D{{"enabled", true}}}})
+	info := c.all("db", bson.D{{"listCollections", 1}, {"filter", bson.D{{"name", "c"}}}})[0]
+	assert.True(t, getBool(getDoc(getDoc(info, "options"), "changeStreamPreAndPostImages"), "enabled", false))
 }

@@ -75,29 +75,36 @@ func (o *op) lockDatabases(ctx context.Context, a, b string) (func(), error) {
 }
 
 func (r *renaming) execute(ctx context.Context) (bson.Raw, error) {
-	if r.source != nil || r.over != nil {
-		if err := r.check(ctx); err != nil {
+	if r.source == nil && r.over == nil {
+		resp, err := r.send(ctx, r.primary, r.forward())
+		if err != nil {
 			return nil, err
 		}
-		if err := r.elsewhere(ctx); err != nil {
-			return nil, err
-		}
+		return resp.Body, nil
 	}
-	resp, err := r.send(ctx, r.primary, r.forward())
+	if err := r.check(ctx); err != nil {
+		return nil, err
+	}
+	ctx, done := r.r.lasting.begin(ctx) // what has begun is brought to its end
+	defer done()
+	if err := r.insist(ctx, func() error { return r.elsewhere(ctx) }); err != nil {
+		return nil, err
+	}
+	reply, err := r.finally(ctx, r.primary)
 	if err != nil {
 		return nil, err
 	}
 	if r.over != nil {
-		if err := r.r.catalog.forget(ctx, r.over); err != nil {
+		if err := r.insist(ctx, func() error { return r.r.catalog.forget(ctx, r.over) }); err != nil {
 			return nil, err
 		}
 	}
 	if r.source != nil {
-		if err := r.r.catalog.rename(ctx, r.source, r.to); err != nil {
+		if err := r.insist(ctx, func() error { return r.r.catalog.rename(ctx, r.source, r.to) }); err != nil {
 			return nil, err
 		}
 	}
-	return resp.Body, nil
+	return reply, nil
 }
 
 // check finds out beforehand what would make the primary shard refuse.
@@ -137,16 +144,21 @@ func (o *op) collections(ctx context.Context, shard, ns string) ([]bson.Raw, err
 }
 
 // elsewhere renames on the other shards. One without the source only loses its
-// part of the target.
+// part of the target; by the UUID, for under that name it may have by now what an
+// earlier attempt has renamed.
 func (r *renaming) elsewhere(ctx context.Context) error {
 	toDB, toColl, _ := splitNS(r.to)
 	body := rawDoc(bson.D{{"renameCollection", r.from}, {"to", r.to}, {"dropTarget", true}})
 	return r.each(ctx, r.r.catalog.others(r.primary), func(ctx context.Context, _ int, shard string) error {
-		_, err := r.send(ctx, shard, copies(call{name: "renameCollection", db: "admin", body: body}))
-		if !mongoerr.Is(err, mongoerr.NamespaceNotFound) {
-			return err
+		_, err := r.send(ctx, shard, copies(call{name: "renameCollection", db: "admin", safe: true, body: body}))
+		if !mongoerr.Is(err, mongoerr.NamespaceNotFound) || r.over == nil {
+			return absent(err)
 		}
-		_, err = r.send(ctx, shard, copies(call{name: "drop", db: toDB, body: rawDoc(bson.D{{"drop", toColl}})}))
-		return absent(err)
+		drop := rawDoc(bson.D{{"drop", toColl}, {"collectionUUID", r.over.uuid.Binary()}})
+		_, err = r.send(ctx, shard, copies(call{name: "drop", db: toDB, safe: true, body: drop}))
+		if vanished(err) {
+			return nil
+		}
+		return err
 	})
 }

@@ -27,6 +27,7 @@ type Router struct {
 	cursors   *cursorTable
 	sessions  *sessionTable
 	commits   *commitQueue
+	lasting   lasting
 	commands  map[string]commandFunc
 	points    *failpoint.Set
 	skew      atomic.Int64 // of its clock, in nanoseconds
@@ -91,6 +92,11 @@ func (r *Router) handle(ctx context.Context, req *command.Request) (*command.Res
 		return nil, err
 	}
 	o.pinSnapshot()
+	leave, err := o.startChange(ctx)
+	if err != nil {
+		return o.response(nil), err
+	}
+	defer leave()
 	body, err := f(ctx, o)
 	o.r.noticeChange(req, err)
 	if err != nil && ctx.Err() != nil && !isServerError(err) {
@@ -160,6 +166,11 @@ func (r *Router) Run(ctx context.Context) error {
 			case <-tick.C:
 			}
 		}
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		r.lasting.end()
+		return nil
 	})
 	g.Go(func() error {
 		r.balance(ctx)

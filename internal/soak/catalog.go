@@ -47,7 +47,7 @@ func catalogKinds() []*Kind {
 		{name: "rename across databases over another", often: 1, do: func(ctx context.Context, w *world, r *rand.Rand) error { return rename(ctx, w, r, false, true) }},
 		{name: "rename around: a to b to a", often: 1, do: renameAround},
 		{name: "$out", often: 2, do: out},
-		{name: "convertToCapped", often: 1, do: convertToCapped},
+		{name: "convertToCapped", often: 1, refuses: []int{notSupported}, do: convertToCapped},
 	}
 }
 

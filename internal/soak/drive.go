@@ -67,6 +67,8 @@ func (h *history) write(ctx context.Context, phase Phase, writer int) error {
 			h.tally.add("change that was not possible", s.Kind.name)
 		case mongoconn.IsCode(err, mongoconn.CodeUserWritesBlocked):
 			return nil
+		case s.Kind.refused(err):
+			h.tally.add("change that the source refused", s.Kind.name)
 		case !tolerable(err):
 			return fmt.Errorf("%s: %w", s.Kind.name, err)
 		default:

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // A Phase is a part of a history.
@@ -31,8 +35,27 @@ type Kind struct {
 	// caught says that the change may make the commit find a difference, which is
 	// told, and no commit then: docs/LIMITS.md has the row.
 	caught bool
-	do     func(ctx context.Context, w *world, r *rand.Rand) error
+	// refuses are codes with which the source may refuse the change, as what is
+	// there when its turn comes does not suit it.
+	refuses []int
+	do      func(ctx context.Context, w *world, r *rand.Rand) error
 }
+
+// refused reports whether an error is nothing but a refusal that is told of.
+func (k *Kind) refused(err error) bool {
+	var se mongo.ServerError
+	if !errors.As(err, &se) || len(k.refuses) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(se.ErrorCodes(), func(code int) bool { return !slices.Contains(k.refuses, code) && !mayHappen[code] })
+}
+
+// Codes of what some kinds of changes may be refused with.
+const (
+	notSupported      = 115   // convertToCapped of a collection that was moved: docs/LIMITS.md
+	notInTransactions = 263   // a capped collection by now
+	sliceOfNoArray    = 28724 // another document has another value there
+)
 
 // kinds are all there are.
 func kinds() []*Kind {

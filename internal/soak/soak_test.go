@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 var (
@@ -97,4 +99,19 @@ func TestEqualIDsLiveTogether(t *testing.T) {
 		}
 	}
 	assert.NotEqual(t, homeOf("a"), homeOf("b"))
+}
+
+// What a kind of change may be refused with is no failure there, and one anywhere
+// else.
+func TestARefusalIsOfItsKind(t *testing.T) {
+	kind := func(name string) *Kind {
+		all := kinds()
+		return all[slices.IndexFunc(all, func(k *Kind) bool { return k.name == name })]
+	}
+	refusal := mongo.CommandError{Code: notSupported}
+	assert.True(t, kind("convertToCapped").refused(refusal))
+	assert.False(t, kind("insert").refused(refusal))
+	assert.False(t, kind("convertToCapped").refused(mongo.CommandError{Code: notInTransactions}))
+	assert.True(t, kind("transaction in one collection").refused(mongo.CommandError{Code: notInTransactions}))
+	assert.False(t, tolerable(refusal))
 }

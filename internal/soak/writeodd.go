@@ -133,13 +133,17 @@ func gridFS(ctx context.Context, w *world, r *rand.Rand) error {
 
 // transactionKinds are the changes of several documents at once.
 func transactionKinds() []*Kind {
-	return []*Kind{
+	all := []*Kind{
 		{name: "transaction in one collection", often: 3, do: func(ctx context.Context, w *world, r *rand.Rand) error { return transaction(ctx, w, r, 1, false) }},
 		{name: "transaction across collections", often: 3, do: func(ctx context.Context, w *world, r *rand.Rand) error { return transaction(ctx, w, r, 3, false) }},
 		{name: "transaction on several shards", often: 5, needs: onSeveral, do: transactionAcross},
 		{name: "transaction that is given up", often: 1, do: func(ctx context.Context, w *world, r *rand.Rand) error { return transaction(ctx, w, r, 2, true) }},
 		{name: "large transaction", do: largeTransaction},
 	}
+	for _, k := range all {
+		k.refuses = []int{notInTransactions}
+	}
+	return all
 }
 
 var errGivenUp = errors.New("the transaction is given up")

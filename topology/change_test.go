@@ -283,3 +283,15 @@ func tellBoth(t *testing.T, story string, from, to int, tell func(f *follower)) 
 		})
 	}
 }
+
+// The source may drop the index that its shard key had once another one serves
+// it, even if that one still waits to be built on the destination.
+func TestAnIndexThatWaitsServesTheShardKeyInTime(t *testing.T) {
+	tellBoth(t, "an index that waits", 2, 2, func(f *follower) {
+		f.changer.Defer = true
+		f.do(create("c"), createIndex("c", "x_1", bson.D{{"x", 1}}))
+		f.admin(bson.D{{"shardCollection", "d.c"}, {"key", bson.D{{"x", 1}}}})
+		f.do(createIndex("c", "longer", bson.D{{"x", 1}, {"y", 1}}))
+		f.do(bson.D{{"dropIndexes", "c"}, {"index", "x_1"}})
+	})
+}

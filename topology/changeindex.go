@@ -57,13 +57,37 @@ func (c *Changer) dropIndexes(ctx context.Context, change shardferry.SchemaChang
 	var out Outcome
 	for _, spec := range indexSpecs(change) {
 		name := IndexName(spec)
-		err := c.Client.Database(coll.Destination.DB).RunCommand(ctx, bson.D{{"dropIndexes", coll.Destination.Coll}, {"index", name}, majority}).Err()
+		err := c.dropIndex(ctx, coll.Destination, name)
+		if mongoconn.IsCode(err, mongoconn.CodeCannotDropShardKeyIndex) {
+			// On the source another one serves the shard key; here it may wait to be built.
+			if out.Indexes, err = c.buildWaiting(ctx, coll.Destination); err == nil {
+				err = c.dropIndex(ctx, coll.Destination, name)
+			}
+		}
 		if err != nil && !mongoconn.IsCode(err, mongoconn.CodeIndexNotFound, mongoconn.CodeNamespaceNotFound) {
 			return Outcome{}, fmt.Errorf("drop index %s of %s: %w", name, coll.Destination, err)
 		}
 		out.Dropped = append(out.Dropped, IndexRef{NS: coll.Destination, Name: name})
 	}
 	return out, nil
+}
+
+func (c *Changer) dropIndex(ctx context.Context, ns shardferry.Namespace, name string) error {
+	return c.Client.Database(ns.DB).RunCommand(ctx, bson.D{{"dropIndexes", ns.Coll}, {"index", name}, majority}).Err()
+}
+
+// buildWaiting builds the indexes of a collection that wait for the end of the
+// copy, and returns them.
+func (c *Changer) buildWaiting(ctx context.Context, ns shardferry.Namespace) ([]Index, error) {
+	var waiting []Index
+	var specs []bson.Raw
+	for _, ix := range c.Indexes {
+		if ix.NS == ns && !ix.Built {
+			ix.Built = true
+			waiting, specs = append(waiting, ix), append(specs, RelaxIndex(ix.Spec))
+		}
+	}
+	return waiting, BuildIndexes(ctx, c.Client, ns, specs)
 }
 
 // modify carries a collMod over. What is relaxed until the commit changes only

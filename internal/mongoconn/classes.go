@@ -156,6 +156,7 @@ var codes = map[int]codeInfo{
 	363:      {"RetryableTransactionInProgress", Transient},
 	365:      {"TemporarilyUnavailable", Transient},
 	366:      {"WouldChangeOwningShardDeletedNoDocument", Doubtful},
+	370:      {"CannotDropShardKeyIndex", Permanent},
 	371:      {"UserWritesBlocked", Transient}, // whoever has blocked the cluster opens it again
 	384:      {"ConnectionError", Transient},
 	386:      {"DuplicateKeyId", Repairable},

@@ -32,6 +32,7 @@ const (
 	CodeChangeStreamHistoryLost    = 286
 	CodeCannotConvertIndexToUnique = 359
 	CodeCollectionUUIDMismatch     = 361
+	CodeCannotDropShardKeyIndex    = 370
 	CodeUserWritesBlocked          = 371
 	CodeBSONObjectTooLarge         = 10334
 	CodeDuplicateKey               = 11000

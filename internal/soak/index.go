@@ -151,7 +151,8 @@ func (w *world) someIndex(ctx context.Context, r *rand.Rand) (coll, string, erro
 			return c, "", err
 		}
 		specs = slices.DeleteFunc(specs, func(s indexSpec) bool {
-			return s.Name == "_id_" || s.Name == shardKeyIndex || (s.Clustered != nil && *s.Clustered)
+			// Without the index of a hashed shard key no sync can start.
+			return s.Name == "_id_" || s.Name == shardKeyIndex || s.KeysDocument.String() == c.key.String() || (s.Clustered != nil && *s.Clustered)
 		})
 		if len(specs) > 0 {
 			return c, specs[r.IntN(len(specs))].Name, nil

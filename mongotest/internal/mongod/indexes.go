@@ -94,7 +94,7 @@ func runDropIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 	}
 	target := op.args().lookup("index")
 	was := 0
-	all := false
+	all, sharded := false, false
 	ns := op.req.DB + "." + coll
 	err = op.write(ctx, ns, func(tx *storage.Tx) error {
 		if err := op.checkUUID(tx, coll); err != nil {
@@ -119,7 +119,7 @@ func runDropIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 		if err != nil {
 			return err
 		}
-		all = star
+		all, sharded = star, c.ShardKey != nil
 		for _, name := range names {
 			if err := tx.DropIndex(c, name, op.ddlMeta()); err != nil {
 				return err
@@ -132,7 +132,11 @@ func runDropIndexes(ctx context.Context, op *operation) (bson.Raw, error) {
 	}
 	pairs := []any{"nIndexesWas", was}
 	if all {
-		pairs = append(pairs, "msg", "non-_id indexes dropped for collection")
+		msg := "non-_id indexes dropped for collection"
+		if sharded {
+			msg = "non-_id indexes and non-shard key indexes dropped for collection"
+		}
+		pairs = append(pairs, "msg", msg)
 	}
 	return value.D(pairs...), nil
 }
@@ -152,7 +156,7 @@ func indexesToDrop(c *storage.Collection, target bson.RawValue) (names []string,
 	if s, ok := target.StringValueOK(); ok {
 		if s == "*" {
 			for _, ix := range c.Indexes() {
-				if ix != c.IDIndex() {
+				if ix != c.IDIndex() && !c.SupportsShardKey(ix) {
 					names = append(names, ix.Name)
 				}
 			}

@@ -135,6 +135,7 @@ const (
 	UnsupportedOpQueryCommand                 Code = 352
 	CannotConvertIndexToUnique                Code = 359
 	CollectionUUIDMismatch                    Code = 361
+	CannotDropShardKeyIndex                   Code = 370
 	UserWritesBlocked                         Code = 371
 	DuplicateKeyID                            Code = 386
 	QueryRejectedBySettings                   Code = 411
@@ -301,6 +302,7 @@ var names = map[Code]string{
 	UnsupportedOpQueryCommand:                 "UnsupportedOpQueryCommand",
 	CannotConvertIndexToUnique:                "CannotConvertIndexToUnique",
 	CollectionUUIDMismatch:                    "CollectionUUIDMismatch",
+	CannotDropShardKeyIndex:                   "CannotDropShardKeyIndex",
 	UserWritesBlocked:                         "UserWritesBlocked",
 	DuplicateKeyID:                            "DuplicateKeyId",
 	QueryRejectedBySettings:                   "QueryRejectedBySettings",

@@ -328,3 +328,35 @@ func TestCollModOfACollectionThatWasMoved(t *testing.T) {
 	info := c.all("db", bson.D{{"listCollections", 1}, {"filter", bson.D{{"name", "c"}}}})[0]
 	assert.True(t, getBool(getDoc(getDoc(info, "options"), "changeStreamPreAndPostImages"), "enabled", false))
 }
+
+// The last index that supports a shard key of ranges can be neither dropped nor
+// hidden. Another one may take its place.
+func TestTheIndexOfAShardKeyStays(t *testing.T) {
+	c := newCluster(t)
+	c.sharded("c")
+	c.fails(mongoerr.CannotDropShardKeyIndex, "db", bson.D{{"dropIndexes", "c"}, {"index", "k_1"}})
+	c.fails(mongoerr.InvalidOptions, "db", bson.D{{"collMod", "c"}, {"index", bson.D{{"name", "k_1"}, {"hidden", true}}}})
+	build := func(name string, key bson.D, opts ...bson.E) {
+		spec := append(bson.D{{"key", key}, {"name", name}}, opts...)
+		c.must("db", bson.D{{"createIndexes", "c"}, {"indexes", bson.A{spec}}})
+	}
+	build("other", bson.D{{"x", 1}, {"k", 1}})
+	build("down", bson.D{{"k", -1}})
+	build("sparse", bson.D{{"k", 1}, {"s", 1}}, bson.E{Key: "sparse", Value: true})
+	build("partial", bson.D{{"k", 1}, {"p", 1}}, bson.E{Key: "partialFilterExpression", Value: bson.D{{"k", bson.D{{"$gt", 0}}}}})
+	build("hidden", bson.D{{"k", 1}, {"h", 1}}, bson.E{Key: "hidden", Value: true})
+	c.fails(mongoerr.CannotDropShardKeyIndex, "db", bson.D{{"dropIndexes", "c"}, {"index", "k_1"}})
+	c.must("db", bson.D{{"dropIndexes", "c"}, {"index", "*"}})
+	var names []string
+	for _, ix := range c.all("db", bson.D{{"listIndexes", "c"}}) {
+		names = append(names, getString(ix, "name"))
+	}
+	assert.Equal(t, []string{"_id_", "k_1"}, names)
+	build("longer", bson.D{{"k", 1}, {"x", 1}})
+	c.must("db", bson.D{{"collMod", "c"}, {"index", bson.D{{"name", "k_1"}, {"hidden", true}}}})
+	c.must("db", bson.D{{"dropIndexes", "c"}, {"index", "k_1"}})
+	c.fails(mongoerr.CannotDropShardKeyIndex, "db", bson.D{{"dropIndexes", "c"}, {"index", "longer"}})
+
+	c.must("admin", bson.D{{"shardCollection", "db.h"}, {"key", bson.D{{"k", "hashed"}}}})
+	c.must("db", bson.D{{"dropIndexes", "h"}, {"index", "k_hashed"}})
+}

@@ -73,6 +73,9 @@ func (p *collMod) indexOption(key string, v bson.RawValue) (bson.RawValue, error
 		if p.changed.isID() {
 			return v, mongoerr.New(mongoerr.BadValue, "can't hide _id index")
 		}
+		if value.Truthy(v) && p.c.OnlyForShardKey(p.changed) {
+			return v, mongoerr.New(mongoerr.InvalidOptions, "Can't hide the only compatible index for this collection's shard key")
+		}
 		return p.flag(key, v, p.changed.Hidden)
 	case "prepareUnique":
 		if p.changed.Unique {

@@ -142,6 +142,8 @@ func (tx *Tx) DropIndex(c *Collection, name string, m Meta) error {
 		return mongoerr.New(codeDropClustered, "cannot drop the clustered index")
 	case ix.isID():
 		return mongoerr.New(mongoerr.InvalidOptions, "cannot drop _id index")
+	case c.OnlyForShardKey(ix):
+		return mongoerr.New(mongoerr.CannotDropShardKeyIndex, "Cannot drop the only compatible index for this collection's shard key")
 	}
 	tx.saveEntry(c)
 	kept := make([]*Index, 0, len(c.indexes))

@@ -29,7 +29,7 @@ func catalogKinds() []*Kind {
 		create("with storage options", bson.E{Key: "storageEngine", Value: bson.D{{"wiredTiger", bson.D{{"configString", "block_compressor=zlib"}}}}}),
 		{name: "create capped", often: 1, do: func(ctx context.Context, w *world, r *rand.Rand) error { return createCapped(w)(ctx, r, w.name(r)) }},
 		{name: "create a view", often: 1, do: createView},
-		{name: "create a view on a view", often: 1, do: createViewOnView},
+		{name: "create a view on a view", often: 1, refuses: []int{viewsInACircle}, do: createViewOnView},
 		create("with a collation", bson.E{Key: "collation", Value: bson.D{{"locale", "en"}, {"strength", 2}}}),
 		refused("series", create("time-series", bson.E{Key: "timeseries", Value: bson.D{{"timeField", "t"}}})),
 		refused("encrypt", create("with encrypted fields", bson.E{Key: "encryptedFields", Value: bson.D{{"fields", bson.A{}}}})),

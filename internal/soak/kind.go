@@ -52,6 +52,7 @@ func (k *Kind) refused(err error) bool {
 
 // Codes of what some kinds of changes may be refused with.
 const (
+	viewsInACircle    = 5     // the view under it is one above it by now
 	notSupported      = 115   // convertToCapped of a collection that was moved: docs/LIMITS.md
 	notInTransactions = 263   // a capped collection by now
 	sliceOfNoArray    = 28724 // another document has another value there

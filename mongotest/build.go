@@ -43,6 +43,7 @@ func (c *Cluster) build() error {
 // buildRouters makes the catalog and the routers that share it.
 func (c *Cluster) buildRouters() error {
 	cfg := mongos.CatalogConfig{Version: c.version, Clock: c.config.any().Clock(), Transport: c.transportOf(c.configAddr), Spares: c.opts.Spares, OrphanDelay: c.opts.OrphanDelay}
+	cfg.ConfigHost = c.config.id + "/" + c.config.hosts()
 	for _, s := range c.shards {
 		cfg.Shards = append(cfg.Shards, mongos.Shard{ID: s.id, Host: s.id + "/" + s.hosts()})
 	}
@@ -51,7 +52,7 @@ func (c *Cluster) buildRouters() error {
 		return fmt.Errorf("mongotest: %w", err)
 	}
 	c.catalog = catalog
-	for _, s := range c.shards {
+	for _, s := range c.sets() {
 		for _, m := range s.members {
 			m.node.SetSharding(catalog.Part(s.id))
 			m.node.SetPeers(mongod.Peers(c.transportOf(func() string { return m.addr })))

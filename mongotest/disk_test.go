@@ -116,6 +116,33 @@ func TestShardedClusterComesBack(t *testing.T) {
 		})
 }
 
+// A config server that is a shard is one after a restart, with what it holds.
+func TestAConfigShardComesBack(t *testing.T) {
+	lives(t, mongotest.Options{Shards: 1},
+		func(t *testing.T, c *mongotest.Cluster) {
+			cl, done := connect(t, c)
+			defer done()
+			raw(t, cl, "admin", bson.D{{"transitionFromDedicatedConfigServer", 1}})
+			raw(t, cl, "admin", bson.D{{"enableSharding", "d"}, {"primaryShard", "config"}})
+			_, err := cl.Database("d").Collection("c").InsertOne(t.Context(), bson.D{{"_id", 1}})
+			require.NoError(t, err)
+		},
+		func(t *testing.T, c *mongotest.Cluster) {
+			cl, done := connect(t, c)
+			defer done()
+			_, err := cl.Database("d").Collection("c").InsertOne(t.Context(), bson.D{{"_id", 2}})
+			require.NoError(t, err)
+			assert.Len(t, all(t, cl.Database("d").Collection("c")), 2)
+			direct, gone := connectShard(t, c, "config")
+			defer gone()
+			assert.Len(t, all(t, direct.Database("d").Collection("c")), 2)
+			raw(t, cl, "admin", bson.D{{"transitionToDedicatedConfigServer", 1}})
+			raw(t, cl, "admin", bson.D{{"movePrimary", "d"}, {"to", "shard0"}})
+			assert.Equal(t, "completed", raw(t, cl, "admin", bson.D{{"transitionToDedicatedConfigServer", 1}}).Lookup("state").StringValue())
+			assert.Len(t, all(t, cl.Database("d").Collection("c")), 2)
+		})
+}
+
 func clusterTime(reply bson.Raw) bson.Timestamp {
 	var ts bson.Timestamp
 	ts.T, ts.I = reply.Lookup("$clusterTime", "clusterTime").Timestamp()

@@ -82,10 +82,12 @@ func setUserWriteBlockMode(ctx context.Context, o *op) (bson.Raw, error) {
 	return rawDoc(bson.D{}), nil
 }
 
-// listDatabases joins the databases of all shards and of the config server.
+// listDatabases joins the databases of all shards and those that only the config
+// server has.
 func listDatabases(ctx context.Context, o *op) (bson.Raw, error) {
 	shards := o.r.catalog.shardIDs()
-	if !slices.Contains(shards, ConfigShard) {
+	dedicated := !slices.Contains(shards, ConfigShard)
+	if dedicated {
 		shards = append(shards, ConfigShard)
 	}
 	base := o.forward("filter", "nameOnly")
@@ -101,7 +103,7 @@ func listDatabases(ctx context.Context, o *op) (bson.Raw, error) {
 	}
 	list := bson.A{}
 	var total int64
-	for _, d := range joinDatabases(shards, resps, nameOnly) {
+	for _, d := range joinDatabases(shards, resps, nameOnly, dedicated) {
 		ok, err := m.Match(d)
 		if err != nil {
 			return nil, err
@@ -124,12 +126,15 @@ type dbInfo struct {
 	shards bson.D
 }
 
-func joinDatabases(shards []string, resps []*command.Response, nameOnly bool) []bson.Raw {
+// joinDatabases takes only admin and config from a config server that is no
+// shard.
+func joinDatabases(shards []string, resps []*command.Response, nameOnly, dedicated bool) []bson.Raw {
 	byName := map[string]*dbInfo{}
 	for i, resp := range resps {
+		onConfig := shards[i] == ConfigShard
 		for _, d := range getDocs(resp.Body, "databases") {
 			name := getString(d, "name")
-			if name == "local" || internalDB(name) && shards[i] != ConfigShard {
+			if name == "local" || internalDB(name) && !onConfig || !internalDB(name) && onConfig && dedicated {
 				continue // every node has its own; admin and config are those of the config server
 			}
 			info := byName[name]

@@ -32,6 +32,10 @@ type CatalogConfig struct {
 	Transport Transport       // only the id ConfigShard is used
 	Spares    int             // so many of Shards, the last ones, wait for addShard
 
+	// ConfigHost is the config server's rsName/host:port, under which it may
+	// become a shard.
+	ConfigHost string
+
 	// OrphanDelay is how long a range that has moved stays on its old shard: 15
 	// minutes if zero, not at all if negative.
 	OrphanDelay time.Duration
@@ -73,8 +77,8 @@ type database struct {
 // NewCatalog returns the catalog of a cluster that holds no data yet. It does
 // no I/O: call Init before a router serves.
 func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
-	if len(cfg.Shards) <= cfg.Spares || cfg.Clock == nil || cfg.Transport == nil {
-		return nil, errors.New("mongos: a catalog needs shards, a clock and a transport")
+	if len(cfg.Shards) <= cfg.Spares || cfg.ConfigHost == "" || cfg.Clock == nil || cfg.Transport == nil {
+		return nil, errors.New("mongos: a catalog needs shards, a config server, a clock and a transport")
 	}
 	cfg.Version = cfg.Version.OrDefault()
 	c := &Catalog{
@@ -83,7 +87,8 @@ func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
 		zones: map[string][]string{}, ranges: map[string][]zoneRange{}, views: map[string]view{}, standing: map[string]membership{},
 		gone: map[string]bson.Timestamp{},
 	}
-	for _, s := range cfg.Shards[len(cfg.Shards)-cfg.Spares:] {
+	c.cfg.Shards = append(slices.Clone(cfg.Shards), Shard{ID: ConfigShard, Host: cfg.ConfigHost})
+	for _, s := range c.cfg.Shards[len(cfg.Shards)-cfg.Spares:] {
 		c.standing[s.ID] = removed
 	}
 	return c, nil

@@ -49,7 +49,7 @@ func newClusterWith(t *testing.T, orphanDelay time.Duration) *cluster {
 	for i, id := range shardNames {
 		shards[i] = Shard{ID: id, Host: id + "/" + id + ":27018"}
 	}
-	c.catalog, err = NewCatalog(CatalogConfig{Shards: shards, Clock: c.nodes[ConfigShard].Clock(), Transport: c.transport, OrphanDelay: orphanDelay})
+	c.catalog, err = NewCatalog(CatalogConfig{Shards: shards, ConfigHost: "config/config:27018", Clock: c.nodes[ConfigShard].Clock(), Transport: c.transport, OrphanDelay: orphanDelay})
 	require.NoError(t, err)
 	for id, n := range c.nodes {
 		n.SetSharding(c.catalog.Part(id))

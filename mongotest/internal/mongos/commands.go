@@ -31,6 +31,7 @@ func commandTable(v release.Version) map[string]commandFunc {
 		"reshardCollection": reshardCollection, "refineCollectionShardKey": refineCollectionShardKey,
 		"moveCollection": moveCollection, "unshardCollection": unshardCollection,
 		"addShard": addShard, "addshard": addShard, "removeShard": removeShard, "removeshard": removeShard,
+		"transitionFromDedicatedConfigServer": transitionFromDedicatedConfigServer, "transitionToDedicatedConfigServer": transitionToDedicatedConfigServer,
 		"configureCollectionBalancing": configureCollectionBalancing, "clearJumboFlag": clearJumboFlag, "checkMetadataConsistency": checkMetadataConsistency,
 		"movePrimary": movePrimary, "moveprimary": movePrimary,
 		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion, "getDatabaseVersion": getDatabaseVersion,
@@ -68,7 +69,6 @@ var configCommands = []string{
 // refusedCommands exist on a server but not in the simulated cluster.
 var refusedCommands = []string{
 	"cleanupReshardCollection",
-	"transitionFromDedicatedConfigServer", "transitionToDedicatedConfigServer",
 	"analyzeShardKey", "configureQueryAnalyzer",
 	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "filemd5",
 }

@@ -133,15 +133,20 @@ func (c *Catalog) loadDatabases(ctx context.Context) error {
 		d.uuid, _ = value.ParseUUID(id)
 		d.timestamp = getTime(version, "timestamp")
 		c.databases[d.name] = d
-		views, err := c.read(ctx, d.primary, d.name, "system.views")
-		if err != nil {
+		if err := c.readViews(ctx, d, c.views); err != nil {
 			return err
-		}
-		for _, v := range views {
-			c.views[getString(v, "_id")] = view{on: d.name + "." + getString(v, "viewOn"), pipeline: getDocs(v, "pipeline")}
 		}
 	}
 	return nil
+}
+
+// readViews reads the views of a database from its primary shard.
+func (c *Catalog) readViews(ctx context.Context, d *database, into map[string]view) error {
+	views, err := c.read(ctx, d.primary, d.name, "system.views")
+	for _, v := range views {
+		into[getString(v, "_id")] = view{on: d.name + "." + getString(v, "viewOn"), pipeline: getDocs(v, "pipeline")}
+	}
+	return err
 }
 
 func getTime(doc bson.Raw, name string) bson.Timestamp {

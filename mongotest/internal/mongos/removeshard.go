@@ -48,26 +48,36 @@ func (c *Catalog) setMembership(ctx context.Context, s Shard, m membership) erro
 	return nil
 }
 
-// removeShard starts to drain a shard, tells how far that is, and in the end
-// takes the shard out of the cluster. The balancer moves the chunks; databases
-// and unsharded collections are moved by commands.
+// removeShard drains a shard. The config server has a command of its own.
 func removeShard(ctx context.Context, o *op) (bson.Raw, error) {
-	c := o.r.catalog
-	s, err := c.shard(getString(o.req.Body, o.req.Name))
+	s, err := o.r.catalog.shard(getString(o.req.Body, o.req.Name))
 	if err != nil {
 		return nil, err
 	}
+	if s.ID == ConfigShard {
+		return nil, mongoerr.New(mongoerr.IllegalOperation, "Cannot remove the config server as a shard using removeShard. To transition the config shard to a dedicated config server use the transitionToDedicatedConfigServer command.")
+	}
+	return o.drain(ctx, s)
+}
+
+// drain starts to drain a shard, tells how far that is, and in the end takes the
+// shard out of the cluster. The balancer moves the chunks; databases and
+// unsharded collections are moved by commands.
+func (o *op) drain(ctx context.Context, s Shard) (bson.Raw, error) {
+	c := o.r.catalog
 	unlock, err := c.locks.exclusive(ctx, "config.shards")
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	if !slices.ContainsFunc(c.takers(), func(id string) bool { return id != s.ID }) {
+		return nil, mongoerr.New(mongoerr.IllegalOperation, "Operation not allowed because it would remove the last shard")
+	}
 	left := c.leftOn(s.ID)
 	switch {
+	case c.membership(s.ID) == removed: // by somebody else just now
+		return nil, mongoerr.New(mongoerr.ShardNotFound, "Shard %s does not exist", s.ID)
 	case !c.isDraining(s.ID):
-		if len(c.takers()) < 2 {
-			return nil, mongoerr.New(mongoerr.IllegalOperation, "Operation not allowed because it would remove the last shard")
-		}
 		if err := c.setMembership(ctx, s, draining); err != nil {
 			return nil, err
 		}
@@ -77,13 +87,17 @@ func removeShard(ctx context.Context, o *op) (bson.Raw, error) {
 		return rawDoc(append(bson.D{{"msg", "draining ongoing"}, {"state", "ongoing"}, {"remaining", bson.D{
 			{"chunks", int64(left.chunks + len(left.collections))}, {"dbs", int64(len(left.dbs))}, {"jumboChunks", int64(left.jumbo)},
 		}}}, o.toMove(left)...)), nil
-	default:
-		if err := c.setMembership(ctx, s, removed); err != nil {
-			return nil, err
-		}
-		o.changelog(ctx, "removeShard", "", bson.D{{"shard", s.ID}})
-		return rawDoc(bson.D{{"msg", "removeshard completed successfully"}, {"state", "completed"}, {"shard", s.ID}}), nil
 	}
+	if s.ID == ConfigShard {
+		if pending, err := o.clearConfigServer(ctx); err != nil || pending != nil {
+			return pending, err
+		}
+	}
+	if err := c.setMembership(ctx, s, removed); err != nil {
+		return nil, err
+	}
+	o.changelog(ctx, "removeShard", "", bson.D{{"shard", s.ID}})
+	return rawDoc(bson.D{{"msg", "removeshard completed successfully"}, {"state", "completed"}, {"shard", s.ID}}), nil
 }
 
 // A remainder is what a shard still has.

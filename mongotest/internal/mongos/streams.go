@@ -93,9 +93,9 @@ func (f *streamFeed) sources(remotes []*remote) []changestream.Remote {
 	return sources
 }
 
-// join adds a shard that has come to the cluster. Nothing is on it yet, so the
-// stream may begin there where it once began elsewhere.
-func (f *streamFeed) join(ctx context.Context, o *op, shard string) error {
+// join adds a shard that comes to the cluster. What happened there before is not
+// the cluster's.
+func (f *streamFeed) join(ctx context.Context, o *op, shard string, since bson.Timestamp) error {
 	select {
 	case f.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -106,13 +106,21 @@ func (f *streamFeed) join(ctx context.Context, o *op, shard string) error {
 		return nil
 	}
 	in := &op{r: o.r, req: f.bound.op.req}
-	m, err := in.open(ctx, shard, f.base)
+	base := f.base
+	base.body = startingAt(base.body, since)
+	m, err := in.open(ctx, shard, base)
 	if err != nil {
 		return err
 	}
 	f.remotes = append(f.remotes, m)
 	f.merge.Add(&streamRemote{bound: f.bound, m: m})
 	return nil
+}
+
+// startingAt is the command that opens a stream, with another beginning.
+func startingAt(body bson.Raw, since bson.Timestamp) bson.Raw {
+	options := edit(getDoc(getDocs(body, "pipeline")[0], "$changeStream"), []string{"resumeAfter", "startAfter", "startAtOperationTime"}, bson.E{Key: "startAtOperationTime", Value: since})
+	return set(body, bson.E{Key: "pipeline", Value: bson.A{bson.D{{"$changeStream", options}}}})
 }
 
 func (f *streamFeed) batch(ctx context.Context, o *op, d demand) (batch, error) {

@@ -43,6 +43,9 @@ func shardingCommands() map[string]*spec {
 		"clearJumboFlag":               onAdmin(name, fields{"bounds": objects, "find": object}),
 		"listShards":                   onAdmin(anything, nil),
 		"getShardMap":                  onAdmin(anything, nil),
-		"flushRouterConfig":            onAdmin(anything, nil),
+
+		"transitionFromDedicatedConfigServer": onAdmin(anything, nil),
+		"transitionToDedicatedConfigServer":   onAdmin(anything, nil),
+		"flushRouterConfig":                   onAdmin(anything, nil),
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/shardferry/shardferry/mongotest/internal/access"
 	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/failpoint"
@@ -31,7 +33,14 @@ func (c *Cluster) build() error {
 		c.routers = append(c.routers, &router{addr: addrs.take("mongos" + strconv.Itoa(i)), clock: oplog.NewClock()})
 	}
 	for i := range c.opts.Shards + c.opts.Spares {
-		c.shards = append(c.shards, c.newSet("shard"+strconv.Itoa(i), addrs, true))
+		c.shards = append(c.shards, c.newSet(shardName(i), addrs, true))
+	}
+	for _, s := range c.opts.ReplicaSets {
+		set, err := c.newAlone(s, addrs)
+		if err != nil {
+			return err
+		}
+		c.shards = append(c.shards, set)
 	}
 	c.config = c.newSet(mongos.ConfigShard, addrs, true)
 	if err := c.buildRouters(); err != nil {
@@ -45,17 +54,22 @@ func (c *Cluster) buildRouters() error {
 	cfg := mongos.CatalogConfig{Version: c.version, Clock: c.config.any().Clock(), Transport: c.transportOf(c.configAddr), Spares: c.opts.Spares, OrphanDelay: c.opts.OrphanDelay}
 	cfg.ConfigHost = c.config.id + "/" + c.config.hosts()
 	for _, s := range c.shards {
-		cfg.Shards = append(cfg.Shards, mongos.Shard{ID: s.id, Host: s.id + "/" + s.hosts()})
+		shard := mongos.Shard{ID: s.id, Host: s.id + "/" + s.hosts()}
+		if s.alone {
+			cfg.Alone = append(cfg.Alone, shard)
+		} else {
+			cfg.Shards = append(cfg.Shards, shard)
+		}
 	}
+	cfg.Enlist = c.enlist
 	catalog, err := mongos.NewCatalog(cfg)
 	if err != nil {
 		return fmt.Errorf("mongotest: %w", err)
 	}
 	c.catalog = catalog
 	for _, s := range c.sets() {
-		for _, m := range s.members {
-			m.node.SetSharding(catalog.Part(s.id))
-			m.node.SetPeers(mongod.Peers(c.transportOf(func() string { return m.addr })))
+		if !s.alone {
+			c.join(s)
 		}
 	}
 	for _, r := range c.routers {
@@ -72,6 +86,37 @@ func (c *Cluster) buildRouters() error {
 		}
 	}
 	return nil
+}
+
+// join makes the members of a set those of a shard.
+func (c *Cluster) join(s *replicaSet) {
+	for _, m := range s.members {
+		m.node.SetPeers(mongod.Peers(c.transportOf(func() string { return m.addr })))
+		m.node.SetSharding(c.catalog.Part(s.id))
+	}
+}
+
+// enlist makes a replica set that was started by itself a shard.
+func (c *Cluster) enlist(shard mongos.Shard, cluster bson.ObjectID) error {
+	s, err := c.set(shard.ID)
+	if err == nil {
+		err = s.any().Set().Identify(mongod.ShardIdentity{Shard: shard.ID, Cluster: cluster, Config: c.config.id + "/" + c.config.hosts()})
+	}
+	if err == nil {
+		c.join(s)
+	}
+	return err
+}
+
+// newAlone makes a replica set that is no part of the cluster.
+func (c *Cluster) newAlone(o ReplicaSet, addrs *addresses) (*replicaSet, error) {
+	s := c.newSet(o.Name, addrs, false, func(cfg *mongod.Config) { cfg.ShardServer = o.ShardServer || o.Taken })
+	s.alone = true
+	if o.Taken {
+		other := mongod.ShardIdentity{Shard: o.Name, Cluster: bson.NewObjectID(), Config: "config/config.elsewhere.sim:27017"}
+		return s, s.any().Set().Identify(other)
+	}
+	return s, nil
 }
 
 // configAddr is where what the config server does by itself comes from.

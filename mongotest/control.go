@@ -18,11 +18,20 @@ import (
 // down already.
 var ErrNoPrimary = errors.New("the shard has no primary")
 
-// Shards returns the ids of the shards and of the spare ones, or the name of the plain replica set.
-func (c *Cluster) Shards() []string {
-	ids := make([]string, len(c.shards))
-	for i, m := range c.shards {
-		ids[i] = m.id
+// Shards returns the ids of the shards and of the spare ones, or the name of the
+// plain replica set.
+func (c *Cluster) Shards() []string { return c.names(false) }
+
+// ReplicaSets returns the names of those of Options.ReplicaSets. Wherever the id
+// of a shard is asked for, they may be given too.
+func (c *Cluster) ReplicaSets() []string { return c.names(true) }
+
+func (c *Cluster) names(alone bool) []string {
+	var ids []string
+	for _, s := range c.shards {
+		if s.alone == alone {
+			ids = append(ids, s.id)
+		}
 	}
 	return ids
 }

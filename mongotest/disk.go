@@ -3,6 +3,7 @@ package mongotest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -34,7 +35,7 @@ func (c *Cluster) openDisk(ctx context.Context) (_ *diskRun, err error) {
 			err = fmt.Errorf("mongotest: %w", err)
 		}
 	}()
-	d.dir, err = disk.OpenDir(c.opts.DBPath, disk.Shape{Shards: c.opts.Shards, Spares: c.opts.Spares, Version: c.opts.Version})
+	d.dir, err = disk.OpenDir(c.opts.DBPath, disk.Shape{Shards: c.opts.Shards, Spares: c.opts.Spares, Beside: strings.Join(c.ReplicaSets(), " "), Version: c.opts.Version})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package mongotest
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shardferry/shardferry/mongotest/internal/mongos"
 	"github.com/shardferry/shardferry/mongotest/internal/release"
 )
 
@@ -24,6 +26,9 @@ type Options struct {
 	// Spares is the number of replica sets beside the shards of a sharded
 	// cluster that wait for addShard. They are named as the shards are.
 	Spares int
+	// ReplicaSets are started beside a sharded cluster and are not part of it:
+	// each has data and clients of its own, until addShard takes it.
+	ReplicaSets []ReplicaSet
 	// Mongos is the number of routers of a sharded cluster; 0 means 1.
 	Mongos int
 	// Members is the number of members of each replica set, the config server's
@@ -84,6 +89,16 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// A ReplicaSet is one that was started by itself. Its members are as many as
+// Options.Members says.
+type ReplicaSet struct {
+	Name string
+	// ShardServer is --shardsvr, without which it cannot become a shard.
+	ShardServer bool
+	// Taken makes it a shard of some other cluster.
+	Taken bool
+}
+
 // A User is somebody who may log in with SCRAM-SHA-1 or SCRAM-SHA-256, or with a
 // certificate if DB is "$external" and Name the certificate's subject. DB is the
 // authentication database, "admin" if empty. A Role without a database is one
@@ -114,6 +129,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Shards < 0 || o.Spares < 0 || o.Mongos < 0 || o.OplogEntries < 0 {
 		return o, fmt.Errorf("mongotest: negative number among %d shards, %d spares, %d routers, %d oplog entries", o.Shards, o.Spares, o.Mongos, o.OplogEntries)
 	}
+	if err := o.checkSets(); err != nil {
+		return o, err
+	}
 	if o.Shards == 0 && o.Mongos > 0 {
 		return o, fmt.Errorf("mongotest: %d routers but no shards", o.Mongos)
 	}
@@ -131,6 +149,29 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	return o, nil
 }
+
+// setPattern is what a replica set may be called that is not made with the
+// cluster.
+var setPattern = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+func (o Options) checkSets() error {
+	if len(o.ReplicaSets) > 0 && o.Shards == 0 {
+		return errors.New("mongotest: replica sets beside a cluster, but no cluster")
+	}
+	seen := map[string]bool{mongos.ConfigShard: true}
+	for i := range o.Shards + o.Spares {
+		seen[shardName(i)] = true
+	}
+	for _, s := range o.ReplicaSets {
+		if !setPattern.MatchString(s.Name) || seen[s.Name] {
+			return fmt.Errorf("mongotest: replica set %q: want a name of small letters, digits and hyphens that no other set has", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return nil
+}
+
+func shardName(i int) string { return "shard" + strconv.Itoa(i) }
 
 // release returns the version: of a series its fourth release.
 func (o Options) release() (release.Version, error) {

@@ -18,6 +18,7 @@ type replicaSet struct {
 	id      string    // the shard's id; the set's name
 	members []*member // the first one is the primary in the beginning
 	disk    *disk.Log // nil in memory
+	alone   bool      // it was started by itself, not with the cluster
 }
 
 // A member is one process of a replica set.
@@ -27,7 +28,7 @@ type member struct {
 }
 
 // newSet makes a replica set of as many members as the options say.
-func (c *Cluster) newSet(id string, addrs *addresses, sharded bool) *replicaSet {
+func (c *Cluster) newSet(id string, addrs *addresses, sharded bool, more ...func(*mongod.Config)) *replicaSet {
 	clock := oplog.NewClock()
 	log := oplog.NewLog(clock, oplog.Options{MaxEntries: c.opts.OplogEntries})
 	host := id + "-"
@@ -47,6 +48,9 @@ func (c *Cluster) newSet(id string, addrs *addresses, sharded bool) *replicaSet 
 	}
 	if sharded {
 		cfg.ShardID = id
+	}
+	for _, f := range more {
+		f(&cfg)
 	}
 	s := &replicaSet{id: id, members: []*member{{addr: addr, node: mongod.New(cfg)}}}
 	for i := 1; i < c.opts.Members; i++ {

@@ -131,7 +131,7 @@ func Knows(name string) bool { return IsStage(name) || firstOnly(name) }
 func firstOnly(name string) bool {
 	switch name {
 	case "$collStats", "$indexStats", "$currentOp", "$listLocalSessions", "$listSessions", "$planCacheStats", "$changeStream", "$geoNear",
-		"$listClusterCatalog", "$listSampledQueries", "$listSearchIndexes", "$querySettings", "$queryStats", "$search", "$searchMeta", "$vectorSearch":
+		"$listClusterCatalog", "$listSampledQueries", "$listSearchIndexes", "$querySettings", "$queryStats", "$shardedDataDistribution", "$search", "$searchMeta", "$vectorSearch":
 		return true
 	}
 	return false

@@ -25,7 +25,8 @@ const (
 type Shape struct {
 	Shards  int    `json:"shards"` // 0: a replica set
 	Spares  int    `json:"spares"`
-	Version string `json:"version"` // of the server; a directory may be opened by a later one
+	Beside  string `json:"beside,omitempty"` // the names of replica sets beside the cluster
+	Version string `json:"version"`          // of the server; a directory may be opened by a later one
 }
 
 // A manifest is what a directory says of itself.
@@ -138,6 +139,8 @@ func (m *manifest) check(dir string, shape Shape) error {
 		return &RefusedError{Path: dir, Reason: fmt.Sprintf("it holds %s, not %s: start with the same or name another directory", describe(m.Shards), describe(shape.Shards))}
 	case m.Spares != shape.Spares:
 		return &RefusedError{Path: dir, Reason: fmt.Sprintf("it holds a cluster with %d spare replica sets, not %d: start with the same or name another directory", m.Spares, shape.Spares)}
+	case m.Beside != shape.Beside:
+		return &RefusedError{Path: dir, Reason: fmt.Sprintf("it holds a cluster with the replica sets %q beside it, not %q: start with the same or name another directory", m.Beside, shape.Beside)}
 	case later(m.Version, shape.Version):
 		return &RefusedError{Path: dir, Reason: fmt.Sprintf("it was last opened by server version %s, which is later than %s: start with that or a later one, or name another directory", m.Version, shape.Version)}
 	}

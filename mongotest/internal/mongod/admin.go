@@ -88,10 +88,11 @@ func runKillOp(_ context.Context, op *operation) (bson.Raw, error) {
 }
 
 func runShardingState(_ context.Context, op *operation) (bson.Raw, error) {
-	if op.node.cfg.ShardID == "" {
+	id := op.node.set.shardID()
+	if id == "" {
 		return value.D("enabled", false), nil
 	}
-	return value.D("enabled", true, "shardName", op.node.cfg.ShardID), nil
+	return value.D("enabled", true, "shardName", id), nil
 }
 
 // runSplitVector returns keys that cut a collection into chunks of about

@@ -23,8 +23,8 @@ func (op *operation) collStatsStage(tx *storage.Tx, coll string, spec bson.Raw) 
 		return nil, err
 	}
 	pairs := []any{"ns", ns, "host", op.node.cfg.Name, "localTime", op.node.now()}
-	if op.node.cfg.ShardID != "" {
-		pairs = append(pairs, "shard", op.node.cfg.ShardID)
+	if id := op.node.set.shardID(); id != "" {
+		pairs = append(pairs, "shard", id)
 	}
 	if d, ok := wants["latencyStats"]; ok {
 		pairs = append(pairs, "latencyStats", op.latencyStats(ns, value.Truthy(d.Lookup("histograms"))))

@@ -19,6 +19,7 @@ type Config struct {
 	Version release.Version // the server version it claims, release.Default by default
 
 	ConfigServer bool // member of the config server replica set
+	ShardServer  bool // started with --shardsvr: it may become a shard
 
 	Engine *storage.Engine
 	Log    *oplog.Log

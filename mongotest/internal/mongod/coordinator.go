@@ -237,7 +237,7 @@ func (n *Node) askShard(ctx context.Context, shard, db string, client *command.C
 	pairs = append(pairs, "$clusterTime", value.D("clusterTime", n.cfg.Clock.Now()))
 	req := &command.Request{Name: pairs[0].(string), DB: db, Body: value.D(pairs...), Client: client, Routed: &command.Routed{}}
 	send := n.peers()
-	if shard == n.cfg.ShardID || send == nil {
+	if shard == n.set.shardID() || send == nil {
 		send = func(ctx context.Context, _ string, req *command.Request) (*command.Response, error) {
 			return n.Handle(ctx, req)
 		}

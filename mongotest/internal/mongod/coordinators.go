@@ -180,7 +180,7 @@ func (c *coordination) forget(ctx context.Context) error {
 }
 
 func (c *coordination) write(ctx context.Context, name, what string, statements any) error {
-	body, err := c.node.askShard(ctx, c.node.cfg.ShardID, "config", c.client, name, coordinatorsColl, what, statements, "writeConcern", majorityConcern())
+	body, err := c.node.askShard(ctx, c.node.set.shardID(), "config", c.client, name, coordinatorsColl, what, statements, "writeConcern", majorityConcern())
 	if err != nil {
 		return err
 	}
@@ -268,7 +268,7 @@ func (op *operation) coordinate(ctx context.Context, t coordinated, peek bool) (
 // committed any more.
 func (op *operation) abortLocal(ctx context.Context, t coordinated) error {
 	c := &coordination{node: op.node, client: op.req.Client, coordinated: t}
-	if _, err := c.ask(ctx, op.node.cfg.ShardID, "abortTransaction"); err != nil {
+	if _, err := c.ask(ctx, op.node.set.shardID(), "abortTransaction"); err != nil {
 		if mongoerr.Is(err, mongoerr.TransactionCommitted) {
 			return nil
 		}

@@ -40,7 +40,7 @@ func (n *Node) Recover() error {
 	}
 	l.log.Noop(value.D("msg", "new primary"))
 	for key := range states {
-		if s.cfg.ShardID == "" && strings.HasPrefix(key, storage.PreparedStates) { // there are no other participants
+		if s.cfg.ShardID == "" && !s.cfg.ShardServer && strings.HasPrefix(key, storage.PreparedStates) { // there are no other participants
 			if _, err := l.engine.FinishPrepared(key, bson.Timestamp{}); err != nil {
 				return err
 			}

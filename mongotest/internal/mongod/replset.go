@@ -21,6 +21,7 @@ type ReplicaSet struct {
 	wide     *setWide
 	progress *broadcast           // fires when a member or a commit point may have moved
 	newest   atomic.Pointer[line] // of the latest term
+	shard    atomic.Pointer[ShardIdentity]
 
 	mu      sync.Mutex
 	members []*Node

@@ -37,6 +37,12 @@ func (op *operation) stageSource(tx *storage.Tx, coll string, stage bson.Raw) (a
 	case "$search", "$searchMeta", "$vectorSearch", "$listSearchIndexes":
 		return nil, true, mongoerr.New(mongoerr.SearchNotEnabled, "Using %s requires additional configuration. Please connect to Atlas or an AtlasCLI local deployment to enable.", name)
 	}
+	if name == "$shardedDataDistribution" {
+		if d, ok := stage.Lookup(name).DocumentOK(); !ok || fieldCount(d) > 0 {
+			return nil, true, mongoerr.New(6789100, "The %s stage specification must be an empty object", name)
+		}
+		return nil, true, mongoerr.New(6789101, "The %s stage can only be run on mongoS", name)
+	}
 	on, ok := stateStages()[name]
 	if !ok {
 		return nil, false, nil

@@ -34,10 +34,14 @@ func (op *operation) virtualSource(tx *storage.Tx, ns string, w wanted) (aggrega
 			return nil, false, nil
 		}
 		fcv := op.node.params.get(paramFCV)
-		return &filterSource{matcher: w.matcher, src: &sliceSource{docs: []bson.Raw{
+		docs := []bson.Raw{
 			value.D("_id", paramFCV, "version", fcv.Document().Lookup("version")),
 			value.D("_id", "authSchema", "currentVersion", 5),
-		}}}, true, nil
+		}
+		if id := op.node.set.shard.Load().document(); id != nil {
+			docs = append(docs, id)
+		}
+		return &filterSource{matcher: w.matcher, src: &sliceSource{docs: docs}}, true, nil
 	default:
 		return nil, false, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -12,21 +13,49 @@ import (
 )
 
 // addShard takes a replica set into the cluster: one of those that were made
-// with it and wait, or one that was removed.
+// with it and wait, one that was started by itself, or one that was removed.
 func addShard(ctx context.Context, o *op) (bson.Raw, error) {
-	c, host := o.r.catalog, getString(o.req.Body, o.req.Name)
-	i := slices.IndexFunc(c.cfg.Shards, func(s Shard) bool { return s.Host == host })
-	if i < 0 {
-		return nil, mongoerr.New(mongoerr.FailedToSatisfyReadPreference, "Could not find host matching read preference { mode: \"primary\" } for set %s", host)
+	c, wanted := o.r.catalog, getString(o.req.Body, o.req.Name)
+	s, err := c.candidate(wanted)
+	if err != nil {
+		return nil, err
 	}
-	s := c.cfg.Shards[i]
 	if s.ID == ConfigShard && c.membership(s.ID) == removed {
-		return nil, mongoerr.New(mongoerr.OperationFailed, "Cannot add %s as a shard since it is a config server", s.Host)
+		return nil, mongoerr.New(mongoerr.OperationFailed, "Cannot add %s as a shard since it is a config server", wanted)
 	}
 	if name := getString(o.req.Body, "name"); name != "" && name != s.ID {
 		return nil, mongoerr.New(mongoerr.IllegalOperation, "A shard of the simulated cluster is named after its replica set: %s", s.ID)
 	}
 	return rawDoc(bson.D{{"shardAdded", s.ID}}), o.enlist(ctx, s)
+}
+
+// candidate finds the replica set that a connection string means: setName/host,
+// with some of its members (the server's ShardingCatalogManager::_validateHostAsShard).
+func (c *Catalog) candidate(wanted string) (Shard, error) {
+	set, hosts, named := strings.Cut(wanted, "/")
+	if !named {
+		set, hosts = "", wanted
+	}
+	seeds := strings.Split(hosts, ",")
+	for _, s := range c.cfg.Shards {
+		members := s.members()
+		outside := slices.IndexFunc(seeds, func(h string) bool { return !slices.Contains(members, h) })
+		switch {
+		case outside < 0 && set == s.set():
+			return s, nil
+		case outside < 0 && !named:
+			return s, mongoerr.New(mongoerr.OperationFailed, "host is part of set %s; use replica set url format <setname>/<server1>,<server2>, ...", s.set())
+		case set == s.set() && slices.ContainsFunc(seeds, func(h string) bool { return slices.Contains(members, h) }):
+			return s, mongoerr.New(mongoerr.OperationFailed, "in seed list %s, host %s does not belong to replica set %s", wanted, seeds[outside], set)
+		}
+	}
+	return Shard{}, mongoerr.New(mongoerr.FailedToSatisfyReadPreference, "Could not find host matching read preference { mode: \"primary\" } for set %s", set)
+}
+
+// set is the name of the shard's replica set.
+func (s Shard) set() string {
+	name, _, _ := strings.Cut(s.Host, "/")
+	return name
 }
 
 // enlist makes a replica set a shard, unless it is one. Its databases become
@@ -44,6 +73,11 @@ func (o *op) enlist(ctx context.Context, s Shard) error {
 	databases, err := o.newDatabases(ctx, s)
 	if err != nil {
 		return err
+	}
+	if c.alone(s) {
+		if err := c.cfg.Enlist(s, c.clusterID); err != nil {
+			return err
+		}
 	}
 	if err := o.admit(ctx, s, databases); err != nil {
 		return err
@@ -93,8 +127,9 @@ func (o *op) admit(ctx context.Context, s Shard, databases []*database) (err err
 	if err := o.shareWriteBlock(ctx, s); err != nil {
 		return err
 	}
+	c.cfg.Clock.Advance(o.r.cfg.Clock.Now()) // which has heard of the shard's: what it did before is earlier
 	since := c.cfg.Clock.Tick(1)
-	o.r.cfg.Clock.Advance(since) // the shard will hear of it, and write nothing that is earlier
+	o.r.cfg.Clock.Advance(since) // the shard will hear of it, and do nothing that is earlier
 	for _, f := range c.streams.list() {
 		if err := f.join(ctx, o.r.own(), s.ID, since); err != nil {
 			return err

@@ -27,6 +27,9 @@ func runAggregate(ctx context.Context, o *op) (bson.Raw, error) {
 		return o.changeStream(ctx, stages)
 	}
 	size := getInt(getDoc(body, "cursor"), "batchSize", firstBatchSize)
+	if coll.Type == bson.TypeString && stageName(stages, 0) == "$shardedDataDistribution" {
+		return nil, notOnAdmin()
+	}
 	if coll.Type != bson.TypeString {
 		return o.aggregateDatabase(ctx, stages, size)
 	}
@@ -277,6 +280,13 @@ func (o *op) aggregateDatabase(ctx context.Context, stages []bson.Raw, size int6
 	ns := o.req.DB + ".$cmd.aggregate"
 	if stageName(stages, 0) == "$currentOp" {
 		f, err := o.currentOp(ctx, stages)
+		if err != nil {
+			return nil, err
+		}
+		return o.start(ctx, ns, f, size, false, nil)
+	}
+	if stageName(stages, 0) == "$shardedDataDistribution" {
+		f, err := o.dataDistribution(ctx, stages)
 		if err != nil {
 			return nil, err
 		}

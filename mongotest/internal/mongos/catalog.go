@@ -32,6 +32,12 @@ type CatalogConfig struct {
 	Transport Transport       // only the id ConfigShard is used
 	Spares    int             // so many of Shards, the last ones, wait for addShard
 
+	// Alone are replica sets that were started by themselves and that addShard
+	// may take. Enlist tells one of them that it is a shard, or says why it
+	// cannot be; it is called each time that the catalog learns of that.
+	Alone  []Shard
+	Enlist func(s Shard, cluster bson.ObjectID) error
+
 	// ConfigHost is the config server's rsName/host:port, under which it may
 	// become a shard.
 	ConfigHost string
@@ -74,6 +80,9 @@ type database struct {
 	moves     int32 // how often its primary shard has changed
 }
 
+// alone reports whether a shard was started by itself.
+func (c *Catalog) alone(s Shard) bool { return slices.Contains(c.cfg.Alone, s) }
+
 // NewCatalog returns the catalog of a cluster that holds no data yet. It does
 // no I/O: call Init before a router serves.
 func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
@@ -87,7 +96,7 @@ func NewCatalog(cfg CatalogConfig) (*Catalog, error) {
 		zones: map[string][]string{}, ranges: map[string][]zoneRange{}, views: map[string]view{}, standing: map[string]membership{},
 		gone: map[string]bson.Timestamp{},
 	}
-	c.cfg.Shards = append(slices.Clone(cfg.Shards), Shard{ID: ConfigShard, Host: cfg.ConfigHost})
+	c.cfg.Shards = append(slices.Concat(cfg.Shards, cfg.Alone), Shard{ID: ConfigShard, Host: cfg.ConfigHost})
 	for _, s := range c.cfg.Shards[len(cfg.Shards)-cfg.Spares:] {
 		c.standing[s.ID] = removed
 	}

@@ -101,6 +101,11 @@ func (c *Catalog) loadShards(ctx context.Context) error {
 			c.standing[s.ID] = removed
 			continue
 		}
+		if c.alone(s) {
+			if err := c.cfg.Enlist(s, c.clusterID); err != nil {
+				return err
+			}
+		}
 		delete(c.standing, s.ID)
 		if getBool(docs[i], "draining", false) {
 			c.standing[s.ID] = draining

@@ -2,6 +2,7 @@ package mongos
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,19 +16,21 @@ import (
 // next heartbeat, and with it every operation of every thread.
 func TestAStepDownOfAShardIsNoStepDownOfTheMongos(t *testing.T) {
 	for _, code := range stateChanges {
-		c := spreadOut(t)
-		c.lose = func(shard string, req *command.Request) error {
-			if req.DB == "db" && shard == "s2" {
-				return mongoerr.New(code, "not master: node is recovering")
+		synctest.Test(t, func(t *testing.T) { // a transaction does not wait for locks any longer than 5 ms
+			c := spreadOut(t)
+			c.lose = func(shard string, req *command.Request) error {
+				if req.DB == "db" && shard == "s2" {
+					return mongoerr.New(code, "not master: node is recovering")
+				}
+				return nil
 			}
-			return nil
-		}
-		lsid := session()
-		_, err := c.run("db", in(lsid, 1, true, bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 900}, {"k", 900}}}}}))
-		e := mongoerr.From(err)
-		require.Equal(t, mongoerr.HostUnreachable, e.Code, "%d", code)
-		assert.Equal(t, "(NOT_PRIMARY): (NODE_IS_RECOVERING)", e.Message)
-		assert.Contains(t, e.Labels, "TransientTransactionError")
+			lsid := session()
+			_, err := c.run("db", in(lsid, 1, true, bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"_id", 900}, {"k", 900}}}}}))
+			e := mongoerr.From(err)
+			require.Equal(t, mongoerr.HostUnreachable, e.Code, "%d", code)
+			assert.Equal(t, "(NOT_PRIMARY): (NODE_IS_RECOVERING)", e.Message)
+			assert.Contains(t, e.Labels, "TransientTransactionError")
+		})
 	}
 }
 

@@ -65,8 +65,11 @@ func (o *op) distributionOf(ctx context.Context, t *table) (bson.A, error) {
 		}
 		orphans := max(count-owned, 0)
 		out = append(out, bson.D{
-			{"shardName", shard}, {"numOrphanedDocs", orphans}, {"numOwnedDocuments", owned},
-			{"ownedSizeBytes", size * owned}, {"orphanedSizeBytes", size * orphans},
+			{"shardName", shard},
+			{"numOrphanedDocs", orphans},
+			{"numOwnedDocuments", owned},
+			{"ownedSizeBytes", size * owned},
+			{"orphanedSizeBytes", size * orphans},
 		})
 	}
 	return out, nil

@@ -38,8 +38,11 @@ func TestHowShardedDataIsDistributed(t *testing.T) {
 		orphaned, owned int64
 	}{{"s0", 0, 0}, {"s1", 4, 6}, {"s2", 0, 5}} {
 		want = append(want, rawDoc(bson.D{
-			{"shardName", s.name}, {"numOrphanedDocs", s.orphaned}, {"numOwnedDocuments", s.owned},
-			{"ownedSizeBytes", size * s.owned}, {"orphanedSizeBytes", size * s.orphaned},
+			{"shardName", s.name},
+			{"numOrphanedDocs", s.orphaned},
+			{"numOwnedDocuments", s.owned},
+			{"ownedSizeBytes", size * s.owned},
+			{"orphanedSizeBytes", size * s.orphaned},
 		}))
 	}
 	assert.Equal(t, want, getDocs(docs[0], "shards"))

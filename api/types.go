@@ -33,6 +33,8 @@ type StartRequest struct {
 	Destination string `json:"destination" doc:"the other one" example:"cluster1"`
 	Reversible  *bool  `json:"reversible,omitempty" doc:"keep the way back open; default true where the user may pass a write block"`
 
+	KeepBalancer bool `json:"keepBalancer,omitempty" doc:"let the balancer of the source run on; what it moves is followed"`
+
 	shardferry.Selection
 }
 

@@ -58,7 +58,7 @@ func Check(src, dst *Cluster) []Problem {
 		if c.BalancerOn {
 			warn = append(warn, Problem{
 				What:   fmt.Sprintf("the balancer of the %s is on", c.name),
-				Advice: "it is stopped now; start it again yourself when the way back is closed",
+				Advice: "it is stopped now, unless --keep-balancer is given for the source's; start it again yourself when the way back is closed",
 			})
 		}
 	}

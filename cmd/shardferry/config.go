@@ -32,6 +32,7 @@ type settings struct {
 	Lanes           int           `yaml:"lanes"`
 	Copiers         int           `yaml:"copiers"`
 	Irreversible    bool          `yaml:"irreversible"`
+	KeepBalancer    bool          `yaml:"keepBalancer"`
 	LogLevel        string        `yaml:"logLevel"`
 
 	Selection shardferry.Selection `yaml:",inline"`
@@ -52,6 +53,7 @@ func settingsFlags() []cli.Flag {
 		&cli.IntFlag{Name: "lanes", Usage: "appliers of change events for each shard", Value: 8},
 		&cli.IntFlag{Name: "copiers", Usage: "ranges copied at a time for each shard", Value: 4},
 		&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
+		&cli.BoolFlag{Name: "keep-balancer", Usage: "let the balancer of the source run on; what it moves is followed"},
 		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "warn"},
 	}, selectionFlags()...)
 }
@@ -77,6 +79,7 @@ func readSettings(c *cli.Context) (settings, error) {
 	take(c, "lanes", c.Int, &s.Lanes)
 	take(c, "copiers", c.Int, &s.Copiers)
 	take(c, "irreversible", c.Bool, &s.Irreversible)
+	take(c, "keep-balancer", c.Bool, &s.KeepBalancer)
 	take(c, "log-level", c.String, &s.LogLevel)
 	if err := takeSelection(c, &s.Selection); err != nil {
 		return s, err
@@ -104,7 +107,7 @@ func (s *settings) load(path string) error {
 	err = dec.Decode(s)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap)", path, wrongLines(err))
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap)", path, wrongLines(err))
 	}
 	return nil
 }

@@ -70,6 +70,7 @@ func startCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			addrFlag(), jsonFlag(),
 			&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
+			&cli.BoolFlag{Name: "keep-balancer", Usage: "let the balancer of the source run on; what it moves is followed"},
 		}, selectionFlags()...),
 		Action: func(c *cli.Context) error {
 			reversible := !c.Bool("irreversible")
@@ -77,7 +78,7 @@ func startCommand() *cli.Command {
 			if err := takeSelection(c, &selection); err != nil {
 				return err
 			}
-			req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, Selection: selection}
+			req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, KeepBalancer: c.Bool("keep-balancer"), Selection: selection}
 			if err := api.NewClient(c.String("api-addr")).Start(c.Context, req); err != nil {
 				return err
 			}

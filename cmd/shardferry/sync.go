@@ -152,7 +152,7 @@ func (j *syncJob) drive(ctx context.Context, n *node.Node) error {
 		}
 	} else if !j.wait {
 		reversible := !j.settings.Irreversible
-		req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, Selection: j.settings.Selection}
+		req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, KeepBalancer: j.settings.KeepBalancer, Selection: j.settings.Selection}
 		if err := n.Start(ctx, req, "sync"); err != nil {
 			return err
 		}

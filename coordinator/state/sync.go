@@ -30,8 +30,9 @@ type Sync struct {
 type Job struct {
 	Source       Endpoint  `bson:"source"`
 	Destination  Endpoint  `bson:"destination"`
-	Reversible   bool      `bson:"reversible"` // the way back can be kept open
-	BlockDest    bool      `bson:"blockDest"`  // the destination is write-blocked until commit
+	Reversible   bool      `bson:"reversible"`             // the way back can be kept open
+	BlockDest    bool      `bson:"blockDest"`              // the destination is write-blocked until commit
+	KeepBalancer bool      `bson:"keepBalancer,omitempty"` // of the source
 	StartedAt    time.Time `bson:"startedAt"`
 	CommitBudget int64     `bson:"commitBudgetMs"` // how long writes may be blocked before a commit is given up
 

@@ -44,6 +44,7 @@ func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) err
 		Source:       state.Endpoint{Name: req.Source, Hosts: n.ends.source.hosts, ID: n.ends.source.info.ID},
 		Destination:  state.Endpoint{Name: req.Destination, Hosts: n.ends.destination.hosts, ID: n.ends.destination.info.ID},
 		Reversible:   req.Reversible == nil || *req.Reversible,
+		KeepBalancer: req.KeepBalancer,
 		StartedAt:    time.Now(),
 		CommitBudget: n.cfg.CommitBudget.Milliseconds(),
 		Selection:    req.Selection,

@@ -85,10 +85,10 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 	if _, err := p.check(ctx, route); err != nil {
 		return state.Planned{}, err
 	}
-	// Not later: the events of a chunk that moves after the start of the streams
-	// come from two shards, and nothing keeps them in order.
-	if err := stopBalancer(ctx, p.ends.from(&s.Leg)); err != nil {
-		return state.Planned{}, err
+	if !s.Job.KeepBalancer { // before the plan, so that what it moves last is part of it
+		if err := stopBalancer(ctx, p.ends.from(&s.Leg)); err != nil {
+			return state.Planned{}, err
+		}
 	}
 	places, err := placesOf(ctx, p.ends.from(&s.Leg)) // before the start of the streams
 	if err != nil {
@@ -170,7 +170,12 @@ func (p preparer) Create(ctx context.Context, s *state.Sync) error {
 		return err
 	}
 	from, to := p.ends.from(&s.Leg), p.ends.to(&s.Leg)
-	for _, e := range []*end{from, to} {
+	// The one of the destination would move what is being laid out.
+	stop := []*end{from, to}
+	if s.Job.KeepBalancer {
+		stop = stop[1:]
+	}
+	for _, e := range stop {
 		if err := stopBalancer(ctx, e); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/internal/mortal"
 	"github.com/shardferry/shardferry/internal/rehearse"
 )
@@ -132,7 +133,5 @@ func (s *scenario) whole(ctx context.Context, docs []*document, res *Result) (er
 }
 
 func disconnect(ctx context.Context, c *mongo.Client) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	_ = c.Disconnect(ctx) // the cluster goes away with it
+	_ = mongoconn.Disconnect(ctx, c, 10*time.Second) // the cluster goes away with it
 }

@@ -83,9 +83,7 @@ func connectEnd(ctx context.Context, name string, cfg mongoconn.Config, wait tim
 const disconnectTimeout = 2 * time.Second
 
 func (e *end) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), disconnectTimeout)
-	defer cancel()
-	if err := e.client.Disconnect(ctx); err != nil {
+	if err := mongoconn.Disconnect(ctx, e.client, disconnectTimeout); err != nil {
 		return fmt.Errorf("disconnect from the %s: %w", e.name, err)
 	}
 	return nil

@@ -122,9 +122,7 @@ func (d *Demo) play(ctx context.Context, stage *Stage, res *Result) error {
 }
 
 func disconnect(ctx context.Context, c *mongo.Client) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = c.Disconnect(ctx) // the cluster goes away with it
+	_ = mongoconn.Disconnect(ctx, c, 5*time.Second) // the cluster goes away with it
 }
 
 // waitFor polls the node until the condition holds. It fails if the sync stops

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/internal/mortal"
 	"github.com/shardferry/shardferry/internal/node"
 	"github.com/shardferry/shardferry/internal/soak/checker"
@@ -162,36 +163,53 @@ func (h *history) between(ctx context.Context, dir string) (err error) {
 // tellDifferences traces what the checker finds where the product has found
 // differences.
 func (h *history) tellDifferences(ctx context.Context) {
+	diffs, err := h.compare(ctx)
+	if err != nil {
+		h.trace("the checker cannot compare: %v", err)
+	}
+	for _, d := range diffs {
+		h.trace("the checker: %s", d)
+	}
+}
+
+// compare lets the checker compare the clusters.
+func (h *history) compare(ctx context.Context) ([]string, error) {
 	var read [2]*checker.Cluster
 	for at, client := range h.looks {
 		var err error
 		if read[at], err = checker.Read(ctx, client); err != nil {
-			h.trace("the checker cannot read the %v: %v", side(at), err)
-			return
+			return nil, fmt.Errorf("read the %v: %w", side(at), err)
 		}
 	}
-	for _, d := range checker.Compare(read[source], read[destination]) {
-		h.trace("the checker: %s", d)
-	}
+	h.tally.addN("checked", "documents", read[source].Documents())
+	h.tally.addN("checked", "collections", len(read[source].Collections))
+	return checker.Compare(read[source], read[destination]), nil
 }
+
+// wayBack is how long the old source may take to follow after a commit.
+const wayBack = 10 * time.Second
 
 // check compares the clusters, by the checker and by the product.
 func (h *history) check(ctx context.Context, end string) error {
 	if end != committed {
 		return nil
 	}
-	var read [2]*checker.Cluster
-	for at, client := range h.looks {
-		var err error
-		if read[at], err = checker.Read(ctx, client); err != nil {
-			return fmt.Errorf("read the %v: %w", side(at), err)
+	for began := time.Now(); ; {
+		diffs, err := h.compare(ctx)
+		if err != nil {
+			return err
 		}
-	}
-	h.tally.addN("checked", "documents", read[source].Documents())
-	h.tally.addN("checked", "collections", len(read[source].Collections))
-	if diffs := checker.Compare(read[source], read[destination]); len(diffs) > 0 {
-		const most = 5
-		return fmt.Errorf("THE CLUSTERS DIFFER AND NOBODY SAID SO in %d places: %q", len(diffs), diffs[:min(most, len(diffs))])
+		if len(diffs) == 0 {
+			break
+		}
+		// What expires on the destination after the commit goes the way back.
+		if time.Since(began) > wayBack {
+			const most = 5
+			return fmt.Errorf("THE CLUSTERS DIFFER AND NOBODY SAID SO in %d places: %q", len(diffs), diffs[:min(most, len(diffs))])
+		}
+		if err := mongoconn.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
 	}
 	report, err := h.process.Node().Verify(ctx)
 	if err != nil {

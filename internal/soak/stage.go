@@ -69,9 +69,7 @@ func application(c *mongotest.Cluster) (*mongo.Client, error) {
 }
 
 func disconnect(ctx context.Context, c *mongo.Client) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	_ = c.Disconnect(ctx) // the cluster goes away with it
+	_ = mongoconn.Disconnect(ctx, c, 10*time.Second) // the cluster goes away with it
 }
 
 // latency lets every command take a while, so that things overlap.

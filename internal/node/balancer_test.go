@@ -27,7 +27,7 @@ func (s *stage) moved() int64 {
 // is copied, while it streams, and in the commit. Nothing is lost, and it still
 // runs afterwards.
 func TestABalancerThatIsKept(t *testing.T) {
-	for _, dst := range keptOnto {
+	for _, dst := range testedSizes {
 		t.Run(fmt.Sprintf("onto %d shards", dst), func(t *testing.T) {
 			play(t, setting{srcShards: 3, dstShards: dst, batchDocs: 5}, func(t *testing.T, s *stage) {
 				s.command(s.from, bson.D{{"enableSharding", "d"}, {"primaryShard", s.src.Shards()[0]}})

@@ -248,7 +248,7 @@ func (s *stage) relaxed(dbs ...string) {
 // followed, and what was changed meanwhile.
 func TestEveryOptionComesThrough(t *testing.T) {
 	for _, version := range testedVersions {
-		for _, shards := range []int{0, 2} {
+		for _, shards := range testedSizes {
 			t.Run(version+", "+shapeName(shards), func(t *testing.T) {
 				play(t, setting{srcShards: shards, dstShards: shards, srcVersion: version, dstVersion: version}, func(t *testing.T, s *stage) {
 					s.make("d", catalogue)

@@ -6,5 +6,5 @@ var (
 	testedShapes      = shapes
 	testedVersions    = versions
 	testedResistances = resistances
-	keptOnto          = []int{0, 2}
+	testedSizes       = []int{0, 2}
 )

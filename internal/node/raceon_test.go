@@ -8,5 +8,5 @@ var (
 	testedShapes      = []int{0, 2}
 	testedVersions    = []string{"8.0"}
 	testedResistances = resistances[:4]
-	keptOnto          = []int{2}
+	testedSizes       = []int{2}
 )

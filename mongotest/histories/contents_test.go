@@ -61,6 +61,7 @@ func (w *world) truncated(all []bson.Raw, marks []mark, end bson.Timestamp) {
 	shard := one(w.rnd, w.shards)
 	before, _, err := w.c.OplogWindow(shard)
 	require.NoError(w.t, err)
+	transactions := w.prepared(shard)
 	require.NoError(w.t, w.c.TruncateOplog(shard, clusterTime(one(w.rnd, all))))
 	first, _, err := w.c.OplogWindow(shard)
 	require.NoError(w.t, err)
@@ -69,9 +70,40 @@ func (w *world) truncated(all []bson.Raw, marks []mark, end bson.Timestamp) {
 		if !ok {
 			continue
 		}
-		if at := parseToken(p.after).timestamp(); first.After(before) && first.After(at) {
+		at := parseToken(p.after).timestamp()
+		if first.After(before) && first.After(at) {
 			p.code = 286
+		}
+		for _, t := range transactions { // the end of one says nothing without its beginning
+			if first.After(t.begin) && !first.After(t.end) && !at.After(t.end) {
+				p.code = 286
+			}
 		}
 		require.NoError(w.t, w.check(scope{expanded: true}, p, all, end), "%v, with an oplog that begins at %v", p.from, first)
 	}
+}
+
+// A span is where a transaction stands in an oplog.
+type span struct{ begin, end bson.Timestamp }
+
+// prepared finds the transactions of a shard that were prepared and committed
+// later.
+func (w *world) prepared(shard string) []span {
+	cur, err := w.readers[shard].Database("local").Collection("oplog.rs").Find(w.ctx, bson.D{{"txnNumber", bson.D{{"$exists", true}}}, {"op", "c"}})
+	require.NoError(w.t, err)
+	var entries []bson.Raw
+	require.NoError(w.t, cur.All(w.ctx, &entries))
+	begun := map[string]bson.Timestamp{}
+	var out []span
+	for _, e := range entries {
+		t, i := e.Lookup("ts").Timestamp()
+		at, key := bson.Timestamp{T: t, I: i}, e.Lookup("lsid").String()+e.Lookup("txnNumber").String()
+		if _, ok := begun[key]; !ok {
+			begun[key] = at
+		}
+		if _, err := e.LookupErr("o", "commitTransaction"); err == nil {
+			out = append(out, span{begun[key], at})
+		}
+	}
+	return out
 }

@@ -115,3 +115,17 @@ func TestARefusalIsOfItsKind(t *testing.T) {
 	assert.True(t, kind("transaction in one collection").refused(mongo.CommandError{Code: notInTransactions}))
 	assert.False(t, tolerable(refusal))
 }
+
+// Only for what has expired the checker waits until it went the way back.
+func TestOnlyWhatExpiresIsWaitedFor(t *testing.T) {
+	gone := `b.c lacks {"_id": "gone61","k": {"$numberInt":"3"}} on the destination`
+	assert.True(t, onlyExpired([]string{gone, gone}))
+	for _, real := range []string{
+		`b.c lacks {"_id": "x","gone": 1} on the destination`,
+		`b.c has {"_id": "gone61"} only on the destination`,
+		`b.c has {"_id": "gone61"} on the source, {"_id": "gone61","v": 1} on the destination`,
+		`b.c lacks the index {key: {gone: 1}} on the destination`,
+	} {
+		assert.False(t, onlyExpired([]string{gone, real}), real)
+	}
+}

@@ -59,6 +59,9 @@ func hot(ctx context.Context, w *world, r *rand.Rand) error {
 	return nil
 }
 
+// expiring begins the _id of every document that is made to expire.
+const expiring = "gone"
+
 // expire lets the server's TTL monitor delete documents.
 func expire(ctx context.Context, w *world, r *rand.Rand) error {
 	c, err := w.pick(ctx, r, plain)
@@ -72,7 +75,7 @@ func expire(ctx context.Context, w *world, r *rand.Rand) error {
 		d := w.document(r)
 		d[1] = bson.E{Key: "k", Value: int32(3)}
 		d = append(d, bson.E{Key: "gone", Value: bson.NewDateTimeFromTime(time.Now().Add(-time.Duration(i) * time.Second))})
-		d[0].Value = fmt.Sprintf("gone%d", r.IntN(100))
+		d[0].Value = fmt.Sprintf(expiring+"%d", r.IntN(100))
 		if _, err := w.coll(c).InsertOne(ctx, d); err != nil && !tolerable(err) {
 			return err
 		}

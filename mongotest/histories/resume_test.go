@@ -110,20 +110,22 @@ func (w *world) check(s scope, p resumption, events []bson.Raw, end bson.Timesta
 
 // after returns the events that come after the place, with the tokens that the
 // server gives them: at the time of a token of another version its version, up to
-// its operation or, if it is the later one, to the end of that time.
+// its operation or, if it is the later one, to the end of that time. What comes
+// before the place there is decided in that version too: only version 2 begins
+// with the kind of the event, so the versions order what two shards did at one
+// time differently.
 func (w *world) after(p resumption, events []bson.Raw) []bson.Raw {
 	var out []bson.Raw
 	for _, e := range events {
-		if compare(id(e), p.after) <= 0 {
-			continue
-		}
-		t := parseToken(id(e))
+		t, place := parseToken(id(e)), p.after
 		if p.other.time == t.time && p.other.version != t.version && (t.index <= p.other.index || p.other.version > t.version) {
 			if other, ok := w.as(t, p.other.version, e); ok {
-				e = raw(set(decoded(e), "_id", other.doc()))
+				e, place = raw(set(decoded(e), "_id", other.doc())), p.other.doc()
 			}
 		}
-		out = append(out, e)
+		if compare(id(e), place) > 0 {
+			out = append(out, e)
+		}
 	}
 	return out
 }

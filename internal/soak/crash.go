@@ -24,6 +24,9 @@ func (c Crash) String() string {
 	return fmt.Sprintf("%v: the node dies the %d. time at %q, and rests %v", c.Phase, c.Nth, c.At, c.Rest)
 }
 
+// row is the crash point's name in the tally.
+func (c Crash) row() string { return fmt.Sprintf("%v, %s", c.Phase, c.At) }
+
 // crashPoints are the moments at which a node must have died, with the phase.
 func crashPoints() []Crash {
 	var all []Crash
@@ -42,7 +45,8 @@ func crashPoints() []Crash {
 			all = append(all, Crash{At: shardferry.Done(reconciler, n), Phase: p}, Crash{At: shardferry.Recorded(reconciler, n), Phase: p})
 		}
 	}
-	steps(Copying, "setup", "planned", "created", "indexesbuilt")
+	steps(Planning, "setup", "planned", "created")
+	steps(Copying, "setup", "indexesbuilt")
 	steps(Copying, "schema change", "raisebarrier", "resolve")
 	steps(Streaming, "schema change", "raisebarrier", "resolve")
 	steps(Committing, "commit", "advance to blocked", "advance to draining", "advance to verifying", "finished", "advance to finishing",
@@ -59,12 +63,24 @@ func (p *Plan) drawCrashes(r *rand.Rand) {
 			continue
 		}
 		c.Nth, c.Rest = 1+r.IntN(2), time.Duration(r.IntN(2000))*time.Millisecond
-		if provoking := provokes(c.At); len(provoking) > 0 {
+		provoking := provokes(c.At)
+		if len(provoking) > 0 || once(c.At) {
 			c.Nth = 1
-			p.provoke(r, c.Phase, provoking)
 		}
+		p.provoke(r, c.Phase, provoking)
 		p.Crashes = append(p.Crashes, c)
 	}
+}
+
+// once reports whether a node that does not die comes to a moment no second time
+// in a phase.
+func once(m shardferry.Moment) bool {
+	for _, of := range []string{"setup:", "commit:", "worker:"} {
+		if strings.HasPrefix(string(m), of) {
+			return true
+		}
+	}
+	return false
 }
 
 // provokes names changes that lead to a moment, where not any change does.
@@ -74,7 +90,7 @@ func provokes(m shardferry.Moment) []string {
 		return []string{"update: numeric paths", "update: dotted names", "update: dollar names"}
 	case strings.HasPrefix(text, "schema change:"):
 		return []string{"createIndexes: ascending", "create a collection", "collMod: validator"}
-	case strings.HasPrefix(text, "stream:"):
+	case strings.HasPrefix(text, "stream:"), strings.HasPrefix(text, "write:"):
 		return []string{"insert", "update: set a field"}
 	}
 	return nil
@@ -82,7 +98,7 @@ func provokes(m shardferry.Moment) []string {
 
 // provoke puts changes into a phase, early.
 func (p *Plan) provoke(r *rand.Rand, phase Phase, names []string) {
-	if p.About != nil {
+	if p.About != nil || len(names) == 0 {
 		return
 	}
 	for writer := range writers {
@@ -111,6 +127,9 @@ func (h *history) reached(ctx context.Context, m shardferry.Moment) {
 	<-ctx.Done()
 }
 
+// created is the moment at which collections are there to be copied into.
+var created = shardferry.Recorded("setup", "created")
+
 func (h *history) dies(m shardferry.Moment) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -121,9 +140,12 @@ func (h *history) dies(m shardferry.Moment) bool {
 		}
 		if c.Nth--; c.Nth == 0 {
 			h.dead = true
-			h.rest = c.Rest
+			h.rest, h.deathIn = c.Rest, h.now
 			return true
 		}
+	}
+	if m == created && h.now == Planning {
+		h.now = Copying // now, not when somebody looks: workers begin at once
 	}
 	return false
 }
@@ -131,12 +153,12 @@ func (h *history) dies(m shardferry.Moment) bool {
 // revive starts another node where one has died.
 func (h *history) revive(ctx context.Context, m shardferry.Moment) error {
 	h.trace("the node dies: %s", m)
-	h.tally.add("crash point", fmt.Sprintf("%v, %s", h.now, m))
 	if err := h.process.Kill(); err != nil {
 		return err
 	}
 	h.mu.Lock()
 	rest := h.rest
+	h.tally.add(crashTable, Crash{At: m, Phase: h.deathIn}.row())
 	h.dead = false
 	h.mu.Unlock()
 	if err := mongoconn.Sleep(ctx, rest); err != nil {

@@ -164,14 +164,7 @@ func (w *world) document(r *rand.Rand) bson.D {
 	if strings.HasPrefix(body.name, "a shard key") {
 		id = w.unique(body.name) // no other document of this _id may come to another shard
 	}
-	home := homeOf(id)
-	d := bson.D{
-		{"_id", id},
-		{"k", int32(home % 10)},
-		{"v", int32(r.IntN(1000))},
-		{"n", bson.D{{"x", int32(home % 4)}, {"7", "seven"}}},
-		{"arr", numbers(r)},
-	}
+	d := w.simple(r, id)
 	for _, e := range body.make(r) {
 		at := indexOf(d, e.Key)
 		switch e.Value.(type) {
@@ -188,6 +181,18 @@ func (w *world) document(r *rand.Rand) bson.D {
 		}
 	}
 	return d
+}
+
+// simple is what every document has.
+func (w *world) simple(r *rand.Rand, id any) bson.D {
+	home := homeOf(id)
+	return bson.D{
+		{"_id", id},
+		{"k", int32(home % 10)},
+		{"v", int32(r.IntN(1000))},
+		{"n", bson.D{{"x", int32(home % 4)}, {"7", "seven"}}},
+		{"arr", numbers(r)},
+	}
 }
 
 // homeOf gives equal ids the same shard key, so that no two documents of one _id

@@ -112,7 +112,7 @@ func (h *history) happen(ctx context.Context, phase Phase) (over <-chan error) {
 
 // drive does what the operator does, phase after phase, and returns the ending.
 func (h *history) drive(ctx context.Context) (string, error) {
-	for _, phase := range []Phase{Copying, Streaming, Committing} {
+	for _, phase := range []Phase{Planning, Copying, Streaming, Committing} {
 		h.mu.Lock()
 		h.now = phase
 		h.mu.Unlock()
@@ -132,7 +132,7 @@ func (h *history) drive(ctx context.Context) (string, error) {
 // the sync is where the next one begins, or at the end of the history.
 func (h *history) phase(ctx context.Context, phase Phase) (end string, err error) {
 	var over <-chan error
-	if phase != Copying {
+	if phase != Planning {
 		over = h.happen(ctx, phase)
 	}
 	defer func() {
@@ -141,7 +141,8 @@ func (h *history) phase(ctx context.Context, phase Phase) (end string, err error
 		}
 	}()
 	var last *state.Sync
-	calm := time.Now()
+	began := time.Now()
+	calm := began
 	for {
 		select {
 		case m := <-h.died:
@@ -162,9 +163,12 @@ func (h *history) phase(ctx context.Context, phase Phase) (end string, err error
 			}
 		case <-h.process.Node().Ready():
 			last, _ = h.process.Node().State()
-			if phase == Copying && over == nil && !h.world.started.Load() && last.State != shardferry.StateIdle {
+			if phase == Planning && over == nil && !h.world.started.Load() && last.State != shardferry.StateIdle {
 				h.world.started.Store(true)
 				over = h.happen(ctx, phase)
+			}
+			if phase == Committing && last.State == shardferry.StateRunning && time.Since(began) < h.plan.Patience {
+				break
 			}
 			reached, end, err := h.proceed(ctx, phase, last)
 			if err != nil || end != "" {
@@ -203,8 +207,12 @@ func (h *history) proceed(ctx context.Context, phase Phase, sync *state.Sync) (r
 		return false, committed, h.missed()
 	case shardferry.StateRunning, shardferry.StateCommitting, shardferry.StateReversing:
 	}
-	if phase != Committing {
+	switch phase {
+	case Planning:
+		return sync.Leg.Phase != state.PhasePlanning && sync.Leg.Phase != state.PhaseCreating, "", nil
+	case Copying, Streaming:
 		return sync.Leg.Phase == state.PhaseStreaming, "", nil
+	case Before, Committing:
 	}
 	if sync.State != shardferry.StateRunning {
 		return false, "", nil

@@ -55,7 +55,7 @@ func (p *Plan) drawFaults(r *rand.Rand) {
 			k = all[p.Seed%uint64(len(all))]
 		}
 		f := Fault{
-			Kind: k, Phase: one(r, Copying, Copying, Streaming, Committing), Side: side(r.IntN(2)),
+			Kind: k, Phase: one(r, Planning, Copying, Copying, Streaming, Committing), Side: side(r.IntN(2)),
 			After: time.Duration(r.IntN(800)) * time.Millisecond, For: time.Duration(100+r.IntN(2500)) * time.Millisecond, Seed: r.Uint64(),
 		}
 		if k.needs == nil || k.needs(p, f.Side) {

@@ -15,12 +15,13 @@ type Phase int
 // The phases of a history, in order.
 const (
 	Before     Phase = iota // the sync is started
+	Planning                // the source is read, collections are made
 	Copying                 // documents and changes flow
 	Streaming               // only changes do
 	Committing              // until the source takes no writes any more
 )
 
-func (p Phase) String() string { return [...]string{"before", "copy", "stream", "commit"}[p] }
+func (p Phase) String() string { return [...]string{"before", "plan", "copy", "stream", "commit"}[p] }
 
 // A Kind is a sort of change of the source.
 type Kind struct {

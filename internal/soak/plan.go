@@ -25,7 +25,9 @@ type Plan struct {
 	Shards   [2]int    // 0: a plain replica set
 	Members  int
 	Latency  time.Duration
-	Batch    int // documents of a copy batch
+	Batch    int           // documents of a copy batch
+	Fill     int           // documents that are there beforehand, so that the copy takes a while
+	Patience time.Duration // before the first commit
 	IDs      []idKind
 	Bodies   []bodyKind
 	URI      string // more of the source's, as an operator might write it
@@ -64,6 +66,8 @@ func newPlan(seed uint64) *Plan {
 	p.Members = one(r, 1, 1, 1, 3)
 	p.Latency = time.Duration(1+r.IntN(20)) * time.Millisecond
 	p.Batch = 2 + r.IntN(12)
+	p.Fill = one(r, 0, 40, 80, 160)
+	p.Patience = one(r, 0, 100*time.Millisecond, 300*time.Millisecond)
 	p.drawDocuments(r)
 	var draw []*Kind
 	for _, k := range all {
@@ -73,7 +77,7 @@ func newPlan(seed uint64) *Plan {
 			}
 		}
 	}
-	for _, phase := range []struct{ of, least, more int }{{int(Before), 3, 4}, {int(Copying), 3, 8}, {int(Streaming), 3, 8}, {int(Committing), 2, 5}} {
+	for _, phase := range []struct{ of, least, more int }{{int(Before), 3, 4}, {int(Planning), 1, 4}, {int(Copying), 3, 8}, {int(Streaming), 3, 8}, {int(Committing), 2, 5}} {
 		for range phase.least + r.IntN(phase.more) {
 			p.Steps = append(p.Steps, newStep(r, one(r, draw...), Phase(phase.of)))
 		}
@@ -81,7 +85,7 @@ func newPlan(seed uint64) *Plan {
 	if turn.holds != "" || turn.mayHold != "" || turn.caught {
 		p.About = turn
 	}
-	phase := one(r, Copying, Streaming)
+	phase := one(r, Planning, Copying, Copying, Streaming, Streaming)
 	at := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Phase == phase })
 	if turn.holds != "" && phase == Streaming {
 		p.Steps = p.Steps[:at] // nothing that could undo it
@@ -136,7 +140,8 @@ func (p *Plan) only(keep []int) *Plan {
 
 func (p *Plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d shards of %s to %d of %s, %d members, latency %v, batches of %d", p.Shards[0], p.Versions[0], p.Shards[1], p.Versions[1], p.Members, p.Latency, p.Batch)
+	fmt.Fprintf(&b, "%d shards of %s to %d of %s, %d members, latency %v, %d documents in batches of %d, a commit after %v",
+		p.Shards[0], p.Versions[0], p.Shards[1], p.Versions[1], p.Members, p.Latency, p.Fill, p.Batch, p.Patience)
 	if p.About != nil {
 		fmt.Fprintf(&b, ", about %s", p.About.name)
 	}

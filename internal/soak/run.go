@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -67,6 +68,7 @@ type history struct {
 	crashes []Crash // that are still to come
 	dead    bool    // the node, until another one is started
 	rest    time.Duration
+	deathIn Phase // of the last one
 	died    chan shardferry.Moment
 	refused bool // what the history is about, and must be refused, has happened
 }
@@ -124,6 +126,9 @@ func (h *history) between(ctx context.Context, dir string) (err error) {
 		if err := h.write(ctx, Before, n); err != nil {
 			return err
 		}
+	}
+	if err := h.world.fill(ctx, rand.New(rand.NewPCG(h.plan.Seed, 6)), h.plan.Fill); err != nil {
+		return err
 	}
 	for at, c := range h.clusters {
 		latency(c, h.plan.Seed+uint64(at), h.plan.Latency)

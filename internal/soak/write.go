@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -100,6 +101,30 @@ func insertMany(ctx context.Context, w *world, r *rand.Rand) error {
 	}
 	return err
 }
+
+// fill puts documents that nothing is special about into some collections.
+func (w *world) fill(ctx context.Context, r *rand.Rand, n int) error {
+	for ; n > 0; n -= filled {
+		c, err := w.target(ctx, r)
+		switch {
+		case errors.Is(err, errNothing):
+			continue
+		case err != nil:
+			return err
+		}
+		var docs []any
+		for range filled {
+			docs = append(docs, w.simple(r, w.unique("fill")))
+		}
+		if _, err := w.coll(c).InsertMany(ctx, docs, options.InsertMany().SetOrdered(false)); err != nil && !tolerable(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// filled is how many documents fill puts into one collection at a time.
+const filled = 20
 
 func insertCapped(ctx context.Context, w *world, r *rand.Rand) error {
 	c, err := w.need(ctx, r, func(c coll) bool { return c.kind == "collection" && c.is("capped") }, createCapped(w))

@@ -35,6 +35,9 @@ type CopyTask struct {
 	// Resync says that the destination may hold the range already, as it was at some
 	// time: what differs is repaired, and what is only there is deleted.
 	Resync bool `bson:"resync,omitempty"`
+	// After is a time that nothing of the task is read before: earlier events of the
+	// collection are not applied, because it was not selected then.
+	After ClusterTime `bson:"after,omitempty"`
 }
 
 // TaskProgress is what a worker reports of a copy task. Docs and Bytes are

@@ -36,7 +36,7 @@ func (l *ledger) startBatch(t shardferry.CopyTask) (b *activeBatch, coll *shardf
 	}
 	// Not before anything a lane may have written, so that an image can only be
 	// older than events that are recorded from here on.
-	readAt := shardferry.LaterOf(l.handed, l.frontier.seen)
+	readAt := shardferry.LaterOf(t.After, shardferry.LaterOf(l.handed, l.frontier.seen))
 	b = &activeBatch{
 		uuid: uuid, readAt: readAt, recording: true,
 		overtaken: map[uint64]struct{}{},

@@ -104,3 +104,17 @@ func TestOvertakingRepairsDoNotHideAMove(t *testing.T) {
 		})
 	}
 }
+
+// A collection that was not selected before a time is read no earlier: what
+// happened to it until then is in the copy or nowhere.
+func TestACopyIsReadNoEarlierThanItsCollectionWasSelected(t *testing.T) {
+	l := newLedger("s0", testAssignment(testCollection()))
+	l.pass(at(10))
+	task := testTask
+	task.After = at(70)
+	b, _, _ := l.startBatch(task)
+	assert.Equal(t, at(70), b.readAt)
+	task.After = at(5)
+	b, _, _ = l.startBatch(task)
+	assert.Equal(t, at(10), b.readAt, "nor than what was handed on")
+}

@@ -21,6 +21,7 @@ var ErrUnsupportedChange = errors.New("this schema change is not supported: undo
 // nothing else writes to it.
 type Changer struct {
 	Client      *mongo.Client
+	Source      *mongo.Client    // read where a change does not tell enough
 	Route       shardferry.Route // from the source's names to the destination's
 	Sharded     bool             // the destination is a sharded cluster
 	Relax       bool             // indexes and limits take their final form at the commit
@@ -53,6 +54,10 @@ type Outcome struct {
 	Limits      []Limit                 // new or changed
 	From, To    shardferry.Namespace    // a namespace that has another name now
 	Replaced    Replaced                // a collection that has another UUID or shard key on the source now
+
+	// Copy is the source with nothing but a collection that was not selected until
+	// now, and whose documents have to be copied; nil if there is none.
+	Copy *Cluster
 }
 
 // Apply makes the change on the destination. It may be repeated after it was

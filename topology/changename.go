@@ -12,8 +12,7 @@ import (
 )
 
 // rename follows a collection to another name. One that leaves the selection is
-// dropped; one that enters it cannot be followed, because its documents were not
-// copied.
+// dropped, and one that enters it is created and has to be copied.
 func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
 	coll, ok := c.met(change.UUID)
 	to, selected := c.Route.To(change.To)
@@ -22,7 +21,7 @@ func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (O
 	case !ok || coll.Dropped || coll.Source == change.To:
 		return Outcome{}, nil
 	case coll.Excluded && selected:
-		return Outcome{}, fmt.Errorf("%s was not selected and becomes %s, which is: its documents were not copied: %w", coll.Source, change.To, ErrUnsupportedChange)
+		return c.enter(ctx, coll, change.To, to)
 	case coll.Excluded:
 		out := c.replaced(change.To, shardferry.Namespace{})
 		coll.Source = change.To

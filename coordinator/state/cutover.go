@@ -176,10 +176,12 @@ func (c Advance) allowed(l *Leg) error {
 }
 
 // Drained reports whether every shard has reached the end time of the commit
-// in progress, and no schema change waits.
+// in progress, no schema change waits, and nothing is copied that one has brought
+// into the selection.
 func (l *Leg) Drained() bool {
 	return l.Cutover != nil && !l.Cutover.End.IsZero() && len(l.Shards) > 0 &&
-		!l.ResumePoint().Before(l.Cutover.End) && !l.changesSchema() && len(l.Lost()) == 0
+		!l.ResumePoint().Before(l.Cutover.End) && !l.changesSchema() && len(l.Lost()) == 0 &&
+		l.Phase == PhaseStreaming
 }
 
 func (l *Leg) changesSchema() bool { return l.Barrier != nil || l.OrderPoint() != nil }

@@ -81,6 +81,9 @@ type Resolve struct {
 	Moved       []Move                  `bson:"moved,omitempty"`       // destination namespaces that have another name now
 	Limits      []Limit                 `bson:"limits,omitempty"`      // new or changed
 	Replaced    *Replaced               `bson:"replaced,omitempty"`    // a collection that has another UUID now
+
+	Tasks []shardferry.CopyTask `bson:"tasks,omitempty"` // of a collection that was not selected before; their ids are given when it is applied
+	Bytes int64                 `bson:"bytes,omitempty"` // estimated size of what they read
 }
 
 // Replaced says that the documents of a collection are those of another one on
@@ -115,6 +118,11 @@ func (c Resolve) Apply(s *Sync) error {
 	if sh.Schema == nil || !sh.Schema.Time.Equal(c.Change.Time) || sh.Schema.Index != c.Change.Index {
 		return fmt.Errorf("resolve: shard %s does not wait for the change at %v (%d)", sh.ID, c.Change.Time, c.Change.Index)
 	}
+	for _, t := range c.Tasks {
+		if _, err := s.legShard("resolve", c.Leg, t.Shard); err != nil {
+			return err
+		}
+	}
 	sh.Resolved = shardferry.SchemaPoint{Time: c.Change.Time, Index: c.Change.Index}
 	sh.Schema = nil
 	s.Leg.Barrier = nil
@@ -122,8 +130,37 @@ func (c Resolve) Apply(s *Sync) error {
 		s.Leg.copyAnew(*c.Replaced)
 	}
 	s.Leg.changeCatalogue(c)
+	s.Leg.addTasks(c)
 	s.Leg.advancePhase()
 	return nil
+}
+
+// addTasks adds the copy of a collection that was not selected before. Workers
+// that have to do with it start again: which collections are being copied in
+// their order is known from the start.
+func (l *Leg) addTasks(c Resolve) {
+	if len(c.Tasks) == 0 {
+		return
+	}
+	last := int64(0)
+	for _, t := range l.Tasks {
+		last = max(last, t.ID)
+	}
+	for i := range l.Shards {
+		sh := &l.Shards[i]
+		if !sh.Lost && slices.ContainsFunc(c.Tasks, func(t shardferry.CopyTask) bool { return t.Shard == sh.ID }) {
+			sh.Epoch++
+		}
+	}
+	for _, t := range c.Tasks {
+		last++
+		t.ID = last
+		l.Tasks = append(l.Tasks, t)
+	}
+	l.Bytes += c.Bytes
+	if l.Phase == PhaseBuilding || l.Phase == PhaseStreaming {
+		l.Phase = PhaseCopying
+	}
 }
 
 func (l *Leg) changeCatalogue(c Resolve) {

@@ -110,7 +110,7 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 	if err != nil {
 		return state.Planned{}, fmt.Errorf("encode the plan: %w", err)
 	}
-	cuts, err := p.cuts(ctx, found.src)
+	cuts, err := p.cuts(ctx, p.ends.from(&s.Leg), found.src)
 	if err != nil {
 		return state.Planned{}, err
 	}
@@ -143,14 +143,16 @@ func (p preparer) Plan(ctx context.Context, s *state.Sync) (state.Planned, error
 
 const maxCuts = 64 // ranges of one unsharded collection at most
 
-func (p preparer) cuts(ctx context.Context, src *topology.Cluster) (map[shardferry.Namespace][]bson.Raw, error) {
+// cuts returns where the unsharded collections of src are cut, which is what was
+// read of e.
+func (n *Node) cuts(ctx context.Context, e *end, src *topology.Cluster) (map[shardferry.Namespace][]bson.Raw, error) {
 	cuts := map[shardferry.Namespace][]bson.Raw{}
 	for _, c := range src.Collections {
 		parts := min(int(c.Stats.Bytes/topology.TaskBytes)+1, maxCuts)
 		if c.Type != topology.TypeCollection || len(c.ShardKey) > 0 || c.Capped() || parts < 2 {
 			continue
 		}
-		points, err := topology.SplitPoints(ctx, p.ends.source.client, c.NS, parts)
+		points, err := topology.SplitPoints(ctx, e.client, c.NS, parts)
 		if err != nil {
 			return nil, err
 		}

@@ -99,7 +99,7 @@ func (r *recopier) catchUp(ctx context.Context, s *state.Sync, changer *topology
 
 // begin makes the copy tasks of the shards that are lost.
 func (r *recopier) begin(ctx context.Context, s *state.Sync, changer *topology.Changer, src, dst *topology.Cluster, at shardferry.ClusterTime) (state.Command, error) {
-	cuts, err := preparer{r.Node}.cuts(ctx, src)
+	cuts, err := r.cuts(ctx, r.ends.from(&s.Leg), src)
 	if err != nil {
 		return nil, err
 	}
@@ -185,10 +185,11 @@ func (n *Node) changer(s *state.Sync, route shardferry.Route) topology.Changer {
 	to := n.ends.to(&s.Leg)
 	c := topology.Changer{
 		Client:      to.client,
+		Source:      n.ends.from(&s.Leg).client,
 		Route:       route,
 		Sharded:     to.info.Kind == topology.Sharded,
 		Relax:       s.Leg.Number == 1,
-		Defer:       s.Leg.Phase == state.PhaseCopying,
+		Defer:       s.Leg.Phase == state.PhaseCopying && s.State != shardferry.StateCommitting, // a commit builds none
 		Collections: s.Leg.Collections,
 		Logger:      n.cfg.Logger,
 	}

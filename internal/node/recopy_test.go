@@ -36,7 +36,7 @@ func (s *stage) halves(n int) {
 	if s.srcShards > 0 {
 		s.command(s.from, bson.D{{"shardCollection", "d.c"}, {"key", bson.D{{"x", 1}}}})
 		s.command(s.from, bson.D{{"split", "d.c"}, {"middle", bson.D{{"x", 0}}}})
-		s.command(s.from, bson.D{{"moveChunk", "d.c"}, {"find", bson.D{{"x", 0}}}, {"to", s.other()}})
+		s.command(s.from, bson.D{{"moveChunk", "d.c"}, {"find", bson.D{{"x", 0}}}, {"to", s.other("d")}})
 	}
 	for i := 1; i <= n; i++ {
 		require.NoError(s.t, s.insert(s.app, i, -i))

@@ -133,7 +133,7 @@ func (s *stage) ordeal(resist func(), phase func(string)) {
 	if s.srcShards > 0 {
 		s.command(s.from, bson.D{{"shardCollection", "d.c"}, {"key", bson.D{{"x", 1}}}})
 		s.command(s.from, bson.D{{"split", "d.c"}, {"middle", bson.D{{"x", 100}}}})
-		s.command(s.from, bson.D{{"moveChunk", "d.c"}, {"find", bson.D{{"x", 100}}}, {"to", s.other()}})
+		s.command(s.from, bson.D{{"moveChunk", "d.c"}, {"find", bson.D{{"x", 100}}}, {"to", s.other("d")}})
 	}
 	require.NoError(t, s.insert(s.app, upTo(200)...))
 	_, err := db.Collection("c").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{"x", 1}, {"_id", 1}}})
@@ -205,10 +205,10 @@ func (s *stage) ordeal(resist func(), phase func(string)) {
 	s.equal()
 }
 
-// other returns a shard of the source that is not the primary shard of d.
-func (s *stage) other() string {
+// other returns a shard of the source that is not the primary shard of a database.
+func (s *stage) other(db string) string {
 	s.t.Helper()
-	owner, err := s.from.Database("config").Collection("databases").FindOne(s.t.Context(), bson.D{{"_id", "d"}}).Raw()
+	owner, err := s.from.Database("config").Collection("databases").FindOne(s.t.Context(), bson.D{{"_id", db}}).Raw()
 	require.NoError(s.t, err)
 	for _, sh := range s.src.Shards() {
 		if sh != owner.Lookup("primary").StringValue() {

@@ -39,6 +39,20 @@ func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardfer
 		}
 		resolve.Replaced = &state.Replaced{From: r.From, To: r.To, At: at}
 	}
+	if out.Copy == nil {
+		return resolve, nil
+	}
+	cuts, err := a.cuts(ctx, a.ends.from(&s.Leg), out.Copy)
+	if err != nil {
+		return state.Resolve{}, err
+	}
+	if resolve.Tasks, err = topology.Tasks(out.Copy, cuts); err != nil {
+		return state.Resolve{}, err
+	}
+	for i := range resolve.Tasks {
+		resolve.Tasks[i].After = change.Time
+	}
+	resolve.Bytes = out.Copy.Size()
 	return resolve, nil
 }
 

@@ -105,20 +105,6 @@ func TestOnlyWhatIsSelectedMoves(t *testing.T) {
 	}
 }
 
-// A collection that becomes selected has documents that were not copied: the
-// sync stops at it, and says so.
-func TestACollectionThatEntersTheSelectionStopsTheSync(t *testing.T) {
-	bubble(t, 0, 0, func(t *testing.T, s *stage) {
-		s.write(s.app, 1, "shop.orders", "shop.tmp1")
-		require.NoError(t, s.startWith(onlyShop))
-		s.stream()
-		s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}})
-		st := s.reach(shardferry.StatePaused)
-		assert.Contains(t, st.Hold, "shop.tmp1 was not selected and becomes shop.kept")
-		assert.ElementsMatch(t, []string{"store.orders 1"}, holds(t, s.to))
-	})
-}
-
 // A name on the destination belongs to one database.
 func TestTwoDatabasesCannotHaveOneName(t *testing.T) {
 	bubble(t, 0, 0, func(t *testing.T, s *stage) {

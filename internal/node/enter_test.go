@@ -1,0 +1,158 @@
+package node_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/mongotest"
+)
+
+// hide makes the collection shop.tmp1, which is not selected, with n documents
+// and indexes; sharded if the source is.
+func (s *stage) hide(n int) {
+	s.t.Helper()
+	if s.srcShards > 0 {
+		s.command(s.from, bson.D{{"enableSharding", "shop"}})
+		s.command(s.from, bson.D{{"shardCollection", "shop.tmp1"}, {"key", bson.D{{"x", 1}}}})
+		s.command(s.from, bson.D{{"split", "shop.tmp1"}, {"middle", bson.D{{"x", n / 2}}}})
+		s.command(s.from, bson.D{{"moveChunk", "shop.tmp1"}, {"find", bson.D{{"x", n}}}, {"to", s.other("shop")}})
+	}
+	for i := range n {
+		s.write(s.app, i, "shop.tmp1")
+	}
+	require.NoError(s.t, s.from.Database("shop").RunCommand(s.t.Context(), bson.D{{"createIndexes", "tmp1"}, {"indexes", bson.A{
+		bson.D{{"key", bson.D{{"n", 1}, {"x", 1}}}, {"name", "n_x"}},
+		bson.D{{"key", bson.D{{"x", 1}, {"y", 1}}}, {"name", "x_y"}, {"unique", true}},
+	}}}).Err())
+}
+
+// A collection that is renamed into the selection is copied, with what is written
+// to it meanwhile, whatever had its name before.
+func TestACollectionThatEntersTheSelectionIsCopied(t *testing.T) {
+	for _, shards := range []int{0, 2} {
+		for _, over := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d shards, over another %v", shards, over), func(t *testing.T) {
+				play(t, setting{srcShards: shards, dstShards: shards, batchDocs: 20}, func(t *testing.T, s *stage) {
+					s.up()
+					s.write(s.app, 1, "shop.orders", "shop.tmp7")
+					s.hide(100)
+					if over {
+						s.write(s.app, "old", "shop.kept")
+					}
+					require.NoError(t, s.startWith(onlyShop))
+					s.stream()
+					change := func(coll string, from int) {
+						for i := from; i < 100; i += 10 {
+							_, err := s.app.Database("shop").Collection(coll).UpdateOne(t.Context(), bson.D{{"_id", i}, {"x", i}}, bson.D{{"$inc", bson.D{{"n", 1}}}})
+							require.NoError(t, err)
+							_, err = s.app.Database("shop").Collection(coll).DeleteOne(t.Context(), bson.D{{"_id", i + 1}, {"x", i + 1}})
+							require.NoError(t, err)
+							s.write(s.app, 1000+i, "shop."+coll)
+						}
+					}
+					change("tmp1", 0)
+					s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}, {"dropTarget", over}})
+					change("kept", 3)
+					time.Sleep(500 * time.Millisecond)
+					change("kept", 6)
+					time.Sleep(10 * time.Second)
+					assert.ElementsMatch(t, []string{"store.orders 1", "store.kept 100"}, holds(t, s.to))
+					s.equal()
+
+					s.commit()
+					s.reach(shardferry.StateCommitted)
+					s.write(s.guest, 1, "store.tmp2")
+					require.NoError(t, s.to.Database("admin").RunCommand(t.Context(), bson.D{{"renameCollection", "store.kept"}, {"to", "store.tmp9"}}).Err())
+					require.NoError(t, s.to.Database("admin").RunCommand(t.Context(), bson.D{{"renameCollection", "store.tmp2"}, {"to", "store.more"}}).Err())
+					s.write(s.guest, 2, "store.more", "store.orders")
+					time.Sleep(5 * time.Second)
+					assert.ElementsMatch(t, []string{"shop.orders 2", "shop.tmp7 1", "shop.more 2"}, holds(t, s.from), "the way back does the same")
+					s.equal()
+					require.NoError(t, s.node.Rollback(t.Context(), "test"))
+					s.until("the way home", func(st *state.Sync) bool { return st.Leg.Number == 3 && st.State == shardferry.StateCommitted })
+				})
+			})
+		}
+	}
+}
+
+// The pattern of $out: a collection is filled under a name that is not selected,
+// and then takes the place of one that is. It may be gone before anybody looks.
+func TestATemporaryCollectionTakesThePlaceOfASelectedOne(t *testing.T) {
+	bubble(t, 0, 0, func(t *testing.T, s *stage) {
+		s.write(s.app, 1, "shop.report", "shop.orders")
+		require.NoError(t, s.startWith(onlyShop))
+		s.stream()
+		for i := range 5 {
+			for k := range i + 1 {
+				s.write(s.app, k, "shop.tmp")
+			}
+			s.command(s.from, bson.D{{"renameCollection", "shop.tmp"}, {"to", "shop.report"}, {"dropTarget", true}})
+		}
+		time.Sleep(5 * time.Second)
+		assert.ElementsMatch(t, []string{"store.orders 1", "store.report 5"}, holds(t, s.to))
+		s.commit()
+		s.reach(shardferry.StateCommitted)
+	})
+}
+
+// The commit waits for the copy of what has entered the selection before the
+// write block.
+func TestACommitWaitsForWhatEntersTheSelection(t *testing.T) {
+	play(t, setting{batchDocs: 10}, func(t *testing.T, s *stage) {
+		s.up()
+		s.write(s.app, 1, "shop.orders")
+		s.hide(500)
+		require.NoError(t, s.startWith(onlyShop))
+		s.stream()
+		s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}})
+		s.commit()
+		st := s.reach(shardferry.StateCommitted)
+		assert.EqualValues(t, 501, st.Last.Verified.Documents)
+	})
+}
+
+// A node that dies at any step of taking a collection in does it again.
+func TestEnteringTheSelectionSurvivesACrash(t *testing.T) {
+	for _, command := range []string{"drop", "create", "insert", "createIndexes"} {
+		for when, late := range map[string]bool{"before": false, "after": true} {
+			t.Run(command+" "+when, func(t *testing.T) {
+				play(t, setting{srcShards: 2, dstShards: 2, batchDocs: 20, dir: filepath.Join(t.TempDir(), "data")}, func(t *testing.T, s *stage) {
+					s.up()
+					s.write(s.app, 1, "shop.orders", "shop.kept")
+					s.hide(100)
+					require.NoError(t, s.startWith(onlyShop))
+					s.stream()
+					met := make(chan struct{})
+					var once atomic.Bool
+					s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+						if on != s.dst || !ours(c) || c.Name != command || !once.CompareAndSwap(false, true) {
+							return mongotest.Fault{}
+						}
+						s.faults.end()
+						close(met)
+						return mongotest.Fault{DropRequest: !late, DropReply: late}
+					})
+					s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}, {"dropTarget", true}})
+					s.meets(met)
+					s.kill()
+					s.write(s.app, 2000, "shop.kept")
+					s.up()
+					time.Sleep(10 * time.Second)
+					assert.ElementsMatch(t, []string{"store.orders 1", "store.kept 101"}, holds(t, s.to))
+					s.commit()
+					s.reach(shardferry.StateCommitted)
+				})
+			})
+		}
+	}
+}

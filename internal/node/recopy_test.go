@@ -114,7 +114,7 @@ func TestARangeThatLeftALostShardIsCopiedAgain(t *testing.T) {
 			_, err = coll.UpdateOne(t.Context(), bson.D{{"_id", -i - 1}, {"x", -i - 1}}, bson.D{{"$set", bson.D{{"changed", i}}}})
 			require.NoError(t, err)
 		}
-		s.moveChunk(-60, s.other())
+		s.moveChunk(-60, s.other("d"))
 		s.rollOver()
 
 		require.NoError(t, s.node.Resume(t.Context(), "test"))

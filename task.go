@@ -13,6 +13,9 @@ type Collection struct {
 	Collated    bool      `bson:"collated,omitempty"` // its default collation is not simple
 	Dropped     bool      `bson:"dropped,omitempty"`  // later events of it are discarded
 	Excluded    bool      `bson:"excluded,omitempty"` // not selected: events of it are discarded; it has no Destination
+	// Entered is a time of the source at which the collection was read because it
+	// had become selected: it was made as it was then, earlier changes included.
+	Entered ClusterTime `bson:"entered,omitempty"`
 }
 
 // Synced reports whether the documents of c are to be on the destination.
@@ -25,9 +28,9 @@ type CopyTask struct {
 	ID     int64    `bson:"_id"`
 	Shard  ShardID  `bson:"shard"`
 	UUID   UUID     `bson:"uuid"`
-	Index  bson.Raw `bson:"index"`         // key pattern of the index that is scanned
-	Min    bson.Raw `bson:"min,omitempty"` // inclusive, in the pattern's form; empty: from the start
-	Max    bson.Raw `bson:"max,omitempty"` // exclusive; empty: to the end
+	Index  bson.Raw `bson:"index,omitempty"` // key pattern of the index that is scanned; empty as long as the task has no shard
+	Min    bson.Raw `bson:"min,omitempty"`   // inclusive, in the pattern's form; empty: from the start
+	Max    bson.Raw `bson:"max,omitempty"`   // exclusive; empty: to the end
 	Resume bson.Raw `bson:"resume,omitempty"`
 	Docs   int64    `bson:"docs"`  // documents copied so far
 	Bytes  int64    `bson:"bytes"` // their size

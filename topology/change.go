@@ -83,6 +83,12 @@ func (c *Changer) apply(ctx context.Context, change shardferry.SchemaChange) (Ou
 		return c.dropDatabase(ctx, change)
 	case "rename":
 		return c.rename(ctx, change)
+	}
+	// One that was made up, because nobody has seen it, has no time.
+	if coll, ok := c.met(change.UUID); ok && !change.Time.IsZero() && !change.Time.After(coll.Entered) {
+		return Outcome{}, nil
+	}
+	switch change.Kind {
 	case "createIndexes":
 		return c.createIndexes(ctx, change)
 	case "dropIndexes":

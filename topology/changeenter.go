@@ -12,42 +12,42 @@ import (
 
 // enter takes a collection into the sync that got a name which is selected. It is
 // created as the source has it now: nothing of it was followed until then, and its
-// documents are going to be read later still. What the source's streams tell of
-// the time between changes nothing any more.
+// documents are going to be read later still. If the source has it no more it stays
+// outside, where later changes tell what became of it.
 func (c *Changer) enter(ctx context.Context, coll shardferry.Collection, source, destination shardferry.Namespace) (Outcome, error) {
 	out := c.replaced(source, destination)
 	// An attempt that was interrupted may have made it otherwise.
 	if err := dropCollection(ctx, c.Client, destination); err != nil {
 		return Outcome{}, err
 	}
-	src, err := Discover(ctx, c.Source)
+	src, at, err := discoverOne(ctx, c.Source, source.DB, coll.UUID)
 	if err != nil {
-		return Outcome{}, fmt.Errorf("read the source: %w", err)
+		return Outcome{}, fmt.Errorf("read %s on the source: %w", source, err)
 	}
-	at := slices.IndexFunc(src.Collections, func(is Collection) bool { return is.UUID == coll.UUID })
-	if at < 0 {
-		coll.Source, coll.Dropped = source, true
+	if len(src.Collections) == 0 {
+		coll.Source = source
 		out.Collections = append(out.Collections, coll)
 		return out, nil
 	}
-	is := &src.Collections[at]
+	is := &src.Collections[0]
 	if problems := is.problems(); len(problems) > 0 {
 		return Outcome{}, fmt.Errorf("%s becomes %s: %s: %w", coll.Source, source, problems[0], ErrUnsupportedChange)
 	}
-	if err := c.take(ctx, is, source, destination, &out); err != nil {
+	made, err := c.take(ctx, is, source, destination, &out)
+	if err != nil {
 		return Outcome{}, err
 	}
-	src.Collections = src.Collections[at : at+1]
+	made.Entered = at
+	out.Collections = append(out.Collections, made)
 	out.Copy = src
 	return out, nil
 }
 
 // take makes the collection is on the destination, by the changes that would have
 // made it there had it been selected from the start.
-func (c *Changer) take(ctx context.Context, is *Collection, source, destination shardferry.Namespace, out *Outcome) error {
+func (c *Changer) take(ctx context.Context, is *Collection, source, destination shardferry.Namespace, out *Outcome) (shardferry.Collection, error) {
 	fresh := *c
-	fresh.Collections = slices.Clone(out.Collections)
-	fresh.Indexes, fresh.Limits = nil, nil
+	fresh.Collections, fresh.Indexes, fresh.Limits = nil, nil, nil
 	add := func(change shardferry.SchemaChange) error {
 		made, err := fresh.Apply(ctx, change)
 		if err != nil {
@@ -55,35 +55,52 @@ func (c *Changer) take(ctx context.Context, is *Collection, source, destination 
 		}
 		fresh.Collections = merge(fresh.Collections, made.Collections, func(a, b shardferry.Collection) bool { return a.UUID == b.UUID })
 		fresh.Indexes = merge(fresh.Indexes, made.Indexes, func(a, b Index) bool { return IndexName(a.Spec) == IndexName(b.Spec) })
-		fresh.Limits = merge(fresh.Limits, made.Limits, func(Limit, Limit) bool { return true })
+		fresh.Limits = merge(fresh.Limits, made.Limits, func(a, b Limit) bool { return a.NS == b.NS })
 		return nil
 	}
 	err := add(shardferry.SchemaChange{
 		Kind: "create", UUID: is.UUID, NS: source, Event: mustMarshal(bson.D{{"operationDescription", CreateOptions(is.Options)}}),
 	})
 	if err != nil {
-		return err
+		return shardferry.Collection{}, err
 	}
-	dst, err := Discover(ctx, c.Client)
+	there, err := listed(ctx, c.Client, destination)
 	if err != nil {
-		return fmt.Errorf("read the destination: %w", err)
+		return shardferry.Collection{}, err
 	}
 	made, ok := fresh.known(is.UUID)
 	if !ok {
-		return fmt.Errorf("%s was not created", destination)
+		return shardferry.Collection{}, fmt.Errorf("%s was not created", destination)
 	}
-	changes, err := fresh.missedIn(made, is, dst)
+	changes, err := fresh.missedIn(made, is, &Cluster{Collections: there})
 	if err != nil {
-		return err
+		return shardferry.Collection{}, err
 	}
 	for _, change := range changes {
 		if err := add(change); err != nil {
-			return err
+			return shardferry.Collection{}, err
 		}
 	}
-	out.Collections = merge(out.Collections, fresh.Collections, func(a, b shardferry.Collection) bool { return a.UUID == b.UUID })
 	out.Indexes, out.Limits = fresh.Indexes, fresh.Limits
-	return nil
+	made, _ = fresh.known(is.UUID)
+	return made, nil
+}
+
+// reshardExcluded follows a collection to another UUID that is not part of the
+// sync: if its name is selected, because it had another UUID already when it was
+// looked for, it enters now.
+func (c *Changer) reshardExcluded(ctx context.Context, coll shardferry.Collection, id shardferry.UUID) (Outcome, error) {
+	colls, replaced := c.succeed(coll, id)
+	to, selected := c.Route.To(coll.Source)
+	if !selected || c.Route.Ambiguous(coll.Source.DB) {
+		return Outcome{Collections: colls, Replaced: replaced}, nil
+	}
+	coll.UUID = id
+	c.Collections = slices.DeleteFunc(c.Collections, func(have shardferry.Collection) bool { return have.UUID == id })
+	out, err := c.enter(ctx, coll, coll.Source, to)
+	out.Collections = append(slices.DeleteFunc(colls, func(have shardferry.Collection) bool { return have.UUID == id }), out.Collections...)
+	out.Replaced = replaced
+	return out, err
 }
 
 // merge puts the elements of news into the list, in the place of those that are

@@ -62,8 +62,7 @@ func (c *Changer) reshard(ctx context.Context, change shardferry.SchemaChange) (
 		return Outcome{}, nil
 	}
 	if coll.Excluded {
-		colls, replaced := c.succeed(coll, id)
-		return Outcome{Collections: colls, Replaced: replaced}, nil
+		return c.reshardExcluded(ctx, coll, id)
 	}
 	key, _ := details.Lookup("shardKey").DocumentOK()
 	why, _ := details.Lookup("provenance").StringValueOK()

@@ -25,7 +25,30 @@ const discoverAttempts = 10
 // returns a cluster time between the two: at that time the catalogue was what
 // is returned.
 func DiscoverStable(ctx context.Context, client *mongo.Client) (*Cluster, shardferry.ClusterTime, error) {
-	before, err := Discover(ctx, client)
+	return stable(ctx, client, func() (*Cluster, error) { return Discover(ctx, client) })
+}
+
+// discoverOne is DiscoverStable for one collection of a database, whatever its
+// name. The cluster has nothing else, and not even that if it is gone.
+func discoverOne(ctx context.Context, client *mongo.Client, db string, id shardferry.UUID) (*Cluster, shardferry.ClusterTime, error) {
+	return stable(ctx, client, func() (*Cluster, error) {
+		c, err := Identify(ctx, client)
+		if err != nil {
+			return nil, err
+		}
+		c.Databases = []Database{{Name: db, Primary: c.Shards[0].ID}}
+		if c.Collections, err = listCollections(ctx, client, db, bson.D{{"info.uuid", id}}); err != nil {
+			return nil, err
+		}
+		if c.Kind == Sharded {
+			err = c.readPlacement(ctx, client)
+		}
+		return c, err
+	})
+}
+
+func stable(ctx context.Context, client *mongo.Client, read func() (*Cluster, error)) (*Cluster, shardferry.ClusterTime, error) {
+	before, err := read()
 	if err != nil {
 		return nil, shardferry.ClusterTime{}, err
 	}
@@ -34,7 +57,7 @@ func DiscoverStable(ctx context.Context, client *mongo.Client) (*Cluster, shardf
 		if err != nil {
 			return nil, shardferry.ClusterTime{}, err
 		}
-		after, err := Discover(ctx, client)
+		after, err := read()
 		if err != nil {
 			return nil, shardferry.ClusterTime{}, err
 		}
@@ -77,7 +100,7 @@ func Discover(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 		if (shardferry.Namespace{DB: db, Coll: "x"}).Internal() {
 			continue
 		}
-		colls, err := listCollections(ctx, client, db)
+		colls, err := listCollections(ctx, client, db, bson.D{})
 		if err != nil {
 			return nil, err
 		}
@@ -95,8 +118,8 @@ func Discover(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 	return c, nil
 }
 
-func listCollections(ctx context.Context, client *mongo.Client, db string) ([]Collection, error) {
-	colls, err := listMatching(ctx, client, db, bson.D{})
+func listCollections(ctx context.Context, client *mongo.Client, db string, filter bson.D) ([]Collection, error) {
+	colls, err := listMatching(ctx, client, db, filter)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func Recut(left []shardferry.CopyTask, c *Cluster) (cut []int64, tasks []shardfe
 		}
 		cut = append(cut, t.ID)
 		for _, o := range own {
-			o.UUID, o.Resync = t.UUID, t.Resync
+			o.UUID, o.Resync, o.After = t.UUID, t.Resync, t.After
 			tasks = append(tasks, o)
 		}
 	}

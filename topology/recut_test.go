@@ -26,14 +26,14 @@ func scattered(shards ...shardferry.ShardID) *Cluster {
 
 // What is left of a task goes to the owners of its chunks, from where it stands.
 func TestWhatIsLeftGoesToTheOwners(t *testing.T) {
-	index := keyOf(int32(1))
-	task := shardferry.CopyTask{ID: 7, Shard: "a", UUID: shardferry.UUID{1}, Index: index, Max: keyOf(20), Resume: keyOf(int64(5)), Resync: true}
+	index, after := keyOf(int32(1)), shardferry.ClusterTime{T: 9}
+	task := shardferry.CopyTask{ID: 7, Shard: "a", UUID: shardferry.UUID{1}, Index: index, Max: keyOf(20), Resume: keyOf(int64(5)), Resync: true, After: after}
 	cut, got, err := Recut([]shardferry.CopyTask{task}, scattered("b", "a", "b", "a"))
 	require.NoError(t, err)
 	assert.Equal(t, []int64{7}, cut)
 	require.Len(t, got, 2, "nothing of the chunk before 0 is left, and nothing after 20 is the task's")
-	assert.Equal(t, shardferry.CopyTask{Shard: "a", UUID: shardferry.UUID{1}, Index: index, Min: keyOf(int64(5)), Max: keyOf(10), Resync: true}, got[0])
-	assert.Equal(t, shardferry.CopyTask{Shard: "b", UUID: shardferry.UUID{1}, Index: index, Min: keyOf(10), Max: keyOf(20), Resync: true}, got[1])
+	assert.Equal(t, shardferry.CopyTask{Shard: "a", UUID: shardferry.UUID{1}, Index: index, Min: keyOf(int64(5)), Max: keyOf(10), Resync: true, After: after}, got[0])
+	assert.Equal(t, shardferry.CopyTask{Shard: "b", UUID: shardferry.UUID{1}, Index: index, Min: keyOf(10), Max: keyOf(20), Resync: true, After: after}, got[1])
 }
 
 func TestATaskStaysWithItsOwner(t *testing.T) {

@@ -82,7 +82,7 @@ type Resolve struct {
 	Limits      []Limit                 `bson:"limits,omitempty"`      // new or changed
 	Replaced    *Replaced               `bson:"replaced,omitempty"`    // a collection that has another UUID now
 
-	Tasks []shardferry.CopyTask `bson:"tasks,omitempty"` // of a collection that was not selected before; their ids are given when it is applied
+	Tasks []shardferry.CopyTask `bson:"tasks,omitempty"` // of a collection that was not selected before, as in Settled
 	Bytes int64                 `bson:"bytes,omitempty"` // estimated size of what they read
 }
 
@@ -119,7 +119,7 @@ func (c Resolve) Apply(s *Sync) error {
 		return fmt.Errorf("resolve: shard %s does not wait for the change at %v (%d)", sh.ID, c.Change.Time, c.Change.Index)
 	}
 	for _, t := range c.Tasks {
-		if _, err := s.legShard("resolve", c.Leg, t.Shard); err != nil {
+		if _, err := s.legShard("resolve", c.Leg, t.Shard); err != nil && (t.Shard != "" || s.Leg.Owners == nil) {
 			return err
 		}
 	}

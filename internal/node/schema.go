@@ -39,21 +39,33 @@ func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardfer
 		}
 		resolve.Replaced = &state.Replaced{From: r.From, To: r.To, At: at}
 	}
-	if out.Copy == nil {
-		return resolve, nil
+	if out.Copy != nil {
+		resolve.Bytes = out.Copy.Size()
+		resolve.Tasks, err = a.entered(ctx, s, out.Copy, change.Time)
 	}
-	cuts, err := a.cuts(ctx, a.ends.from(&s.Leg), out.Copy)
+	return resolve, err
+}
+
+// entered returns the copy tasks of a collection that was not selected before a
+// time; src holds nothing else. Where the documents of a sharded one were at that
+// time nobody knows any more: they are taken for moved, which tells where they are.
+// So is one on a shard that has only just joined.
+func (a applier) entered(ctx context.Context, s *state.Sync, src *topology.Cluster, after shardferry.ClusterTime) ([]shardferry.CopyTask, error) {
+	if c := src.Collections[0]; len(c.ShardKey) > 0 {
+		return []shardferry.CopyTask{{UUID: c.UUID, After: after}}, nil
+	}
+	cuts, err := a.cuts(ctx, a.ends.from(&s.Leg), src)
 	if err != nil {
-		return state.Resolve{}, err
+		return nil, err
 	}
-	if resolve.Tasks, err = topology.Tasks(out.Copy, cuts); err != nil {
-		return state.Resolve{}, err
+	tasks, err := topology.Tasks(src, cuts)
+	for i := range tasks {
+		tasks[i].After = after
+		if shardAt(s, tasks[i].Shard) == nil {
+			tasks[i].Shard = ""
+		}
 	}
-	for i := range resolve.Tasks {
-		resolve.Tasks[i].After = change.Time
-	}
-	resolve.Bytes = out.Copy.Size()
-	return resolve, nil
+	return tasks, err
 }
 
 // undone returns the outcome of a creation that is not supported if the source

@@ -79,6 +79,7 @@ func (f *follower) changes() []shardferry.SchemaChange {
 		ev := slices.Clone(f.stream.Current)
 		c := shardferry.SchemaChange{Kind: ev.Lookup("operationType").StringValue(), Event: ev, NS: name(ev.Lookup("ns")), To: name(ev.Lookup("to"))}
 		c.UUID, _ = shardferry.ParseUUID(ev.Lookup("collectionUUID"))
+		c.Time.T, c.Time.I, _ = ev.Lookup("clusterTime").TimestampOK()
 		if c.NS == marker {
 			break
 		}

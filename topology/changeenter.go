@@ -15,25 +15,26 @@ import (
 // documents are going to be read later still. If the source has it no more it stays
 // outside, where later changes tell what became of it.
 func (c *Changer) enter(ctx context.Context, coll shardferry.Collection, source, destination shardferry.Namespace) (Outcome, error) {
+	src, at, err := discoverOne(ctx, c.Source, source.DB, coll.UUID)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("read %s on the source: %w", source, err)
+	}
+	for i := range src.Collections {
+		if problems := src.Collections[i].problems(); len(problems) > 0 {
+			return Outcome{}, fmt.Errorf("%s becomes %s: %s: %w", coll.Source, source, problems[0], ErrUnsupportedChange)
+		}
+	}
 	out := c.replaced(source, destination)
 	// An attempt that was interrupted may have made it otherwise.
 	if err := dropCollection(ctx, c.Client, destination); err != nil {
 		return Outcome{}, err
-	}
-	src, at, err := discoverOne(ctx, c.Source, source.DB, coll.UUID)
-	if err != nil {
-		return Outcome{}, fmt.Errorf("read %s on the source: %w", source, err)
 	}
 	if len(src.Collections) == 0 {
 		coll.Source = source
 		out.Collections = append(out.Collections, coll)
 		return out, nil
 	}
-	is := &src.Collections[0]
-	if problems := is.problems(); len(problems) > 0 {
-		return Outcome{}, fmt.Errorf("%s becomes %s: %s: %w", coll.Source, source, problems[0], ErrUnsupportedChange)
-	}
-	made, err := c.take(ctx, is, source, destination, &out)
+	made, err := c.take(ctx, &src.Collections[0], source, destination, &out)
 	if err != nil {
 		return Outcome{}, err
 	}

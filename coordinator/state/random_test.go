@@ -125,6 +125,9 @@ func randomCommand(t *rapid.T, s *state.Sync) state.Command {
 			r.Change, r.Barrier = *next, s.Leg.Barrier.ID
 			r.Collections = []shardferry.Collection{{UUID: uuidA, Source: nsA, Destination: nsB, Dropped: rapid.Bool().Draw(t, "dropped")}}
 			r.Moved = []state.Move{{From: nsA, To: nsB}}
+			if rapid.IntRange(0, 3).Draw(t, "enters") == 0 {
+				r.Tasks = []shardferry.CopyTask{{Shard: sh.ID, UUID: uuidB}}
+			}
 		}
 		return r
 	case 6:

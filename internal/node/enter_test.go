@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
@@ -106,7 +107,7 @@ func TestATemporaryCollectionTakesThePlaceOfASelectedOne(t *testing.T) {
 }
 
 // The commit waits for the copy of what has entered the selection before the
-// write block.
+// write block, and for an index that it got then.
 func TestACommitWaitsForWhatEntersTheSelection(t *testing.T) {
 	play(t, setting{batchDocs: 10}, func(t *testing.T, s *stage) {
 		s.up()
@@ -115,6 +116,8 @@ func TestACommitWaitsForWhatEntersTheSelection(t *testing.T) {
 		require.NoError(t, s.startWith(onlyShop))
 		s.stream()
 		s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}})
+		_, err := s.from.Database("shop").Collection("kept").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{"late", 1}}})
+		require.NoError(t, err)
 		s.commit()
 		st := s.reach(shardferry.StateCommitted)
 		assert.EqualValues(t, 501, st.Last.Verified.Documents)
@@ -154,5 +157,115 @@ func TestEnteringTheSelectionSurvivesACrash(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// What happens to a collection right after it entered, before anybody has looked
+// at it, is not lost and stops nothing.
+func TestWhatChangesAsItEnters(t *testing.T) {
+	play(t, setting{srcShards: 2, dstShards: 2, batchDocs: 20}, func(t *testing.T, s *stage) {
+		s.up()
+		s.write(s.app, 1, "shop.orders")
+		s.hide(100)
+		require.NoError(t, s.startWith(onlyShop))
+		s.stream()
+		shop := s.app.Database("shop")
+		s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}})
+		for i := range 20 {
+			_, err := shop.Collection("kept").UpdateOne(t.Context(), bson.D{{"_id", i}, {"x", i}}, bson.D{{"$set", bson.D{{"b", i}, {"a", i}}}})
+			require.NoError(t, err)
+			_, err = shop.Collection("kept").DeleteOne(t.Context(), bson.D{{"_id", 50 + i}, {"x", 50 + i}})
+			require.NoError(t, err)
+		}
+		s.command(s.from, bson.D{{"moveChunk", "shop.kept"}, {"find", bson.D{{"x", 0}}}, {"to", s.other("shop")}})
+		for i := range 20 {
+			_, err := shop.Collection("kept").UpdateOne(t.Context(), bson.D{{"_id", i}, {"x", i}}, bson.D{{"$unset", bson.D{{"b", 1}}}})
+			require.NoError(t, err)
+			s.write(s.app, 50+i, "shop.kept")
+		}
+		require.NoError(t, shop.RunCommand(t.Context(), bson.D{{"collMod", "kept"}, {"index", bson.D{{"name", "n_x"}, {"hidden", true}}}}).Err())
+		require.NoError(t, shop.RunCommand(t.Context(), bson.D{{"dropIndexes", "kept"}, {"index", "n_x"}}).Err())
+		s.command(s.from, bson.D{{"reshardCollection", "shop.kept"}, {"key", bson.D{{"x", 1}, {"y", 1}}}})
+		s.write(s.app, 1000, "shop.kept")
+		time.Sleep(10 * time.Second)
+		assert.ElementsMatch(t, []string{"store.orders 1", "store.kept 101"}, holds(t, s.to))
+		s.commit()
+		s.reach(shardferry.StateCommitted)
+	})
+}
+
+// A capped collection keeps its order: what is inserted while it is copied comes
+// after what was there.
+func TestTheOrderOfACappedCollectionThatEnters(t *testing.T) {
+	for _, shards := range []int{0, 2} {
+		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) {
+			play(t, setting{srcShards: shards, dstShards: shards, batchDocs: 5}, func(t *testing.T, s *stage) {
+				db := s.app.Database("d")
+				require.NoError(t, db.RunCommand(t.Context(), bson.D{{"create", "tmp"}, {"capped", true}, {"size", 1 << 16}, {"max", 60}}).Err())
+				for i := range 50 {
+					s.write(s.app, int32(i*37%101), "d.tmp")
+				}
+				s.up()
+				require.NoError(t, s.startWith(shardferry.Selection{Exclude: []shardferry.NamespaceRule{{Database: "d", Collections: []string{"tmp"}}}}))
+				s.stream()
+				s.command(s.from, bson.D{{"renameCollection", "d.tmp"}, {"to", "d.capped"}})
+				for i := 50; i < 80; i++ {
+					s.write(s.app, int32(i*37%101), "d.capped")
+					time.Sleep(50 * time.Millisecond)
+				}
+				time.Sleep(5 * time.Second)
+				s.commit()
+				s.reach(shardferry.StateCommitted)
+				require.Len(t, order(t, s.from), 60)
+				assert.Equal(t, order(t, s.from), order(t, s.to))
+			})
+		})
+	}
+}
+
+// What cannot be synced pauses when it enters the selection; once it is gone the
+// sync goes on.
+func TestWhatCannotBeSyncedPausesAsItEnters(t *testing.T) {
+	bubble(t, 0, 0, func(t *testing.T, s *stage) {
+		s.write(s.app, 1, "shop.orders")
+		require.NoError(t, s.from.Database("shop").RunCommand(t.Context(), bson.D{{"create", "tmp"}, {"encryptedFields", bson.D{{"fields", bson.A{}}}}}).Err())
+		require.NoError(t, s.startWith(onlyShop))
+		s.stream()
+		s.command(s.from, bson.D{{"renameCollection", "shop.tmp"}, {"to", "shop.kept"}})
+		assert.Contains(t, s.reach(shardferry.StatePaused).Hold, "shop.tmp becomes shop.kept: shop.kept uses queryable encryption")
+		require.NoError(t, s.from.Database("shop").Collection("kept").Drop(t.Context()))
+		require.NoError(t, s.node.Resume(t.Context(), "test"))
+		s.write(s.app, 2, "shop.kept")
+		time.Sleep(2 * time.Second)
+		s.commit()
+		s.reach(shardferry.StateCommitted)
+		assert.ElementsMatch(t, []string{"store.orders 1", "store.kept 1"}, holds(t, s.to))
+	})
+}
+
+// A collection that entered the selection while changes were lost is copied with
+// what is copied again.
+func TestWhatEnteredUnseenIsCopied(t *testing.T) {
+	for _, shards := range []int{0, 2} {
+		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) {
+			play(t, setting{srcShards: shards, dstShards: shards, oplog: oplogSize, batchDocs: 20}, func(t *testing.T, s *stage) {
+				s.halves(20)
+				s.hide(30)
+				s.up()
+				require.NoError(t, s.startWith(shardferry.Selection{Exclude: onlyShop.Exclude}))
+				s.stream()
+				require.NoError(t, s.node.Pause(t.Context(), "test"))
+				time.Sleep(2 * time.Second)
+				s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}})
+				s.rollOver()
+				require.NoError(t, s.node.RecopyLost(t.Context(), "test"))
+				s.recopied()
+				s.write(s.app, 1000, "shop.kept")
+				time.Sleep(2 * time.Second)
+				assert.ElementsMatch(t, []string{"d.c 40", "shop.kept 31"}, holds(t, s.to))
+				s.commit()
+				s.reach(shardferry.StateCommitted)
+			})
+		})
 	}
 }

@@ -49,7 +49,6 @@ func (a applier) ApplySchema(ctx context.Context, s *state.Sync, change shardfer
 // entered returns the copy tasks of a collection that was not selected before a
 // time; src holds nothing else. Where the documents of a sharded one were at that
 // time nobody knows any more: they are taken for moved, which tells where they are.
-// So is one on a shard that has only just joined.
 func (a applier) entered(ctx context.Context, s *state.Sync, src *topology.Cluster, after shardferry.ClusterTime) ([]shardferry.CopyTask, error) {
 	if c := src.Collections[0]; len(c.ShardKey) > 0 {
 		return []shardferry.CopyTask{{UUID: c.UUID, After: after}}, nil
@@ -61,9 +60,6 @@ func (a applier) entered(ctx context.Context, s *state.Sync, src *topology.Clust
 	tasks, err := topology.Tasks(src, cuts)
 	for i := range tasks {
 		tasks[i].After = after
-		if shardAt(s, tasks[i].Shard) == nil {
-			tasks[i].Shard = ""
-		}
 	}
 	return tasks, err
 }

@@ -54,9 +54,12 @@ func (c *Changer) take(ctx context.Context, is *Collection, source, destination 
 		if err != nil {
 			return err
 		}
-		fresh.Collections = merge(fresh.Collections, made.Collections, func(a, b shardferry.Collection) bool { return a.UUID == b.UUID })
-		fresh.Indexes = merge(fresh.Indexes, made.Indexes, func(a, b Index) bool { return IndexName(a.Spec) == IndexName(b.Spec) })
-		fresh.Limits = merge(fresh.Limits, made.Limits, func(a, b Limit) bool { return a.NS == b.NS })
+		if len(made.Collections) > 0 {
+			fresh.Collections = made.Collections
+		}
+		// If one comes more than once, the last one counts.
+		fresh.Indexes = append(fresh.Indexes, made.Indexes...)
+		fresh.Limits = append(fresh.Limits, made.Limits...)
 		return nil
 	}
 	err := add(shardferry.SchemaChange{
@@ -102,13 +105,4 @@ func (c *Changer) reshardExcluded(ctx context.Context, coll shardferry.Collectio
 	out.Collections = append(slices.DeleteFunc(colls, func(have shardferry.Collection) bool { return have.UUID == id }), out.Collections...)
 	out.Replaced = replaced
 	return out, err
-}
-
-// merge puts the elements of news into the list, in the place of those that are
-// the same.
-func merge[T any](list, news []T, same func(a, b T) bool) []T {
-	for _, n := range news {
-		list = append(slices.DeleteFunc(list, func(have T) bool { return same(have, n) }), n)
-	}
-	return list
 }

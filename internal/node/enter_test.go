@@ -3,6 +3,7 @@ package node_test
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,21 +107,28 @@ func TestATemporaryCollectionTakesThePlaceOfASelectedOne(t *testing.T) {
 	})
 }
 
-// The commit waits for the copy of what has entered the selection before the
-// write block, and for an index that it got then.
+// A commit that has begun waits for the copy of what enters the selection before
+// the write block. An index that comes while it is copied is built in the commit.
 func TestACommitWaitsForWhatEntersTheSelection(t *testing.T) {
 	play(t, setting{batchDocs: 10}, func(t *testing.T, s *stage) {
 		s.up()
 		s.write(s.app, 1, "shop.orders")
-		s.hide(500)
+		s.hide(200)
 		require.NoError(t, s.startWith(onlyShop))
 		s.stream()
-		s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}})
-		_, err := s.from.Database("shop").Collection("kept").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{"late", 1}}})
-		require.NoError(t, err)
+		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+			_, copying := c.Body.LookupErr("hint")
+			if on == s.src && ours(c) && (c.Name == "setUserWriteBlockMode" || copying == nil) {
+				return mongotest.Fault{Delay: time.Second}
+			}
+			return mongotest.Fault{}
+		})
 		s.commit()
+		s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}})
+		_, err := s.from.Database("shop").Collection("orders").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{"late", 1}}})
+		require.NoError(t, err)
 		st := s.reach(shardferry.StateCommitted)
-		assert.EqualValues(t, 501, st.Last.Verified.Documents)
+		assert.EqualValues(t, 201, st.Last.Verified.Documents)
 	})
 }
 
@@ -268,4 +276,41 @@ func TestWhatEnteredUnseenIsCopied(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Between the rename and the reading of the collection its chunks may move, even to
+// a shard that nothing is known of yet.
+func TestWhatMovesAsItEnters(t *testing.T) {
+	play(t, setting{srcShards: 2, dstShards: 2, spares: 1, batchDocs: 20}, func(t *testing.T, s *stage) {
+		s.up()
+		s.write(s.app, 1, "shop.orders")
+		s.hide(100)
+		require.NoError(t, s.startWith(onlyShop))
+		s.stream()
+		met, moved := make(chan struct{}), make(chan struct{})
+		var once atomic.Bool
+		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+			if on == s.src && ours(c) && c.Name == "listCollections" && once.CompareAndSwap(false, true) {
+				close(met)
+				<-moved
+			}
+			return mongotest.Fault{}
+		})
+		s.command(s.from, bson.D{{"renameCollection", "shop.tmp1"}, {"to", "shop.kept"}})
+		s.meets(met)
+		addr, err := s.src.Addr("shard2")
+		require.NoError(t, err)
+		s.command(s.from, bson.D{{"addShard", "shard2/" + addr}})
+		s.command(s.from, bson.D{{"moveChunk", "shop.kept"}, {"find", bson.D{{"x", 0}}}, {"to", "shard2"}})
+		s.write(s.app, -1, "shop.kept")
+		close(moved)
+		st := s.until("task that waits for the end of a stretch", func(st *state.Sync) bool {
+			return slices.ContainsFunc(st.Leg.Tasks, func(task shardferry.CopyTask) bool { return task.Shard == "" })
+		})
+		assert.Equal(t, state.PhaseCopying, st.Leg.Phase)
+		time.Sleep(10 * time.Second)
+		assert.ElementsMatch(t, []string{"store.orders 1", "store.kept 101"}, holds(t, s.to))
+		s.commit()
+		s.reach(shardferry.StateCommitted)
+	})
 }

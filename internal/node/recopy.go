@@ -88,6 +88,8 @@ func (r *recopier) catchUp(ctx context.Context, s *state.Sync, changer *topology
 			}, nil
 		}
 	}
+	// What it brings into the selection needs no tasks of its own: all shards are lost
+	// by then, and all that they have is copied again.
 	out, err := changer.Apply(ctx, next)
 	if err != nil {
 		return nil, fmt.Errorf("make up for the %s of %s: %w", next.Kind, next.NS, err)

@@ -117,7 +117,7 @@ func (s *collatedStory) play(step int) {
 // every short history, wherever in it the copy begins, and wherever the worker
 // dies.
 func TestIdsThatACollationHoldsForEqual(t *testing.T) {
-	for _, shape := range [][2]int{{0, 0}, {0, 2}, {2, 2}, {2, 0}} {
+	for _, shape := range collatedShapes {
 		for begin := range historySteps {
 			t.Run(fmt.Sprintf("%d to %d, copy from step %d", shape[0], shape[1], begin), func(t *testing.T) {
 				bubble(t, mongotest.Options{Shards: shape[0]}, mongotest.Options{Shards: shape[1]}, func(t *testing.T, p *pair) {

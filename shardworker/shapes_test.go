@@ -17,7 +17,7 @@ import (
 // also of documents that change their shard key.
 func TestCrashesBetweenUnlikeClusters(t *testing.T) {
 	for _, shape := range [][2]int{{0, 2}, {2, 0}, {2, 3}} {
-		for seed := range uint64(2) {
+		for seed := range uint64(crashSeeds) {
 			t.Run(fmt.Sprintf("%d to %d seed %d", shape[0], shape[1], seed), func(t *testing.T) {
 				bubble(t, mongotest.Options{Shards: shape[0]}, mongotest.Options{Shards: shape[1]}, func(t *testing.T, p *pair) {
 					key := bson.D{{"x", 1}}

@@ -155,7 +155,7 @@ func TestCopyAndStreamUnderWrites(t *testing.T) {
 // A worker that dies anywhere, again and again, and is continued from what it
 // has reported, loses nothing.
 func TestCrashesInCopyAndStream(t *testing.T) {
-	for seed := range uint64(2) {
+	for seed := range uint64(crashSeeds) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			o := mongotest.Options{Shards: 2}
 			bubble(t, o, o, func(t *testing.T, p *pair) {

@@ -1,6 +1,7 @@
 package shardworker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -57,6 +58,7 @@ type batchReader struct {
 	copies     *account
 	claim      int64              // what a batch is expected to take
 	patience   mongoconn.Patience // with cursors that break
+	under      string             // name of a capped collection that was renamed on the source, else empty
 }
 
 func newBatchReader(c *copier, t shardferry.CopyTask) *batchReader {
@@ -112,9 +114,16 @@ const (
 // interrupted waits after an error that may pass: the collection is not under its
 // name, and the schema change that tells what became of it is on its way, or the
 // cursor broke. It returns any other error.
+//
+// A capped collection is read on under its new name: its events, which stand
+// before the change of name, wait for the end of the copy.
 func (r *batchReader) interrupted(ctx context.Context, err error) error {
 	if mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) {
-		r.ledger.copied(r.task.UUID) // what became of it stands behind its events
+		if name := actualCollection(err); name != "" && name != r.under && naturalOrder(r.task.Index) {
+			r.under = name
+			return nil
+		}
+		r.ledger.copied(r.task.UUID) // dropped, and that stands behind its events
 	} else if err := r.patience.Again(err); err != nil {
 		return err
 	}
@@ -284,7 +293,7 @@ func (r *batchReader) key(doc bson.Raw) bson.Raw { return keyhash.ExtractKey(doc
 // left out, at or after the cluster time of the batch.
 func (r *batchReader) find(active *activeBatch, coll *shardferry.Collection, run bool) bson.Raw {
 	return build(func(dst []byte) []byte {
-		dst = bsoncore.AppendStringElement(dst, "find", coll.Source.Coll)
+		dst = bsoncore.AppendStringElement(dst, "find", cmp.Or(r.under, coll.Source.Coll))
 		from := r.task.Min
 		if r.at != nil {
 			from = r.at

@@ -119,3 +119,29 @@ func TestCappedThatIsDroppedIsNotWaitedFor(t *testing.T) {
 		stop()
 	})
 }
+
+// A capped collection that is renamed while it is copied is read on under its new
+// name, so that what was inserted in between still comes after what was there.
+func TestCappedIsCopiedUnderItsNewName(t *testing.T) {
+	bubble(t, mongotest.Options{}, mongotest.Options{}, func(t *testing.T, p *pair) {
+		l := slowCapped(p, notes)
+		stop := p.work(l, small)
+		time.Sleep(time.Second)
+		p.more(notes)
+		ids := p.natural(p.from, notes)
+		name := notes.String()
+		for _, to := range []string{"once", "twice"} {
+			to = notes.DB + "." + to
+			require.NoError(t, p.from.Database("admin").RunCommand(t.Context(), bson.D{{"renameCollection", name}, {"to", to}}).Err())
+			name = to
+			time.Sleep(time.Second)
+		}
+		time.Sleep(5 * time.Minute)
+		for id, r := range l.reports() {
+			require.NotNil(t, r.Schema, "shard %s: %+v", id, r)
+			assert.Equal(t, "rename", r.Schema.Kind)
+		}
+		assert.Equal(t, ids, p.natural(p.to, notes))
+		stop()
+	})
+}

@@ -48,7 +48,7 @@ func (l *ledger) mayCopy(uuid shardferry.UUID) bool {
 }
 
 // copied lets the events of a capped collection pass: its copy is complete, or
-// cannot go on before they have passed, because it was renamed or dropped.
+// will never be, because it was dropped.
 func (l *ledger) copied(uuid shardferry.UUID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,14 +9,17 @@ import (
 )
 
 // A Selection says which namespaces of the source are synced, and which of its
-// databases have another name on the destination. The zero value is everything
-// under its own name. It never changes while a sync exists.
+// databases and collections have another name on the destination. The zero value
+// is everything under its own name. It never changes while a sync exists.
 //
-// Its JSON form is that of mongosync's start request.
+// Its JSON form is that of mongosync's start request, with which it shares all but
+// the names of collections.
 type Selection struct {
 	Include []NamespaceRule `bson:"include,omitempty" json:"includeNamespaces,omitempty" yaml:"includeNamespaces"` // empty: all
 	Exclude []NamespaceRule `bson:"exclude,omitempty" json:"excludeNamespaces,omitempty" yaml:"excludeNamespaces"` // wins over Include
 	Remap   []DatabaseRemap `bson:"remap,omitempty" json:"namespaceRemap,omitempty" yaml:"namespaceRemap"`
+
+	RemapCollections []CollectionRemap `bson:"remapCollections,omitempty" json:"collectionRemap,omitempty" yaml:"collectionRemap"`
 }
 
 // A NamespaceRule matches collections and views: of one database or of those
@@ -35,20 +38,10 @@ type Regex struct {
 	Options string `bson:"options,omitempty" json:"options,omitempty" yaml:"options"`
 }
 
-// A DatabaseRemap gives a database of the source another name on the
-// destination.
-type DatabaseRemap struct {
-	From DatabaseName `bson:"from" json:"from" yaml:"from"`
-	To   DatabaseName `bson:"to" json:"to" yaml:"to"`
-}
-
-// A DatabaseName stands in a DatabaseRemap.
-type DatabaseName struct {
-	Database string `bson:"database" json:"database" yaml:"database"`
-}
-
 // IsZero reports whether everything is selected, under its own name.
-func (s Selection) IsZero() bool { return len(s.Include)+len(s.Exclude)+len(s.Remap) == 0 }
+func (s Selection) IsZero() bool {
+	return len(s.Include)+len(s.Exclude)+len(s.Remap)+len(s.RemapCollections) == 0
+}
 
 // Forward returns the way of namespaces from source to destination. An error
 // names the field that is wrong.
@@ -56,7 +49,10 @@ func (s Selection) Forward() (Route, error) {
 	if s.IsZero() {
 		return Route{}, nil
 	}
-	r := Route{selector: &selector{to: map[string]string{}, from: map[string]string{}}}
+	r := Route{selector: &selector{
+		to: map[string]string{}, from: map[string]string{},
+		collTo: map[Namespace]string{}, collFrom: map[Namespace]string{},
+	}}
 	var err error
 	if r.selector.include, err = compile("includeNamespaces", s.Include); err != nil {
 		return Route{}, err
@@ -67,6 +63,11 @@ func (s Selection) Forward() (Route, error) {
 	for i, m := range s.Remap {
 		if err := r.selector.remap(m); err != nil {
 			return Route{}, fmt.Errorf("namespaceRemap[%d]: %w", i, err)
+		}
+	}
+	for i, m := range s.RemapCollections {
+		if err := r.selector.remapCollection(m); err != nil {
+			return Route{}, fmt.Errorf("collectionRemap[%d]: %w", i, err)
 		}
 	}
 	return r, nil
@@ -92,10 +93,10 @@ func (r Route) To(ns Namespace) (to Namespace, ok bool) {
 		return ns, true
 	}
 	if r.back {
-		from := Namespace{DB: other(r.selector.from, ns.DB), Coll: ns.Coll}
-		return from, r.selector.takes(from) && !r.Ambiguous(ns.DB)
+		from := named(r.selector.from, r.selector.collFrom, ns)
+		return from, r.selector.takes(from) && !r.Taken(ns)
 	}
-	return Namespace{DB: other(r.selector.to, ns.DB), Coll: ns.Coll}, r.selector.takes(ns)
+	return named(r.selector.to, r.selector.collTo, ns), r.selector.takes(ns)
 }
 
 // Database returns the name of a database on the other side. It is not ok if
@@ -111,32 +112,12 @@ func (r Route) Database(db string) (to string, ok bool) {
 	return other(r.selector.to, db), r.selector.takesSome(db)
 }
 
-// Ambiguous reports whether a database's own name belongs to another one on the
-// other side, so that it has no place there.
-func (r Route) Ambiguous(db string) bool {
-	if r.selector == nil {
-		return false
-	}
-	names, taken := r.selector.to, r.selector.from
-	if r.back {
-		names, taken = taken, names
-	}
-	_, renamed := names[db]
-	_, occupied := taken[db]
-	return occupied && !renamed
-}
-
-func other(names map[string]string, db string) string {
-	if to, ok := names[db]; ok {
-		return to
-	}
-	return db
-}
-
 // A selector is a Selection ready for use. It never changes.
 type selector struct {
 	include, exclude []rule
 	to, from         map[string]string // databases with another name on the destination, and back
+
+	collTo, collFrom map[Namespace]string // collections with another name, by their namespace on the source, and on the destination
 }
 
 type rule struct {
@@ -153,27 +134,6 @@ func (s *selector) takes(ns Namespace) bool {
 func (s *selector) takesSome(db string) bool {
 	return (len(s.include) == 0 || slices.ContainsFunc(s.include, func(r rule) bool { return r.db(db) })) &&
 		!slices.ContainsFunc(s.exclude, func(r rule) bool { return r.db(db) && r.whole })
-}
-
-func (s *selector) remap(m DatabaseRemap) error {
-	from, to := m.From.Database, m.To.Database
-	if err := checkDatabase(from); err != nil {
-		return fmt.Errorf("from.database: %w", err)
-	}
-	if err := checkDatabase(to); err != nil {
-		return fmt.Errorf("to.database: %w", err)
-	}
-	if strings.EqualFold(from, to) {
-		return fmt.Errorf("to.database: %q and %q differ in nothing but case, which a server refuses", from, to)
-	}
-	if _, ok := s.to[from]; ok {
-		return fmt.Errorf("from.database: %q has another name already", from)
-	}
-	if _, ok := s.from[to]; ok {
-		return fmt.Errorf("to.database: %q is the name of another database already", to)
-	}
-	s.to[from], s.from[to] = to, from
-	return nil
 }
 
 func compile(field string, rules []NamespaceRule) ([]rule, error) {
@@ -244,18 +204,4 @@ func (r *Regex) compile() (*regexp.Regexp, error) {
 		return nil, fmt.Errorf("%w (look-around and back references are not supported)", err)
 	}
 	return re, nil
-}
-
-// checkDatabase refuses what is no name of a user's database on any system that
-// servers run on.
-func checkDatabase(name string) error {
-	switch {
-	case name == "":
-		return errors.New("it is missing")
-	case len(name) > 63 || strings.ContainsAny(name, "/\\. \"$*<>:|?\x00"):
-		return fmt.Errorf("%q is no name of a database", name)
-	case (Namespace{DB: name}).Internal():
-		return fmt.Errorf("%q belongs to the server and is never synced", name)
-	}
-	return nil
 }

@@ -20,6 +20,13 @@ func remap(from, to string) shardferry.DatabaseRemap {
 	return shardferry.DatabaseRemap{From: shardferry.DatabaseName{Database: from}, To: shardferry.DatabaseName{Database: to}}
 }
 
+func remapColl(from, to string) shardferry.CollectionRemap {
+	f, t := ns(from), ns(to)
+	return shardferry.CollectionRemap{
+		From: shardferry.CollectionName{Database: f.DB, Collection: f.Coll}, To: shardferry.CollectionName{Database: t.DB, Collection: t.Coll},
+	}
+}
+
 func TestASelectionTakesWhatItNames(t *testing.T) {
 	type rules = []shardferry.NamespaceRule
 	for name, tt := range map[string]struct {
@@ -81,6 +88,36 @@ func TestDatabasesGoUnderOtherNamesAndComeBack(t *testing.T) {
 	assert.False(t, ok)
 }
 
+func TestCollectionsGoUnderOtherNamesAndComeBack(t *testing.T) {
+	s := shardferry.Selection{
+		Remap:            []shardferry.DatabaseRemap{remap("a", "b")},
+		RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "b.y"), remapColl("a.y", "b.z"), remapColl("c.x.y", "c.x")},
+	}
+	there, err := s.Forward()
+	require.NoError(t, err)
+	back, err := s.Backward()
+	require.NoError(t, err)
+	for from, want := range map[string]string{"a.x": "b.y", "a.y": "b.z", "a.w": "b.w", "c.x.y": "c.x", "c.y": "c.y"} {
+		to, ok := there.To(ns(from))
+		assert.True(t, ok)
+		assert.Equal(t, want, to.String())
+		assert.False(t, there.Taken(ns(from)), from)
+		assert.Equal(t, ns(from).Coll == to.Coll, there.Keeps(ns(from)), from)
+		home, ok := back.To(to)
+		assert.True(t, ok)
+		assert.Equal(t, from, home.String())
+	}
+	for _, taken := range []string{"a.z", "c.x", "b.w"} {
+		assert.True(t, there.Taken(ns(taken)), taken)
+		assert.False(t, there.Keeps(ns(taken)), taken)
+	}
+	for _, taken := range []string{"b.x", "c.x.y", "a.w"} {
+		assert.True(t, back.Taken(ns(taken)), taken)
+		_, ok := back.To(ns(taken))
+		assert.False(t, ok, taken)
+	}
+}
+
 // Where a namespace goes, it comes back from; and no two go to the same place
 // unless one of them has no place there.
 func TestRoutesAreOneToOne(t *testing.T) {
@@ -97,18 +134,30 @@ func TestRoutesAreOneToOne(t *testing.T) {
 		if err != nil {
 			return
 		}
+		colls := []string{"x", "y", "z"}
+		for range rapid.IntRange(0, 4).Draw(t, "collections") {
+			from := ns(rapid.SampledFrom(dbs).Draw(t, "in") + "." + rapid.SampledFrom(colls).Draw(t, "from"))
+			to, _ := there.To(shardferry.Namespace{DB: from.DB, Coll: rapid.SampledFrom(colls).Draw(t, "to")})
+			s.RemapCollections = append(s.RemapCollections, remapColl(from.String(), to.String()))
+		}
+		if there, err = s.Forward(); err != nil {
+			return
+		}
 		back, err := s.Backward()
 		require.NoError(t, err)
 		seen := map[shardferry.Namespace]bool{}
 		for _, db := range dbs {
-			to, ok := there.To(ns(db + ".x"))
-			if !ok || there.Ambiguous(db) {
-				continue
+			for _, coll := range colls {
+				from := shardferry.Namespace{DB: db, Coll: coll}
+				to, ok := there.To(from)
+				if !ok || there.Taken(from) {
+					continue
+				}
+				assert.False(t, seen[to], "two go to %s", to)
+				seen[to] = true
+				home, ok := back.To(to)
+				assert.True(t, ok && home == from, "%s goes to %s and comes back to %s (%v)", from, to, home, ok)
 			}
-			assert.False(t, seen[to], "two go to %s", to)
-			seen[to] = true
-			home, ok := back.To(to)
-			assert.True(t, ok && home == ns(db+".x"), "%s goes to %s and comes back to %s (%v)", db, to, home, ok)
 		}
 	})
 }
@@ -131,6 +180,18 @@ func TestWrongSelectionsNameTheField(t *testing.T) {
 		"namespaceRemap[1]: to.database: \"b\" is the name":      {Remap: []shardferry.DatabaseRemap{remap("a", "b"), remap("c", "b")}},
 		"namespaceRemap[0]: to.database: \"config\" belongs":     {Remap: []shardferry.DatabaseRemap{remap("a", "config")}},
 		"namespaceRemap[0]: from.database: \"local\" belongs to": {Remap: []shardferry.DatabaseRemap{remap("local", "x")}},
+
+		"collectionRemap[0]: from.database: it is missing":        {RemapCollections: []shardferry.CollectionRemap{remapColl(".x", "a.y")}},
+		"collectionRemap[0]: to.collection: it is missing":        {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "a.")}},
+		"collectionRemap[0]: to.collection: \"y$\"":               {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "a.y$")}},
+		"collectionRemap[0]: to.collection: \".y\"":               {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "a..y")}},
+		"collectionRemap[0]: to.collection: \"x\" is its name":    {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "a.x")}},
+		"collectionRemap[0]: from.collection: \"system.js\" bel":  {RemapCollections: []shardferry.CollectionRemap{remapColl("a.system.js", "a.x")}},
+		"collectionRemap[0]: to.database: \"b\" is not where a.x": {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "b.y")}},
+		"which is \"b\" on the destination":                       {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "a.y")}, Remap: []shardferry.DatabaseRemap{remap("a", "b")}},
+		"collectionRemap[0]: from: a.x is not selected":           {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "a.y")}, Include: rules{{Database: "b"}}},
+		"collectionRemap[1]: from: a.x has another name already":  {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "a.y"), remapColl("a.x", "a.z")}},
+		"collectionRemap[1]: to: a.y is the name of another":      {RemapCollections: []shardferry.CollectionRemap{remapColl("a.x", "a.y"), remapColl("a.z", "a.y")}},
 	} {
 		_, err := s.Forward()
 		assert.ErrorContains(t, err, want)

@@ -131,14 +131,17 @@ func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (O
 	if !selected {
 		return c.excluded(change), nil
 	}
-	if c.Route.Ambiguous(change.NS.DB) {
-		return Outcome{}, fmt.Errorf("create %s: its name on the destination belongs to another database, by namespaceRemap: %w", change.NS, ErrUnsupportedChange)
+	if c.Route.Taken(change.NS) {
+		return Outcome{}, fmt.Errorf("create %s: %w", change.NS, c.taken(change.NS))
 	}
 	details := describe(change)
 	if on, err := details.LookupErr("viewOn"); err == nil {
 		name, _ := on.StringValueOK()
 		if (shardferry.Namespace{DB: change.NS.DB, Coll: name}).Internal() {
 			return Outcome{}, fmt.Errorf("%s is a time-series collection: %w", change.NS, ErrUnsupportedChange)
+		}
+		if err := c.checkView(change.NS, details); err != nil {
+			return Outcome{}, err
 		}
 		return Outcome{}, createIfAbsent(ctx, c.Client, to, CreateOptions(details))
 	}

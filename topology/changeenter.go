@@ -96,7 +96,7 @@ func (c *Changer) take(ctx context.Context, is *Collection, source, destination 
 func (c *Changer) reshardExcluded(ctx context.Context, coll shardferry.Collection, id shardferry.UUID) (Outcome, error) {
 	colls, replaced := c.succeed(coll, id)
 	to, selected := c.Route.To(coll.Source)
-	if !selected || c.Route.Ambiguous(coll.Source.DB) {
+	if !selected || c.Route.Taken(coll.Source) {
 		return Outcome{Collections: colls, Replaced: replaced}, nil
 	}
 	coll.UUID = id

@@ -102,6 +102,8 @@ func (c *Changer) modify(ctx context.Context, change shardferry.SchemaChange) (O
 		ns = coll.Destination
 	} else if !selected {
 		return Outcome{}, nil
+	} else if err := c.viewStands(ctx, change); err != nil {
+		return Outcome{}, err
 	}
 	var out Outcome
 	cmd := bson.D{{"collMod", ns.Coll}}

@@ -16,7 +16,12 @@ import (
 func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
 	coll, ok := c.met(change.UUID)
 	to, selected := c.Route.To(change.To)
-	selected = selected && !c.Route.Ambiguous(change.To.DB)
+	if ok && !coll.Dropped && selected && c.Route.Taken(change.To) {
+		if err := c.stands(ctx, change); err != nil {
+			return Outcome{}, err
+		}
+		selected = false
+	}
 	switch {
 	case !ok || coll.Dropped || coll.Source == change.To:
 		return Outcome{}, nil

@@ -199,6 +199,9 @@ func (c *Changer) Views(ctx context.Context, src, dst *Cluster) error {
 	want := map[shardferry.Namespace]bson.Raw{}
 	for _, v := range src.Collections {
 		if to, ok := c.Route.To(v.NS); ok && v.Type == TypeView {
+			if err := c.checkView(v.NS, v.Options); err != nil {
+				return err
+			}
 			want[to] = CreateOptions(v.Options)
 		}
 	}

@@ -107,7 +107,7 @@ func (s *settings) load(path string) error {
 	err = dec.Decode(s)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap)", path, wrongLines(err))
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap)", path, wrongLines(err))
 	}
 	return nil
 }

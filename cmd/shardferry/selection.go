@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -17,6 +18,7 @@ func selectionFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "include", Usage: "sync only this `DATABASE[.COLLECTION]`; may be repeated"},
 		&cli.StringSliceFlag{Name: "exclude", Usage: "do not sync this `DATABASE[.COLLECTION]`; may be repeated, and wins over --include"},
 		&cli.StringSliceFlag{Name: "rename-database", Usage: "call a database by another name on the destination, as `FROM=TO`; may be repeated"},
+		&cli.StringSliceFlag{Name: "rename-collection", Usage: "call a collection by another name in its database on the destination, as `DATABASE.COLLECTION=DATABASE.COLLECTION`; may be repeated"},
 	}
 }
 
@@ -41,10 +43,36 @@ func takeSelection(c *cli.Context, s *shardferry.Selection) error {
 			})
 		}
 	}
+	if pairs := c.StringSlice("rename-collection"); len(pairs) > 0 {
+		s.RemapCollections = nil
+		for _, pair := range pairs {
+			m, err := remapOf(pair)
+			if err != nil {
+				return usage("--rename-collection %q: %w", pair, err)
+			}
+			s.RemapCollections = append(s.RemapCollections, m)
+		}
+	}
 	if _, err := s.Forward(); err != nil {
-		return usage("what to sync (--include, --exclude, --rename-database): %w", err)
+		return usage("what to sync (--include, --exclude, --rename-database, --rename-collection): %w", err)
 	}
 	return nil
+}
+
+func remapOf(pair string) (m shardferry.CollectionRemap, err error) {
+	names := strings.Split(pair, "=")
+	if len(names) != 2 {
+		return m, errors.New("want DATABASE.COLLECTION=DATABASE.COLLECTION (a name with an equals sign goes into the file of --config)")
+	}
+	var ns [2]shardferry.Namespace
+	for i, name := range names {
+		if ns[i], err = shardferry.ParseNamespace(name); err != nil {
+			return m, err
+		}
+	}
+	m.From = shardferry.CollectionName{Database: ns[0].DB, Collection: ns[0].Coll}
+	m.To = shardferry.CollectionName{Database: ns[1].DB, Collection: ns[1].Coll}
+	return m, nil
 }
 
 // rulesOf makes a rule of each database, or of each collection in one.
@@ -72,5 +100,5 @@ func sameSelection(asked, started shardferry.Selection) error {
 	if err != nil || asked.IsZero() || string(a) == string(b) {
 		return err
 	}
-	return fmt.Errorf("this sync was started with another choice of namespaces, which cannot be changed: leave --include, --exclude and --rename-database out to continue it, or start a new sync with another --data-dir and an empty destination")
+	return fmt.Errorf("this sync was started with another choice of namespaces, which cannot be changed: leave --include, --exclude, --rename-database and --rename-collection out to continue it, or start a new sync with another --data-dir and an empty destination")
 }

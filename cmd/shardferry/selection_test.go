@@ -21,14 +21,14 @@ func TestAPartMovesUnderAnotherName(t *testing.T) {
 	}
 	config := filepath.Join(t.TempDir(), "part.yaml")
 	require.NoError(t, os.WriteFile(config, []byte("includeNamespaces: [{database: wanted}]\nexcludeNamespaces: [{database: wanted, collectionsRegex: {pattern: ^l}}]\n"), 0o600))
-	p := m.sync(t, "--config", config, "--rename-database", "wanted=found", "--commit", "--stay")
+	p := m.sync(t, "--config", config, "--rename-database", "wanted=found", "--rename-collection", "wanted.kept=found.stays", "--commit", "--stay")
 	p.await("committed")
 	names, err := m.dst.client.ListDatabaseNames(t.Context(), bson.D{{"name", bson.D{{"$nin", bson.A{"admin", "config", "local"}}}}})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"found"}, names)
 	colls, err := m.dst.client.Database("found").ListCollectionNames(t.Context(), bson.D{})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"kept"}, colls)
+	assert.Equal(t, []string{"stays"}, colls)
 	p.terminate()
 
 	p = m.sync(t, "--include", "wanted")

@@ -94,14 +94,18 @@ func (c *Changer) take(ctx context.Context, is *Collection, source, destination 
 // sync: if its name is selected, because it had another UUID already when it was
 // looked for, it enters now.
 func (c *Changer) reshardExcluded(ctx context.Context, coll shardferry.Collection, id shardferry.UUID) (Outcome, error) {
+	next := coll
+	next.UUID = id
+	to, selected, err := c.place(ctx, next, coll.Source)
+	if err != nil {
+		return Outcome{}, err
+	}
 	colls, replaced := c.succeed(coll, id)
-	to, selected := c.Route.To(coll.Source)
-	if !selected || c.Route.Taken(coll.Source) {
+	if !selected {
 		return Outcome{Collections: colls, Replaced: replaced}, nil
 	}
-	coll.UUID = id
 	c.Collections = slices.DeleteFunc(c.Collections, func(have shardferry.Collection) bool { return have.UUID == id })
-	out, err := c.enter(ctx, coll, coll.Source, to)
+	out, err := c.enter(ctx, next, coll.Source, to)
 	out.Collections = append(slices.DeleteFunc(colls, func(have shardferry.Collection) bool { return have.UUID == id }), out.Collections...)
 	out.Replaced = replaced
 	return out, err

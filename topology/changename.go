@@ -15,16 +15,13 @@ import (
 // dropped, and one that enters it is created and has to be copied.
 func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
 	coll, ok := c.met(change.UUID)
-	to, selected := c.Route.To(change.To)
-	if ok && !coll.Dropped && selected && c.Route.Taken(change.To) {
-		if err := c.stands(ctx, change); err != nil {
-			return Outcome{}, err
-		}
-		selected = false
-	}
-	switch {
-	case !ok || coll.Dropped || coll.Source == change.To:
+	if !ok || coll.Dropped || coll.Source == change.To {
 		return Outcome{}, nil
+	}
+	to, selected, err := c.place(ctx, coll, change.To)
+	switch {
+	case err != nil:
+		return Outcome{}, err
 	case coll.Excluded && selected:
 		return c.enter(ctx, coll, change.To, to)
 	case coll.Excluded:
@@ -37,7 +34,7 @@ func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (O
 	}
 	out := c.replaced(change.To, to)
 	out.From, out.To = coll.Destination, to
-	err := c.Client.Database("admin").RunCommand(ctx, bson.D{
+	err = c.Client.Database("admin").RunCommand(ctx, bson.D{
 		{"renameCollection", coll.Destination.String()},
 		{"to", to.String()},
 		{"dropTarget", len(out.Dropped) > 0},

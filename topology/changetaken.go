@@ -17,18 +17,22 @@ func (c *Changer) taken(ns shardferry.Namespace) error {
 	return fmt.Errorf("its name on the destination belongs to another collection, by collectionRemap: %w", ErrUnsupportedChange)
 }
 
-// stands returns why a collection cannot have the name that it gets by a rename,
-// nil if it has another one by now or is gone: then it is left out until that
-// change comes.
-func (c *Changer) stands(ctx context.Context, change shardferry.SchemaChange) error {
-	now, err := listMatching(ctx, c.Source, change.To.DB, bson.D{{"info.uuid", change.UUID}})
-	if err != nil {
-		return fmt.Errorf("the source: %w", err)
+// place returns the name on the destination of a collection that gets a name on
+// the source. One that is taken is an error, unless the collection has another name
+// by now or is gone: then it is left out until that change comes.
+func (c *Changer) place(ctx context.Context, coll shardferry.Collection, name shardferry.Namespace) (to shardferry.Namespace, selected bool, err error) {
+	to, selected = c.Route.To(name)
+	if !selected || !c.Route.Taken(name) {
+		return to, selected, nil
 	}
-	if len(now) == 0 || now[0].NS != change.To {
-		return nil
+	now, err := listMatching(ctx, c.Source, name.DB, bson.D{{"info.uuid", coll.UUID}})
+	switch {
+	case err != nil:
+		return to, false, fmt.Errorf("the source: %w", err)
+	case len(now) > 0 && now[0].NS == name:
+		return to, false, fmt.Errorf("%s becomes %s: %w", coll.Source, name, c.taken(name))
 	}
-	return fmt.Errorf("rename %s to %s: %w", change.NS, change.To, c.taken(change.To))
+	return to, false, nil
 }
 
 // checkView returns why a view cannot have its definition on the destination.

@@ -28,6 +28,7 @@ func syncCommand() *cli.Command {
 		UsageText: `shardferry sync --source mongodb://a:27017 --destination mongodb://b:27017
    SHARDFERRY_SOURCE=... SHARDFERRY_DESTINATION=... shardferry sync --commit
    shardferry sync --include shop --exclude shop.sessions --rename-database shop=store ...
+   shardferry sync --rename-collection shop.orders=shop.bills ...
 
    Give the same command again to continue after a stop or a crash.`,
 		Flags: append(settingsFlags(),

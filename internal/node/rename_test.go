@@ -147,7 +147,7 @@ func TestTwoCollectionsCannotHaveOneName(t *testing.T) {
 		goesOn("create shop.bills: its name on the destination belongs to another collection", func() { s.do(s.from, "shop", bson.D{{"drop", "bills"}}) })
 		s.command(s.from, bson.D{{"renameCollection", "shop.x"}, {"to", "shop.bills"}})
 		s.write(s.app, 2, "shop.bills")
-		goesOn("rename shop.x to shop.bills: its name on the destination belongs to another collection", func() {
+		goesOn("shop.x becomes shop.bills: its name on the destination belongs to another collection", func() {
 			s.command(s.from, bson.D{{"renameCollection", "shop.bills"}, {"to", "shop.y"}})
 			s.write(s.app, 3, "shop.y")
 		})

@@ -10,6 +10,7 @@ type Assignment struct {
 	From  ClusterTime // every event at or before it is on the destination
 
 	Collections map[UUID]Collection // shared, never changed
+	Catalogued  ClusterTime         // Collections are as of then: schema changes of the source after it are not in them
 	Tasks       []CopyTask          // of this shard, those that are not done
 	Barrier     *Barrier            // nil: no schema change waits
 	Resolved    SchemaPoint         // the last schema change of this shard's stream that is applied

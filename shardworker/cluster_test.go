@@ -165,7 +165,7 @@ func (p *pair) newLead(colls map[shardferry.UUID]shardferry.Collection, tasks []
 	l := &lead{shards: map[shardferry.ShardID]*shard{}}
 	for _, id := range p.src.Shards() {
 		l.shards[shardferry.ShardID(id)] = &shard{lead: l, changed: make(chan struct{}), a: shardferry.Assignment{
-			Shard: shardferry.ShardID(id), Epoch: 1, From: from, Collections: colls,
+			Shard: shardferry.ShardID(id), Epoch: 1, From: from, Collections: colls, Catalogued: from,
 		}}
 	}
 	for i, t := range tasks {

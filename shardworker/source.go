@@ -99,6 +99,7 @@ func sessionClock(s *mongo.Session) shardferry.ClusterTime {
 type reread struct {
 	from  finder
 	again mongoconn.Retrier
+	ahead *succession // nil: of a replica set, where a collection keeps its UUID
 }
 
 // A query is a find on a source collection.
@@ -114,31 +115,54 @@ type query struct {
 }
 
 // all returns every document that q finds, and a cluster time that none of them
-// is newer than. It follows the collection when it was renamed.
+// is newer than. It follows the collection when it was renamed, or got another
+// UUID. Of one that was dropped it finds nothing: the drop will arrive.
 func (r reread) all(ctx context.Context, q query) (docs []bson.Raw, upTo shardferry.ClusterTime, err error) {
-	ns, byUUID := q.coll.Source, true
 	err = r.again.Do(ctx, "read "+q.coll.Source.String()+" again", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
+		id, known := r.identity(q)
+		now := id
 		for {
-			docs, upTo, err = r.once(ctx, q, ns, byUUID)
+			if now.gone {
+				docs, upTo = nil, known
+				return nil
+			}
+			docs, upTo, err = r.once(ctx, q, now.ns, &now.uuid)
 			if mongoconn.IsCode(err, mongoconn.CodeQueryPlanKilled, mongoconn.CodeCursorNotFound) {
 				continue // renamed or dropped between two batches: the next find tells
 			}
-			if !mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) || !byUUID {
+			if !mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) {
 				return err
 			}
 			// It has another name by now, and may have yet another one when it is
-			// read by that; or it is gone: dropped, where the drop will arrive, or
-			// resharded, where the name holds the documents.
-			if name := actualCollection(err); name != "" && name != ns.Coll {
-				ns.Coll = name
-			} else {
-				byUUID = false
+			// read by that.
+			if name := actualCollection(err); name != "" && name != now.ns.Coll {
+				now.ns.Coll = name
+				continue
 			}
+			if r.ahead == nil {
+				now.gone = true
+				continue
+			}
+			if err := r.ahead.find(ctx, q.coll, id); err != nil {
+				return err
+			}
+			id, known = r.identity(q)
+			now = id
 		}
 	})
 	return docs, upTo, err
+}
+
+// identity returns under what the collection of q is looked for, and until when
+// that is known.
+func (r reread) identity(q query) (identity, shardferry.ClusterTime) {
+	if r.ahead == nil {
+		return identity{uuid: q.coll.UUID, ns: q.coll.Source}, q.at
+	}
+	id, known := r.ahead.of(q.coll)
+	return id, shardferry.LaterOf(known, q.at)
 }
 
 // byName reads by name alone, again and again until an answer comes through.
@@ -146,13 +170,14 @@ func (r reread) byName(ctx context.Context, what string, q query, ns shardferry.
 	err = r.again.Do(ctx, what, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
-		docs, _, err = r.once(ctx, q, ns, false)
+		docs, _, err = r.once(ctx, q, ns, nil)
 		return err
 	})
 	return docs, err
 }
 
-func (r reread) once(ctx context.Context, q query, ns shardferry.Namespace, byUUID bool) ([]bson.Raw, shardferry.ClusterTime, error) {
+// once reads by name, and by UUID if there is one.
+func (r reread) once(ctx context.Context, q query, ns shardferry.Namespace, uuid *shardferry.UUID) ([]bson.Raw, shardferry.ClusterTime, error) {
 	cmd := build(func(dst []byte) []byte {
 		dst = bsoncore.AppendStringElement(dst, "find", ns.Coll)
 		dst = bsoncore.AppendDocumentElement(dst, "filter", q.filter)
@@ -165,8 +190,8 @@ func (r reread) once(ctx context.Context, q query, ns shardferry.Namespace, byUU
 		case q.coll.Collated && !q.loose:
 			dst = appendSimpleCollation(dst)
 		}
-		if byUUID {
-			dst = bsoncore.AppendBinaryElement(dst, "collectionUUID", 4, q.coll.UUID[:])
+		if uuid != nil {
+			dst = bsoncore.AppendBinaryElement(dst, "collectionUUID", 4, uuid[:])
 		}
 		return appendReadConcern(dst, q.at)
 	})

@@ -53,7 +53,7 @@ func TestRereadFollowsRenames(t *testing.T) {
 		{"as it was", nil, []string{coll.Source.Coll}},
 		{"renamed", []string{"b"}, []string{coll.Source.Coll, "b"}},
 		{"renamed again on the way", []string{"b", "c"}, []string{coll.Source.Coll, "b", "c"}},
-		{"renamed and dropped", []string{"b", ""}, []string{coll.Source.Coll, "b", "b"}},
+		{"renamed and dropped", []string{"b", ""}, []string{coll.Source.Coll, "b"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -98,6 +98,10 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 	held := newAccounts(c.Memory, c.Lanes+c.Copiers)
 	memory := newRereadMemory(held.repairs)
 	again := mongoconn.Retrier{Log: c.Logger, GiveUpAfter: c.GiveUpAfter, Waits: &mongoconn.Waits{}}
+	read := reread{from: source, again: again}
+	if c.Sharded {
+		read.ahead = newSuccession(source, clientHistory{client: c.Source}, p.ledger)
+	}
 	newWriter := func(s *sessionRunner) *writer {
 		return &writer{to: s, lease: lease, timeout: c.WriteTimeout, again: again, number: FirstNumber}
 	}
@@ -106,7 +110,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 			queue: make(chan *job, laneQueue), ledger: p.ledger, events: held.events, bytes: held.command,
 			apply: &applier{
 				keys: keys, writer: newWriter(s), dest: dest, ledger: p.ledger,
-				reread: reread{from: source, again: again}, last: a.From, memory: memory,
+				reread: read, last: a.From, memory: memory,
 			},
 		})
 	}

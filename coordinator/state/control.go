@@ -113,6 +113,25 @@ func (l *Leg) ResumePoint() shardferry.ClusterTime {
 	return g
 }
 
+// Catalogued returns a time of which Collections are the source's: every schema
+// change before it is in them, and none after it. Changes are made in the order of
+// their times, and no shard passes one before it is made. A shard that has lost
+// changes holds nothing back: if there was a rename among them all shards are
+// copied again.
+func (l *Leg) Catalogued() shardferry.ClusterTime {
+	var at, held shardferry.ClusterTime
+	for _, sh := range l.Shards {
+		at = shardferry.LaterOf(at, sh.Resolved.Time)
+		if !sh.Lost && (held.IsZero() || sh.Applied.Before(held)) {
+			held = sh.Applied
+		}
+	}
+	if l.Owners != nil {
+		held = shardferry.EarlierOf(held, l.Owners.Known) // a shard may turn out to have joined later
+	}
+	return shardferry.LaterOf(at, held)
+}
+
 // Active reports whether workers should run: there is something to stream, and
 // nobody asked to stop.
 func (s *Sync) Active() bool {

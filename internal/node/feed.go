@@ -29,6 +29,7 @@ func (f *feed) Watch() (shardferry.Assignment, <-chan struct{}) {
 		Epoch:       sh.Epoch,
 		From:        sh.Applied,
 		Collections: f.node.catalogue.of(&s.Leg),
+		Catalogued:  s.Leg.Catalogued(),
 		Barrier:     s.Leg.Barrier,
 		Resolved:    sh.Resolved,
 		Ownership:   s.Leg.Ownership(),

@@ -72,11 +72,13 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 	if repairs := a.moved(j, key); repairs != nil {
 		return repairs
 	}
-	if a.images.contain(coll, id, j.ev.time) {
-		return nil // what a repair has put includes this event
-	}
-	if !j.past.IsZero() || a.images.related(coll, id, j.ev.time) {
-		return []repair{{coll: coll, key: key}}
+	included := a.images.contain(coll, id, j.ev.time) // in what a repair has put
+	last := coll.Capped && j.ev.op == "insert"        // behind all others, while a repair may have put it before them
+	switch {
+	case included && !last:
+		return nil
+	case included, !j.past.IsZero(), a.images.related(coll, id, j.ev.time):
+		return []repair{{coll: coll, key: key, anew: last}}
 	}
 	switch j.ev.kind {
 	case kindDelete:

@@ -29,6 +29,7 @@ type repair struct {
 	coll *shardferry.Collection
 	key  bson.Raw
 	byID bool // the key is not known: repair every document of its _id
+	anew bool // the document goes behind all others, where it was inserted last
 }
 
 // A found is what a repair has read.
@@ -127,7 +128,7 @@ func (a *applier) addPut(f found, strays, writes *writeSet) {
 		strays.add(f.coll, statement{kind: deletes, key: key, strayOf: key, size: 2 * len(key)})
 	}
 	put := statement{kind: puts, key: key, loose: a.keys.loose(f.coll, key), doc: f.doc, size: len(key) + len(f.doc)}
-	if oversized(key, f.doc) {
+	if f.anew || oversized(key, f.doc) {
 		strays.add(f.coll, statement{kind: deletes, key: key, loose: put.loose, size: len(key)})
 		put.kind, put.size = inserts, len(f.doc)
 	}

@@ -19,7 +19,7 @@ func (m *migration) clone(ctx context.Context) (bson.Timestamp, error) {
 		return since, err
 	}
 	m.term = term
-	c := m.copier(false)
+	c := m.copier(&m.left)
 	c.routed = func(string) *command.Routed { return &command.Routed{Owned: m.inRange} }
 	err = c.all(ctx, m.move.part.shard, func(doc bson.Raw) (string, error) {
 		m.cloned++
@@ -29,10 +29,9 @@ func (m *migration) clone(ctx context.Context) (bson.Timestamp, error) {
 	return since, err
 }
 
-// copier brings documents to the recipient. Duplicates are an error only if it
-// is strict: otherwise something newer is, or will be, there.
-func (m *migration) copier(strict bool) *copier {
-	return &copier{op: m.op, ns: m.t.ns, uuid: m.t.uuid, strict: strict}
+// copier brings documents to the recipient.
+func (m *migration) copier(left *[]bson.RawValue) *copier {
+	return &copier{op: m.op, ns: m.t.ns, uuid: m.t.uuid, left: left}
 }
 
 // durable waits until all that a shard has written is there to stay, and tells
@@ -85,12 +84,13 @@ func (m *migration) mods(ctx context.Context, since bson.Timestamp) ([]bson.RawV
 
 // catchUp brings the recipient what the donor has written since, and returns
 // how many documents that were. Unless it is the last time, documents that get
-// in each other's way are left to the next: they have changed again.
+// in each other's way are left to the next: one of them may be about to change.
 func (m *migration) catchUp(ctx context.Context, since bson.Timestamp, last bool) (bson.Timestamp, int, error) {
 	ids, upTo, err := m.mods(ctx, since)
 	if err != nil {
 		return since, 0, err
 	}
+	ids, m.left = distinctIDs(append(ids, m.left...)), nil
 	var docs []bson.Raw
 	for part := range slices.Chunk(ids, migrationBatch) {
 		found, err := m.reread(ctx, part)
@@ -102,12 +102,26 @@ func (m *migration) catchUp(ctx context.Context, since bson.Timestamp, last bool
 			return since, 0, err
 		}
 	}
+	again := &m.left
+	if last {
+		again = nil
+	}
 	for part := range slices.Chunk(docs, migrationBatch) {
-		if err := m.copier(last).bring(ctx, m.move.to, part); err != nil {
+		if err := m.copier(again).bring(ctx, m.move.to, part); err != nil {
 			return since, 0, err
 		}
 	}
 	return upTo, len(ids), nil
+}
+
+func distinctIDs(ids []bson.RawValue) []bson.RawValue {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(ids, func(id bson.RawValue) bool {
+		k := string(append([]byte{byte(id.Type)}, id.Value...))
+		again := seen[k]
+		seen[k] = true
+		return again
+	})
 }
 
 // reread returns the donor's documents of the range with these _ids.

@@ -17,11 +17,11 @@ const migrationBatch = 1000
 // A copier copies documents between shards in a way no stream shows.
 type copier struct {
 	*op
-	ns     string     // where from
-	into   string     // the namespace they get, if it is another one
-	uuid   value.UUID // of the collection they go to, zero for any
-	strict bool       // a duplicate is an error; else something newer is there
-	shown  bool       // not logged as copies: the name keeps streams from showing it
+	ns     string           // where from
+	into   string           // the namespace they get, if it is another one
+	uuid   value.UUID       // of the collection they go to, zero for any
+	left   *[]bson.RawValue // takes the _ids of duplicates; nil: they are an error
+	shown  bool             // not logged as copies: the name keeps streams from showing it
 	routed func(shard string) *command.Routed
 
 	docs map[string][]bson.Raw // by shard, not yet sent
@@ -85,9 +85,10 @@ func (c *copier) bring(ctx context.Context, to string, docs []bson.Raw) error {
 		return err
 	}
 	for _, e := range getDocs(resp.Body, "writeErrors") {
-		if c.strict || mongoerr.Code(getInt(e, "code", 0)) != mongoerr.DuplicateKey {
+		if c.left == nil || mongoerr.Code(getInt(e, "code", 0)) != mongoerr.DuplicateKey {
 			return writeError(e)
 		}
+		*c.left = append(*c.left, docs[getInt(e, "index", 0)].Lookup("_id"))
 	}
 	return nil
 }

@@ -21,8 +21,9 @@ type migration struct {
 	*op
 	t      *table // the routing it began with
 	move   *move
-	id     value.UUID // of the range deletion it leaves behind
-	term   int64      // of the donor
+	id     value.UUID      // of the range deletion it leaves behind
+	term   int64           // of the donor
+	left   []bson.RawValue // _ids of documents that would not be unique on the recipient as it is
 	cloned int64
 	bytes  int64
 }

@@ -178,3 +178,26 @@ func TestAnOrphanIsInTheWayOfItsDocument(t *testing.T) {
 	assert.Equal(t, int64(mongoerr.DuplicateKey), getInt(errs[0], "code", 0))
 	assert.Contains(t, getString(errs[0], "errmsg"), "There is either an orphan for this document")
 }
+
+// What a unique index of the recipient refuses is not lost: the migration fails,
+// unless the document that was in the way has changed meanwhile.
+func TestADocumentThatIsRefusedStaysWithTheDonor(t *testing.T) {
+	for name, frees := range map[string]bool{"for good": false, "for a moment": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			c.sharded("c")
+			c.insert("c", bson.D{{"_id", 1}, {"k", 150}}, bson.D{{"_id", 2}, {"k", 5}}, bson.D{{"_id", 3}, {"k", 6}, {"u", 1}})
+			c.must("db", bson.D{{"createIndexes", "c"}, {"indexes", bson.A{bson.D{{"key", bson.D{{"u", 1}}}, {"name", "u_1"}}}}})
+			c.must("db", bson.D{{"collMod", "c"}, {"index", bson.D{{"name", "u_1"}, {"prepareUnique", true}}}})
+			if frees {
+				c.during("s2", func() {
+					c.must("db", bson.D{{"update", "c"}, {"updates", bson.A{bson.D{{"q", bson.D{{"_id", 1}}}, {"u", bson.D{{"$set", bson.D{{"u", 2}}}}}}}}})
+				})
+				c.move("c", 5, "s2")
+			} else {
+				c.fails(mongoerr.DuplicateKey, "admin", bson.D{{"moveChunk", "db.c"}, {"find", bson.D{{"k", 5}}}, {"to", "s2"}})
+			}
+			assert.Len(t, c.all("db", bson.D{{"find", "c"}}), 3)
+		})
+	}
+}

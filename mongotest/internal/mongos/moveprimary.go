@@ -129,7 +129,7 @@ func (p *primaryMove) take(ctx context.Context, info bson.Raw) error {
 	if err != nil {
 		return err
 	}
-	c := &copier{op: p.op, ns: ns, strict: true}
+	c := &copier{op: p.op, ns: ns}
 	return c.all(ctx, p.from, func(bson.Raw) (string, error) { return p.to, nil })
 }
 

@@ -122,7 +122,7 @@ func (r *reshaping) copy(ctx context.Context, next *table) error {
 			return err
 		}
 	}
-	c := &copier{op: r.op, ns: r.ns, into: r.temp, uuid: next.uuid, strict: true, shown: true, routed: r.routed}
+	c := &copier{op: r.op, ns: r.ns, into: r.temp, uuid: next.uuid, shown: true, routed: r.routed}
 	for _, shard := range r.donors {
 		if _, _, err := r.durable(ctx, shard); err != nil {
 			return err

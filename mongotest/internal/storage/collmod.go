@@ -11,7 +11,7 @@ import (
 // collMod command without "collMod" itself and the generic arguments. It
 // returns the fields of the reply, such as hidden_old and hidden_new. Errors:
 // those of the options, IndexNotFound, CannotConvertIndexToUnique with the
-// violations.
+// violations. Smaller limits of a capped collection count from the next insert on.
 func (tx *Tx) CollMod(c *Collection, mod bson.Raw, m Meta) (bson.D, error) {
 	if err := tx.mayAlter(c, "collMod"); err != nil {
 		return nil, err
@@ -42,9 +42,6 @@ func (tx *Tx) CollMod(c *Collection, mod bson.Raw, m Meta) (bson.D, error) {
 		c.indexes = c.withIndex(p.changed)
 	}
 	tx.stageCommand(c, finishDoc(p.logged), p.old(before), m)
-	if c.Capped() {
-		tx.evict(c, 0)
-	}
 	return p.reply, nil
 }
 

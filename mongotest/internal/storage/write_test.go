@@ -183,7 +183,9 @@ func TestCappedCollectionsEvictTheOldest(t *testing.T) {
 	assert.Len(t, w.ids(ScanSpec{}), 5)
 	_, err = w.collMod("cappedMax", 2)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"10", "11"}, w.ids(ScanSpec{}), "a smaller limit holds at once")
+	assert.Len(t, w.ids(ScanSpec{}), 5, "a smaller limit holds from the next insert on")
+	require.NoError(t, w.insert(doc(12)))
+	assert.Equal(t, []string{"11", "12"}, w.ids(ScanSpec{}))
 }
 
 func TestCappedSizesAreRoundedForOldServers(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -200,55 +199,4 @@ func stopBalancer(ctx context.Context, e *end) error {
 		return fmt.Errorf("%s: %w", e.name, err)
 	}
 	return nil
-}
-
-// BuildIndexes implements coordinator.Preparer. It builds the indexes of one
-// collection, so that progress is recorded often.
-func (p preparer) BuildIndexes(ctx context.Context, s *state.Sync) ([]state.IndexRef, error) {
-	first := slices.IndexFunc(s.Leg.Indexes, func(ix state.Index) bool { return !ix.Built })
-	if first < 0 {
-		return nil, nil
-	}
-	ns := s.Leg.Indexes[first].NS
-	var specs []bson.Raw
-	var refs []state.IndexRef
-	for _, ix := range s.Leg.Indexes {
-		if ix.NS == ns && !ix.Built {
-			specs = append(specs, ix.Spec)
-			refs = append(refs, state.IndexRef{NS: ns, Name: ix.Name()})
-		}
-	}
-	client := p.ends.to(&s.Leg).client
-	build, err := topology.Relaxed(ctx, client, ns, specs)
-	if err != nil {
-		return nil, err
-	}
-	id, err := topology.UUIDOf(ctx, client, ns)
-	switch now, _ := p.State(); {
-	case err != nil:
-		return nil, err
-	case !sameNames(&s.Leg, &now.Leg):
-		return nil, nil // it may be the UUID of another collection
-	case id.IsZero():
-		return nil, fmt.Errorf("%s is missing on the destination", ns)
-	case len(build) == 0:
-		return refs, nil
-	}
-	err = topology.BuildIndexesOf(ctx, client, ns, id, build)
-	if mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch) {
-		return nil, nil // renamed or dropped meanwhile; once that is recorded there is another name, or no index
-	}
-	if err != nil {
-		return nil, err
-	}
-	return refs, nil
-}
-
-// sameNames reports whether no schema change has been made since then, and none
-// is being made, so that names mean what they meant.
-func sameNames(then, now *state.Leg) bool {
-	if len(then.Lost())+len(now.Lost()) > 0 {
-		return false // changes of a lost shard are made up for without a barrier
-	}
-	return then.Number == now.Number && then.Barriers == now.Barriers && now.Barrier == nil
 }

@@ -185,16 +185,17 @@ func listIndexes(ctx context.Context, client *mongo.Client, ns shardferry.Namesp
 	if err != nil {
 		return nil, fmt.Errorf("list the indexes of %s: %w", ns, err)
 	}
-	var all, own []bson.Raw
+	var all, was, own []bson.Raw
 	if err := cur.All(ctx, &all); err != nil {
 		return nil, fmt.Errorf("list the indexes of %s: %w", ns, err)
 	}
 	for _, spec := range all {
 		clustered, _ := spec.Lookup("clustered").BooleanOK()
 		if name, _ := spec.Lookup("name").StringValueOK(); name != "_id_" && !clustered {
-			own = append(own, spec)
+			was, own = append(was, spec), append(own, current(spec))
 		}
 	}
+	own = distinctKeys(was, own)
 	slices.SortFunc(own, func(a, b bson.Raw) int { return cmp.Compare(IndexName(a), IndexName(b)) })
 	return own, nil
 }

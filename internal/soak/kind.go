@@ -55,6 +55,7 @@ func (k *Kind) refused(err error) bool {
 const (
 	viewsInACircle    = 5     // the view under it is one above it by now
 	notSupported      = 115   // convertToCapped of a collection that was moved: docs/LIMITS.md
+	outIntoCapped     = 17152 // what it would replace is capped by now
 	notInTransactions = 263   // a capped collection by now
 	sliceOfNoArray    = 28724 // another document has another value there
 )

@@ -51,12 +51,8 @@ func currentKey(key bson.Raw) bson.Raw {
 		if name, ok := v.StringValueOK(); ok && name != "" {
 			return v, true
 		}
-		f, ok := v.AsFloat64OK()
-		switch {
-		case !ok, f == 0, math.IsNaN(f), f > 0 && f < 1:
+		if f, ok := v.AsFloat64OK(); !ok || f == 0 || math.IsNaN(f) {
 			return int32(1), true
-		case f < 0 && f > -1:
-			return int32(-1), true
 		}
 		return v, true
 	})

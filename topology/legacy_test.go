@@ -13,7 +13,7 @@ import (
 func TestLegacyIndexesAreBroughtUpToDate(t *testing.T) {
 	for _, tt := range []struct{ was, is bson.D }{
 		{bson.D{{"key", bson.D{{"a", true}, {"b", 0}, {"c", ""}, {"d", nil}}}}, bson.D{{"key", bson.D{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}}}}},
-		{bson.D{{"key", bson.D{{"a", -0.3}, {"b", 0.3}, {"c", math.NaN()}, {"d", bson.D{{"x", 1}}}}}}, bson.D{{"key", bson.D{{"a", -1}, {"b", 1}, {"c", 1}, {"d", 1}}}}},
+		{bson.D{{"key", bson.D{{"a", -0.3}, {"b", 1e-9}, {"c", math.NaN()}, {"d", bson.D{{"x", 1}}}}}}, bson.D{{"key", bson.D{{"a", -0.3}, {"b", 1e-9}, {"c", 1}, {"d", 1}}}}},
 		{bson.D{{"key", bson.D{{"a", 1.5}, {"b", -2}, {"c", "2d"}, {"d", int64(3)}}}}, bson.D{{"key", bson.D{{"a", 1.5}, {"b", -2}, {"c", "2d"}, {"d", int64(3)}}}}},
 		{bson.D{{"v", 0}, {"unique", "true"}, {"sparse", nil}, {"dropDups", true}}, bson.D{{"unique", true}, {"sparse", false}}},
 		{bson.D{{"v", 1}, {"unique", 1.0}, {"sparse", false}}, bson.D{{"v", 1}, {"unique", 1.0}, {"sparse", false}}},

@@ -70,7 +70,8 @@ func TestOperationsThatCannotBeApplied(t *testing.T) {
 	}
 }
 
-// Restored users and roles replace those there are.
+// Restored users and roles replace those there are, but only if the others are
+// to go.
 func TestAccountsAreMerged(t *testing.T) {
 	f := newFixture(t)
 	f.run("d", "createUser", "stays", "pwd", "x", "roles", value.A("read"))
@@ -79,8 +80,13 @@ func TestAccountsAreMerged(t *testing.T) {
 	saved := f.run("admin", "find", "system.users", "filter", value.D("user", "stays")).Lookup("cursor", "firstBatch", "0").Document()
 	f.run("admin", "insert", "tempusers", "documents", []bson.Raw{saved})
 	f.run("d", "revokeRolesFromUser", "stays", "roles", value.A("read"))
+	rolesOf := func(name string) bson.RawValue {
+		return f.run("d", "usersInfo", name).Lookup("users", "0").Document().Lookup("roles")
+	}
+	f.run("admin", "_mergeAuthzCollections", 1, "tempUsersCollection", "admin.tempusers", "drop", false, "db", "")
+	assert.JSONEq(t, `[]`, relaxed(t, rolesOf("stays")))
+	assert.Equal(t, []string{"d.goes", "d.stays", "e.other"}, stringIDs(f.run("admin", "find", "system.users", "sort", value.D("_id", 1))))
 	f.run("admin", "_mergeAuthzCollections", 1, "tempUsersCollection", "admin.tempusers", "drop", true, "db", "d")
 	assert.Equal(t, []string{"d.stays", "e.other"}, stringIDs(f.run("admin", "find", "system.users", "sort", value.D("_id", 1))))
-	user := f.run("d", "usersInfo", "stays").Lookup("users", "0").Document()
-	assert.JSONEq(t, `[{"role": "read", "db": "d"}]`, relaxed(t, user.Lookup("roles")))
+	assert.JSONEq(t, `[{"role": "read", "db": "d"}]`, relaxed(t, rolesOf("stays")))
 }

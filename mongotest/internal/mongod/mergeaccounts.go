@@ -10,8 +10,10 @@ import (
 )
 
 // runMergeAccounts is _mergeAuthzCollections, by which mongorestore brings in
-// the users and roles that it has restored into collections of their own. With
-// drop those that are not among them go; db limits all of it to one database.
+// the users and roles that it has restored into collections of their own. Those
+// that there are already stay as they are; with drop they are replaced, and those
+// that are not among the restored ones go. db limits all of it to one database
+// (server: user_management_commands.cpp).
 func runMergeAccounts(ctx context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	users, roles := a.string("tempUsersCollection"), a.string("tempRolesCollection")
@@ -22,12 +24,12 @@ func runMergeAccounts(ctx context.Context, op *operation) (bson.Raw, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	for temp, ns := range map[string]string{users: usersNS, roles: rolesNS} {
-		if temp == "" {
+	for _, merged := range []struct{ temp, into string }{{users, usersNS}, {roles, rolesNS}} {
+		if merged.temp == "" {
 			continue
 		}
-		err := op.changeAccounts(ctx, ns, func(tx *storage.Tx, c *storage.Collection) error {
-			return op.mergeAccounts(tx, temp, c, db, drop)
+		err := op.changeAccounts(ctx, merged.into, func(tx *storage.Tx, c *storage.Collection) error {
+			return op.mergeAccounts(tx, merged.temp, c, db, drop)
 		})
 		if err != nil {
 			return nil, err
@@ -63,6 +65,9 @@ func (op *operation) mergeAccounts(tx *storage.Tx, temp string, into *storage.Co
 		if !ok {
 			_, err := tx.Insert(into, rec.Doc, m)
 			return err
+		}
+		if !drop {
+			return nil
 		}
 		_, err := tx.Replace(into, old.ID, rec.Doc, m)
 		return err

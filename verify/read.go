@@ -9,7 +9,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/internal/mongoconn"
@@ -35,7 +34,7 @@ func (c *comparison) collection(ctx context.Context, pair Pair, spans chan<- spa
 			return context.Cause(ctx)
 		}
 	}
-	err := read(ctx, c.cfg.Source, pair.Source, c.cfg.SourceAfter, bson.D{}, opts, func(doc bson.Raw) error {
+	err := mongoconn.ReadAfter(ctx, c.cfg.Source, pair.Source, c.cfg.SourceAfter, bson.D{}, opts, func(doc bson.Raw) error {
 		full := len(next.docs) >= c.cfg.Batch || next.size >= spanBytes
 		if full && !sameID(next.docs[len(next.docs)-1], doc) {
 			next.hi = idOf(doc)
@@ -68,7 +67,7 @@ func (c *comparison) between(ctx context.Context, pair Pair, destination bool, l
 		opts.SetMax(hi)
 	}
 	size := 0
-	err = read(ctx, client, ns, after, bson.D{}, opts, func(doc bson.Raw) error {
+	err = mongoconn.ReadAfter(ctx, client, ns, after, bson.D{}, opts, func(doc bson.Raw) error {
 		full := len(docs) >= 2*c.cfg.Batch || size >= 2*spanBytes
 		if full && !sameID(docs[len(docs)-1], doc) {
 			// Of _ids that a collation holds for equal a bound cuts off all or none:
@@ -106,39 +105,6 @@ func (c *comparison) side(pair Pair, destination bool) (*mongo.Client, shardferr
 		return c.cfg.Destination, pair.Destination, c.cfg.DestinationAfter
 	}
 	return c.cfg.Source, pair.Source, c.cfg.SourceAfter
-}
-
-// read calls f with a copy of each document that a majority has acknowledged,
-// in a state no older than after.
-func read(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, after shardferry.ClusterTime, filter any,
-	opts *options.FindOptionsBuilder, f func(bson.Raw) error,
-) (err error) {
-	sess, err := client.StartSession(options.Session().SetCausalConsistency(true))
-	if err != nil {
-		return fmt.Errorf("start a session: %w", err)
-	}
-	defer sess.EndSession(context.WithoutCancel(ctx))
-	if !after.IsZero() {
-		if err := sess.AdvanceOperationTime(&after); err != nil {
-			return fmt.Errorf("read after %v: %w", after, err)
-		}
-	}
-	sctx := mongo.NewSessionContext(ctx, sess)
-	coll := client.Database(ns.DB).Collection(ns.Coll, options.Collection().SetReadConcern(readconcern.Majority()))
-	cur, err := coll.Find(sctx, filter, opts)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", ns, err)
-	}
-	defer func() { err = errors.Join(err, cur.Close(context.WithoutCancel(ctx))) }()
-	for cur.Next(sctx) {
-		if err := f(bytes.Clone(cur.Current)); err != nil {
-			return err
-		}
-	}
-	if err := cur.Err(); err != nil {
-		return fmt.Errorf("read %s: %w", ns, err)
-	}
-	return nil
 }
 
 // idOf returns {_id: ...} of a document.

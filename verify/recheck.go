@@ -131,7 +131,7 @@ func (c *comparison) byIDs(ctx context.Context, pair Pair, ids []bson.RawValue, 
 	client, ns, after := c.side(pair, destination)
 	var docs []bson.Raw
 	filter := bson.D{{"_id", bson.D{{"$in", ids}}}}
-	err := read(ctx, client, ns, after, filter, options.Find().SetHint(byID), func(doc bson.Raw) error {
+	err := mongoconn.ReadAfter(ctx, client, ns, after, filter, options.Find().SetHint(byID), func(doc bson.Raw) error {
 		docs = append(docs, doc)
 		return nil
 	})

@@ -5,6 +5,7 @@ package mongoconn
 const (
 	CodeBadValue                   = 2
 	CodeFailedToParse              = 9
+	CodeUserNotFound               = 11
 	CodeUnauthorized               = 13
 	CodeTypeMismatch               = 14
 	CodeAuthenticationFailed       = 18
@@ -13,6 +14,7 @@ const (
 	CodeIndexNotFound              = 27
 	CodePathNotViable              = 28
 	CodeNonExistentPath            = 29
+	CodeRoleNotFound               = 31
 	CodeConflictingUpdate          = 40
 	CodeCursorNotFound             = 43
 	CodeNamespaceExists            = 48

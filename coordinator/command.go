@@ -41,6 +41,8 @@ var codes = map[reflect.Type]byte{
 	reflect.TypeFor[state.Moving]():       26,
 	reflect.TypeFor[state.Passed]():       27,
 	reflect.TypeFor[state.Settled]():      28,
+	reflect.TypeFor[state.Carrying]():     29,
+	reflect.TypeFor[state.Carried]():      30,
 }
 
 func encodeCommand(cmd state.Command) ([]byte, error) {

@@ -44,8 +44,24 @@ type CutoverClusters interface {
 	UnblockSource(ctx context.Context, s *state.Sync) error
 }
 
+// A Carrier brings over, inside a commit, what change streams say nothing about.
+// Every method may be repeated.
+type Carrier interface {
+	// Carry is called once everything else is applied and the source is blocked.
+	// It returns a command that must be recorded before it is called again, or
+	// none when all of it is there.
+	Carry(ctx context.Context, s *state.Sync) (state.Command, error)
+
+	// Clear removes what Carry needed on the destination for a while. Only called
+	// when a commit is given up that left something there.
+	Clear(ctx context.Context, s *state.Sync) error
+}
+
 // Cutover is the Reconciler that drives a commit from step to step.
-type Cutover struct{ Clusters CutoverClusters }
+type Cutover struct {
+	Clusters CutoverClusters
+	Carrier  Carrier
+}
 
 // Name implements Reconciler.
 func (Cutover) Name() string { return "commit" }
@@ -104,6 +120,9 @@ func (r Cutover) step(ctx context.Context, s *state.Sync) (state.Command, error)
 			return nil, nil
 		}
 		next.To = state.StepVerifying
+		if cmd, err := r.Carrier.Carry(ctx, s); err != nil || cmd != nil {
+			return cmd, err
+		}
 	case state.StepVerifying:
 		next.To = state.StepFinishing
 		next.Verified, err = r.Clusters.Verify(ctx, s)
@@ -123,6 +142,12 @@ func (r Cutover) step(ctx context.Context, s *state.Sync) (state.Command, error)
 	case state.StepAborting:
 		if err := r.Clusters.UnblockSource(ctx, s); err != nil {
 			return nil, err
+		}
+		if s.Accounts.Temporary {
+			if err := r.Carrier.Clear(ctx, s); err != nil {
+				return nil, err
+			}
+			return state.Carried{Leg: s.Leg.Number, Accounts: s.Accounts.Carried}, nil
 		}
 		return state.Aborted{Leg: s.Leg.Number}, nil
 	}

@@ -90,6 +90,26 @@ func (e *ends) Finish(ctx context.Context, s *state.Sync) (state.Finished, error
 	return done, e.call(ctx, "finish")
 }
 
+func (e *ends) Carry(ctx context.Context, s *state.Sync) (state.Command, error) {
+	assert.False(e.t, e.source, "carried while users write")
+	assert.True(e.t, s.Leg.Drained(), "carried before all is applied")
+	if err := e.call(ctx, "carry"); err != nil {
+		return nil, err
+	}
+	switch {
+	case !s.Job.WithUsers || s.Leg.Cutover.Carried:
+		return nil, nil
+	case !s.Accounts.Temporary:
+		return state.Carrying{Leg: s.Leg.Number, Accounts: []shardferry.Account{{ID: "d.u"}}}, nil
+	}
+	return state.Carried{Leg: s.Leg.Number, Accounts: s.Accounts.Carried}, nil
+}
+
+func (e *ends) Clear(ctx context.Context, s *state.Sync) error {
+	assert.True(e.t, s.Accounts.Temporary, "nothing to clear")
+	return e.call(ctx, "clear")
+}
+
 func (e *ends) Arm(ctx context.Context, _ *state.Sync) (*state.Armed, error) {
 	assert.False(e.t, e.source || e.dest, "armed while users write")
 	e.armed++
@@ -149,7 +169,7 @@ func applied(t *testing.T, s *state.Sync, at uint32) {
 // record is lost: a new leader finds the old state and does the step again.
 func drive(t *testing.T, e *ends, s *state.Sync, crashAt int) error {
 	t.Helper()
-	r := coordinator.Cutover{Clusters: e}
+	r := coordinator.Cutover{Clusters: e, Carrier: e}
 	for round := range 30 {
 		cmds, err := r.Reconcile(t.Context(), s.Clone())
 		e.check()
@@ -175,7 +195,7 @@ func TestACommitDoesEachStepOnce(t *testing.T) {
 		assert.Equal(t, state.StepDraining, s.Leg.Cutover.Step, "it waits for the shards")
 		applied(t, s, 200)
 		require.NoError(t, drive(t, e, s, -1))
-		assert.Equal(t, []string{"block", "end", "verify", "finish", "finish", "finish", "arm", "open"}, e.calls)
+		assert.Equal(t, []string{"block", "end", "carry", "verify", "finish", "finish", "finish", "arm", "open"}, e.calls)
 		assert.Equal(t, shardferry.StateCommitted, s.State)
 		assert.True(t, e.dest)
 		assert.False(t, e.source)
@@ -247,6 +267,50 @@ func TestABudgetThatRunsOutUnblocksTheSource(t *testing.T) {
 	})
 }
 
+// What was needed on the destination to bring users over is gone before a commit
+// that is given up has ended, and before one that is not goes on.
+func TestNothingOfTheUsersIsLeftBehind(t *testing.T) {
+	begin := func(t *testing.T) (*ends, *state.Sync) {
+		t.Helper()
+		e, s := newEnds(t), streaming(t)
+		s.Job.WithUsers = true
+		commit(t, s)
+		applied(t, s, 200)
+		return e, s
+	}
+	t.Run("a commit", func(t *testing.T) {
+		for crashAt := range 12 {
+			e, s := begin(t)
+			require.NoError(t, drive(t, e, s, crashAt))
+			assert.Equal(t, shardferry.StateCommitted, s.State)
+			assert.False(t, s.Accounts.Temporary)
+			assert.Equal(t, []shardferry.Account{{ID: "d.u"}}, s.Accounts.Carried)
+			assert.NotContains(t, e.calls, "clear")
+		}
+	})
+	t.Run("one that is given up", func(t *testing.T) {
+		e, s := begin(t)
+		for !s.Accounts.Temporary {
+			cmds, err := coordinator.Cutover{Clusters: e, Carrier: e}.Reconcile(t.Context(), s.Clone())
+			require.NoError(t, err)
+			for _, cmd := range cmds {
+				require.NoError(t, cmd.Apply(s))
+			}
+		}
+		require.NoError(t, state.Abort{Leg: 1, Reason: "test"}.Apply(s))
+		require.Error(t, state.Aborted{Leg: 1}.Apply(s), "ended although something is left")
+		e.fail["clear"] = errors.New("not now")
+		require.Error(t, drive(t, e, s, -1))
+		assert.True(t, e.source, "applications do not wait for it")
+		assert.Equal(t, shardferry.StateCommitting, s.State)
+		delete(e.fail, "clear")
+		require.NoError(t, drive(t, e, s, -1))
+		assert.Equal(t, shardferry.StateRunning, s.State)
+		assert.False(t, s.Accounts.Temporary)
+		assert.Equal(t, []shardferry.Account{{ID: "d.u"}}, s.Accounts.Carried, "the next commit must know whose they are")
+	})
+}
+
 // Finishing is carried through, even if it takes longer than the budget.
 func TestABudgetDoesNotEndWhatIsDecided(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -266,7 +330,7 @@ func TestDifferencesEndACommit(t *testing.T) {
 		s := streaming(t)
 		commit(t, s)
 		applied(t, s, 200)
-		c, _ := run(t, coordinator.Config{Reconcilers: []coordinator.Reconciler{coordinator.Cutover{Clusters: e}}})
+		c, _ := run(t, coordinator.Config{Reconcilers: []coordinator.Reconciler{coordinator.Cutover{Clusters: e, Carrier: e}}})
 		play(t, c)
 		time.Sleep(time.Minute)
 		got, _ := c.Watch()
@@ -293,7 +357,7 @@ func TestOpeningIsTriedUntilItWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnds(t)
 		e.fail["open"] = errBroken
-		c, _ := run(t, coordinator.Config{Reconcilers: []coordinator.Reconciler{coordinator.Cutover{Clusters: e}}})
+		c, _ := run(t, coordinator.Config{Reconcilers: []coordinator.Reconciler{coordinator.Cutover{Clusters: e, Carrier: e}}})
 		play(t, c)
 		time.Sleep(time.Minute)
 		s, _ := c.Watch()
@@ -309,12 +373,12 @@ func TestOpeningIsTriedUntilItWorks(t *testing.T) {
 func TestARollbackCommitsAsSoonAsItCan(t *testing.T) {
 	e, s := newEnds(t), streaming(t)
 	s.RollingBack = true
-	cmds, err := coordinator.Cutover{Clusters: e}.Reconcile(t.Context(), s)
+	cmds, err := coordinator.Cutover{Clusters: e, Carrier: e}.Reconcile(t.Context(), s)
 	require.NoError(t, err)
 	require.Len(t, cmds, 1)
 	assert.IsType(t, state.Commit{}, cmds[0])
 	s.Leg.Phase = state.PhaseBuilding
-	cmds, err = coordinator.Cutover{Clusters: e}.Reconcile(t.Context(), s)
+	cmds, err = coordinator.Cutover{Clusters: e, Carrier: e}.Reconcile(t.Context(), s)
 	require.NoError(t, err)
 	assert.Empty(t, cmds)
 }

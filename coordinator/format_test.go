@@ -77,6 +77,8 @@ var samples = []state.Command{
 	state.Moving{Leg: 1, Moved: shardferry.Moved{Until: tick, Collections: []shardferry.UUID{{1}}, All: true}, Places: []shardferry.Place{{Collection: shardferry.UUID{1}, DB: "d", Shard: "s0", Version: "1"}}},
 	state.Passed{Leg: 1, Barrier: 2},
 	state.Settled{Leg: 1, Barrier: 2, At: tick, Cut: []int64{1}, Tasks: []shardferry.CopyTask{{ID: 2, Shard: "s0", UUID: shardferry.UUID{1}, Index: doc, Min: doc, Max: doc}}},
+	state.Carrying{Leg: 1, Accounts: []shardferry.Account{{ID: "d.u"}, {ID: "d.r", Role: true}}},
+	state.Carried{Leg: 1, Accounts: []shardferry.Account{{ID: "d.u"}}},
 }
 
 var sampleChange = shardferry.SchemaChange{Shard: "s0", Time: tick, Index: 1, Kind: "drop", UUID: shardferry.UUID{1}, NS: orders, To: orders, Event: doc}

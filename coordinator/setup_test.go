@@ -165,7 +165,7 @@ func TestUnblockingIsTriedUntilItWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnds(t)
 		e.fail["verify"], e.fail["unblock"] = coordinator.ErrDifferences, errBroken
-		c, _ := run(t, coordinator.Config{Reconcilers: []coordinator.Reconciler{coordinator.Cutover{Clusters: e}}})
+		c, _ := run(t, coordinator.Config{Reconcilers: []coordinator.Reconciler{coordinator.Cutover{Clusters: e, Carrier: e}}})
 		play(t, c)
 		time.Sleep(10 * time.Minute)
 		s, _ := c.Watch()

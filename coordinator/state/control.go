@@ -154,6 +154,7 @@ func (s *Sync) Clone() *Sync {
 	c := *s
 	c.Audit = slices.Clone(s.Audit)
 	c.Intrusions = slices.Clone(s.Intrusions)
+	c.Accounts.Carried, c.Accounts.Own = slices.Clone(s.Accounts.Carried), slices.Clone(s.Accounts.Own)
 	c.Leg.Shards = slices.Clone(s.Leg.Shards)
 	c.Leg.Collections = slices.Clone(s.Leg.Collections)
 	c.Leg.Tasks = slices.Clone(s.Leg.Tasks)

@@ -34,6 +34,7 @@ type Cutover struct {
 	BlockedAt time.Time              `bson:"blockedAt"`
 	OpenedAt  time.Time              `bson:"openedAt"`
 	Verified  Verified               `bson:"verified"`
+	Carried   bool                   `bson:"carried,omitempty"` // users and roles are on the destination
 	Failure   string                 `bson:"failure,omitempty"` // why it was given up
 	Next      *Armed                 `bson:"next,omitempty"`    // the leg that follows; known before the destination takes writes
 }
@@ -45,6 +46,7 @@ type Armed struct {
 	Shards      []shardferry.ShardID    `bson:"shards"`
 	Collections []shardferry.Collection `bson:"collections"`
 	Places      []shardferry.Place      `bson:"places,omitempty"` // read before Start; none if documents stay where they are
+	Own         []shardferry.Account    `bson:"own,omitempty"`    // users and roles of that cluster that stay there
 }
 
 // Verified is the outcome of the verification inside a commit.
@@ -127,7 +129,7 @@ func (c Advance) Apply(s *Sync) error {
 	case to != at+1:
 		return fmt.Errorf("advance: %s does not follow %s", c.To, cut.Step)
 	}
-	if err := c.allowed(&s.Leg); err != nil {
+	if err := c.allowed(s); err != nil {
 		return fmt.Errorf("advance: %w", err)
 	}
 	switch c.To {
@@ -148,7 +150,8 @@ func (c Advance) Apply(s *Sync) error {
 // allowed returns why the step may not be entered yet. Whoever drives the
 // commit has looked before; these checks are the promise that no mistake there
 // opens a destination which lacks something.
-func (c Advance) allowed(l *Leg) error {
+func (c Advance) allowed(s *Sync) error {
+	l := &s.Leg
 	switch c.To {
 	case StepDraining:
 		if c.End.IsZero() {
@@ -157,6 +160,9 @@ func (c Advance) allowed(l *Leg) error {
 	case StepVerifying:
 		if !l.Drained() {
 			return fmt.Errorf("shards are applied up to %v, not %v", l.ResumePoint(), l.Cutover.End)
+		}
+		if s.Job.WithUsers && !l.Cutover.Carried {
+			return errors.New("users and roles are not on the destination yet")
 		}
 	case StepFinishing:
 		if c.Verified.Differences != 0 {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -40,6 +41,7 @@ func (c Committed) Apply(s *Sync) error {
 	next.Collections = slices.Clone(cut.Next.Collections)
 	slices.SortFunc(next.Collections, compareCollections)
 	next.Owners = newOwners(cut.Next.Start, cut.Next.Places)
+	s.Accounts.Own = slices.Clone(cut.Next.Own)
 	record.Next = nil
 	s.Leg, s.Last = next, &record
 	s.State, s.RollingBack = shardferry.StateCommitted, false
@@ -82,6 +84,9 @@ func (c Aborted) Apply(s *Sync) error {
 	}
 	if cut.Step != StepAborting {
 		return fmt.Errorf("aborted: the commit is %s", cut.Step)
+	}
+	if s.Accounts.Temporary {
+		return errors.New("aborted: collections with credentials may still be on the destination")
 	}
 	s.Last, s.Leg.Cutover = cut, nil
 	s.State = shardferry.StateRunning

@@ -16,7 +16,9 @@ import (
 func TestInvariantsHoldUnderRandomCommands(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s, replica := state.New(), state.New()
-		for _, cmd := range []state.Command{startCmd(), plannedCmd(), state.Created{}} {
+		start := startCmd().(state.Start)
+		start.Job.WithUsers = rapid.Bool().Draw(rt, "with users")
+		for _, cmd := range []state.Command{start, plannedCmd(), state.Created{}} {
 			require.NoError(rt, cmd.Apply(s))
 			require.NoError(rt, cmd.Apply(replica))
 		}
@@ -85,6 +87,13 @@ func invariants(t require.TestingT, before, s *state.Sync) {
 		if cut.Step == state.StepOpening {
 			require.NotNil(t, cut.Next, "the destination is opened before the way back is armed")
 		}
+	}
+	if s.Accounts.Temporary {
+		require.NotNil(t, s.Leg.Cutover, "credentials are left on the destination")
+		require.Contains(t, []state.Step{state.StepDraining, state.StepAborting}, s.Leg.Cutover.Step)
+	}
+	if cut := s.Leg.Cutover; cut != nil && slices.Index(steps, cut.Step) >= slices.Index(steps, state.StepVerifying) && cut.Step != state.StepAborting {
+		require.Equal(t, s.Job.WithUsers, cut.Carried)
 	}
 	if next := s.Leg.NextSchemaChange(); next != nil {
 		for _, sh := range s.Leg.Shards {
@@ -155,6 +164,9 @@ func randomCommand(t *rapid.T, s *state.Sync) state.Command {
 			state.TurnAround{At: at(4), Rollback: true},
 			state.TurnAround{At: at(4)},
 			state.Turned{Leg: leg},
+			state.Carrying{Leg: leg, Accounts: []shardferry.Account{{ID: "d.r", Role: true}, {ID: "d.u"}}},
+			state.Carrying{Leg: leg},
+			state.Carried{Leg: leg, Accounts: []shardferry.Account{{ID: "d.u"}}},
 			state.Sessions{Leg: leg, Shard: sh.ID, Epoch: epoch, IDs: []bson.Raw{raw(bson.D{{"id", leg}})}},
 			state.Fenced{Leg: leg, Shard: sh.ID, Epoch: epoch, IDs: []bson.Raw{raw(bson.D{{"id", leg}})}},
 		}).Draw(t, "other")

@@ -18,6 +18,8 @@ type Sync struct {
 	Audit  []AuditEntry     `bson:"audit,omitempty"` // operator commands, oldest first
 	Totals Totals           `bson:"totals"`          // of the legs that have ended
 
+	Accounts Accounts `bson:"accounts"`
+
 	Intrusions []Intrusion `bson:"intrusions,omitempty"` // the last ones, oldest first
 
 	Recopying bool `bson:"recopying,omitempty"` // the operator agreed that shards whose changes are lost are copied again
@@ -33,6 +35,7 @@ type Job struct {
 	Reversible   bool      `bson:"reversible"`             // the way back can be kept open
 	BlockDest    bool      `bson:"blockDest"`              // the destination is write-blocked until commit
 	KeepBalancer bool      `bson:"keepBalancer,omitempty"` // of the source
+	WithUsers    bool      `bson:"withUsers,omitempty"`    // users and roles come too
 	StartedAt    time.Time `bson:"startedAt"`
 	CommitBudget int64     `bson:"commitBudgetMs"` // how long writes may be blocked before a commit is given up
 

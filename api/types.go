@@ -35,6 +35,8 @@ type StartRequest struct {
 
 	KeepBalancer bool `json:"keepBalancer,omitempty" doc:"let the balancer of the source run on; what it moves is followed"`
 
+	WithUsers bool `json:"withUsers,omitempty" doc:"bring users and roles over too, with their credentials"`
+
 	shardferry.Selection
 }
 

@@ -33,6 +33,7 @@ type settings struct {
 	Copiers         int           `yaml:"copiers"`
 	Irreversible    bool          `yaml:"irreversible"`
 	KeepBalancer    bool          `yaml:"keepBalancer"`
+	WithUsers       bool          `yaml:"withUsers"`
 	LogLevel        string        `yaml:"logLevel"`
 
 	Selection shardferry.Selection `yaml:",inline"`
@@ -54,6 +55,7 @@ func settingsFlags() []cli.Flag {
 		&cli.IntFlag{Name: "copiers", Usage: "ranges copied at a time for each shard", Value: 4},
 		&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
 		&cli.BoolFlag{Name: "keep-balancer", Usage: "let the balancer of the source run on; what it moves is followed"},
+		&cli.BoolFlag{Name: "with-users", Usage: "bring users and roles over too, with their credentials"},
 		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "warn"},
 	}, selectionFlags()...)
 }
@@ -80,6 +82,7 @@ func readSettings(c *cli.Context) (settings, error) {
 	take(c, "copiers", c.Int, &s.Copiers)
 	take(c, "irreversible", c.Bool, &s.Irreversible)
 	take(c, "keep-balancer", c.Bool, &s.KeepBalancer)
+	take(c, "with-users", c.Bool, &s.WithUsers)
 	take(c, "log-level", c.String, &s.LogLevel)
 	if err := takeSelection(c, &s.Selection); err != nil {
 		return s, err
@@ -107,7 +110,7 @@ func (s *settings) load(path string) error {
 	err = dec.Decode(s)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap)", path, wrongLines(err))
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, withUsers, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap)", path, wrongLines(err))
 	}
 	return nil
 }
@@ -183,6 +186,8 @@ func (s *settings) validate() error {
 		return usage("--lanes %d: want 1 to 256", s.Lanes)
 	case s.Copiers < 0 || s.Copiers > 64:
 		return usage("--copiers %d: want 1 to 64", s.Copiers)
+	case s.WithUsers && !s.Selection.IsZero():
+		return usage("--with-users: users and roles belong to the whole cluster: leave --include, --exclude, --rename-database and --rename-collection out")
 	case s.DataDir == "":
 		return usage("--data-dir is empty: give a directory")
 	}

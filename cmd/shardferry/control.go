@@ -71,6 +71,7 @@ func startCommand() *cli.Command {
 			addrFlag(), jsonFlag(),
 			&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
 			&cli.BoolFlag{Name: "keep-balancer", Usage: "let the balancer of the source run on; what it moves is followed"},
+			&cli.BoolFlag{Name: "with-users", Usage: "bring users and roles over too, with their credentials"},
 		}, selectionFlags()...),
 		Action: func(c *cli.Context) error {
 			reversible := !c.Bool("irreversible")
@@ -78,7 +79,7 @@ func startCommand() *cli.Command {
 			if err := takeSelection(c, &selection); err != nil {
 				return err
 			}
-			req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, KeepBalancer: c.Bool("keep-balancer"), Selection: selection}
+			req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, KeepBalancer: c.Bool("keep-balancer"), WithUsers: c.Bool("with-users"), Selection: selection}
 			if err := api.NewClient(c.String("api-addr")).Start(c.Context, req); err != nil {
 				return err
 			}

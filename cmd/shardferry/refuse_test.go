@@ -65,6 +65,8 @@ func TestWrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"no data directory", []string{"sync", "--source", a, "--destination", b, "--data-dir", ""}, "--data-dir"},
 		{"no name", []string{"sync", "--source", a, "--destination", b, "--include", ".orders"}, "--include"},
 		{"a server's database", []string{"sync", "--source", a, "--destination", b, "--exclude", "admin"}, "excludeNamespaces[0].database"},
+		{"users of a part", []string{"sync", "--source", a, "--destination", b, "--with-users", "--include", "shop"}, "--with-users"},
+		{"users of a part, by the config", []string{"sync", "--config", write("users.yaml", "source: "+a+"\ndestination: "+b+"\nwithUsers: true\nexcludeNamespaces: [{database: x}]\n")}, "--with-users"},
 		{"half a renaming", []string{"sync", "--source", a, "--destination", b, "--rename-database", "shop"}, "FROM=TO"},
 		{"half a renaming of a collection", []string{"sync", "--source", a, "--destination", b, "--rename-collection", "shop.orders"}, "DATABASE.COLLECTION=DATABASE.COLLECTION"},
 		{"a collection of no database", []string{"start", "--rename-collection", "shop.orders=bills"}, "want database.collection"},

@@ -102,3 +102,12 @@ func sameSelection(asked, started shardferry.Selection) error {
 	}
 	return fmt.Errorf("this sync was started with another choice of namespaces, which cannot be changed: leave --include, --exclude, --rename-database and --rename-collection out to continue it, or start a new sync with another --data-dir and an empty destination")
 }
+
+// sameUsers makes sure that a sync which goes on brings users over if it is asked
+// to. One that does goes on with it without being asked.
+func sameUsers(asked, started bool) error {
+	if !asked || started {
+		return nil
+	}
+	return errors.New("this sync was started without --with-users, which cannot be changed: leave it out to continue, or start a new sync with another --data-dir and an empty destination")
+}

@@ -37,3 +37,12 @@ func TestAPartMovesUnderAnotherName(t *testing.T) {
 	p.await("resumed")
 	p.terminate()
 }
+
+// A sync that began without users does not go on as if it brought them.
+func TestUsersAreChosenAtTheStart(t *testing.T) {
+	require.ErrorContains(t, sameUsers(true, false), "--with-users")
+	for _, started := range []bool{true, false} {
+		require.NoError(t, sameUsers(false, started))
+	}
+	require.NoError(t, sameUsers(true, true))
+}

@@ -145,6 +145,9 @@ func (j *syncJob) drive(ctx context.Context, n *node.Node) error {
 			if err := sameSelection(j.settings.Selection, s.Job.Selection); err != nil {
 				return err
 			}
+			if err := sameUsers(j.settings.WithUsers, s.Job.WithUsers); err != nil {
+				return err
+			}
 		}
 		j.began = true
 		j.show.resumed(r)
@@ -153,7 +156,7 @@ func (j *syncJob) drive(ctx context.Context, n *node.Node) error {
 		}
 	} else if !j.wait {
 		reversible := !j.settings.Irreversible
-		req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, KeepBalancer: j.settings.KeepBalancer, Selection: j.settings.Selection}
+		req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, KeepBalancer: j.settings.KeepBalancer, WithUsers: j.settings.WithUsers, Selection: j.settings.Selection}
 		if err := n.Start(ctx, req, "sync"); err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ var imports = map[string][]string{
 	"":                   {},
 	"internal/mongoconn": {""},
 	"internal/keyhash":   {""},
+	"internal/accounts":  {"", "internal/mongoconn"},
 	"internal/model":     {},
 	"internal/lint":      {},
 	"coordinator/state":  {""},
@@ -31,7 +32,7 @@ var imports = map[string][]string{
 	"reverse":            {"", "coordinator/state", "internal/mongoconn", "topology"},
 	"api":                {"", "verify"},
 	"internal/node": {
-		"", "api", "coordinator", "coordinator/state", "internal/mongoconn",
+		"", "api", "coordinator", "coordinator/state", "internal/accounts", "internal/mongoconn",
 		"reverse", "shardworker", "topology", "verify",
 	},
 	"internal/speccheck": {"mongotest"},

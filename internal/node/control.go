@@ -37,14 +37,23 @@ func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) err
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, api.ErrBadRequest)
 	}
+	if req.WithUsers && !req.IsZero() {
+		return fmt.Errorf("withUsers: users and roles belong to the whole cluster: leave includeNamespaces, excludeNamespaces, namespaceRemap and collectionRemap out: %w", api.ErrBadRequest)
+	}
 	if _, err := n.check(ctx, route); err != nil {
 		return err
+	}
+	if req.WithUsers {
+		if err := n.checkAccounts(ctx); err != nil {
+			return err
+		}
 	}
 	return n.coord.Propose(ctx, state.Start{From: from, Job: state.Job{
 		Source:       state.Endpoint{Name: req.Source, Hosts: n.ends.source.hosts, ID: n.ends.source.info.ID},
 		Destination:  state.Endpoint{Name: req.Destination, Hosts: n.ends.destination.hosts, ID: n.ends.destination.info.ID},
 		Reversible:   req.Reversible == nil || *req.Reversible,
 		KeepBalancer: req.KeepBalancer,
+		WithUsers:    req.WithUsers,
 		StartedAt:    time.Now(),
 		CommitBudget: n.cfg.CommitBudget.Milliseconds(),
 		Selection:    req.Selection,

@@ -70,16 +70,23 @@ func (c cutover) Verify(ctx context.Context, s *state.Sync) (state.Verified, err
 	if err != nil {
 		return state.Verified{}, err
 	}
-	v := state.Verified{Documents: report.Documents, Bytes: report.Bytes, Collections: report.Collections, Differences: report.Total}
-	if report.Equal() {
+	uncarried, err := c.uncarried(ctx, s)
+	if err != nil {
+		return state.Verified{}, err
+	}
+	v := state.Verified{Documents: report.Documents, Bytes: report.Bytes, Collections: report.Collections, Differences: report.Total + int64(len(uncarried))}
+	if v.Differences == 0 {
 		return v, nil
 	}
 	first := "none was listed"
+	if len(uncarried) > 0 {
+		first = uncarried[0]
+	}
 	if len(report.Differences) > 0 {
 		d := report.Differences[0]
 		first = fmt.Sprintf("%s %s: %s %s", d.NS, d.ID, d.Kind, d.Detail)
 	}
-	return v, fmt.Errorf("%w in %d places, first %s", coordinator.ErrDifferences, report.Total, first)
+	return v, fmt.Errorf("%w in %d places, first %s", coordinator.ErrDifferences, v.Differences, first)
 }
 
 // compare compares the two clusters of the current leg. Both have been told to
@@ -167,7 +174,8 @@ func (c cutover) Arm(ctx context.Context, s *state.Sync) (*state.Armed, error) {
 		return nil, err
 	}
 	armed.Places = places
-	return armed, nil
+	armed.Own, err = c.ownAccounts(ctx, s)
+	return armed, err
 }
 
 // unselected returns what tells which namespaces of a side are not synced. The

@@ -50,6 +50,14 @@ func routeOf(s *state.Sync) (shardferry.Route, error) {
 	return s.Job.Selection.Forward()
 }
 
+// oppositeOf returns the way of namespaces against the current leg.
+func oppositeOf(s *state.Sync) (shardferry.Route, error) {
+	if s.Leg.Direction == state.Reverse {
+		return s.Job.Selection.Forward()
+	}
+	return s.Job.Selection.Backward()
+}
+
 // connect reaches both clusters and learns what they are.
 func connect(ctx context.Context, cfg Config) (*ends, error) {
 	source, err := connectEnd(ctx, "source", cfg.Source, cfg.ConnectTimeout)

@@ -47,7 +47,7 @@ func New(cfg Config) (*Node, error) {
 			coordinator.Setup{Preparer: preparer{n}},
 			coordinator.Schema{Applier: applier{n}},
 			coordinator.Owners{Watcher: &ownerWatch{Node: n}},
-			coordinator.Cutover{Clusters: cutover{n}},
+			coordinator.Cutover{Clusters: cutover{n}, Carrier: carrier{n}},
 			coordinator.Turn{},
 			coordinator.Recopy{Recopier: &recopier{Node: n}},
 			&guard{Node: n},

@@ -32,6 +32,9 @@ func (n *Node) check(ctx context.Context, route shardferry.Route) (s survey, err
 	if s.dst, err = topology.Discover(ctx, n.ends.destination.client); err != nil {
 		return s, fmt.Errorf("destination: %w", err)
 	}
+	if err := n.checkStored(ctx, route); err != nil {
+		return s, err
+	}
 	// Refuse before the first note is written. A reading takes a while, and what it
 	// shows need never have been there at one time: an index that is built and the
 	// shard key that it is for, between two commands. Only what a second one shows

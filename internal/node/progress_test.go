@@ -127,7 +127,7 @@ func TestProgressOfACommit(t *testing.T) {
 		s.start()
 		s.stream()
 		assert.Nil(t, s.progress().Detail.Commit)
-		s.hangs(s.dst, "find", shardferry.StateCommitting)
+		s.hangs(s.dst, "listIndexes", shardferry.StateCommitting)
 		s.commit()
 		time.Sleep(time.Minute)
 		p := s.progress()

@@ -35,7 +35,9 @@ type setting struct {
 	spares               int    // replica sets that wait to become shards of the source
 	srcVersion           string // default 8.0
 	dstVersion           string
-	oplog                int // entries that an oplog of the source holds; 0: all
+	dstUsers             []mongotest.User // of the destination; default users
+	auth                 bool             // users may do what their roles allow, and nothing else
+	oplog                int              // entries that an oplog of the source holds; 0: all
 }
 
 // A stage is two clusters and a node between them, in virtual time.
@@ -91,12 +93,15 @@ func play(t *testing.T, set setting, story func(t *testing.T, s *stage)) {
 		defer running.Wait()
 		defer cancel()
 		s.cluster = func(name string, shards int) *mongotest.Cluster {
-			o := mongotest.Options{Name: name, Shards: shards, Users: users}
+			o := mongotest.Options{Name: name, Shards: shards, Users: users, RequireAuth: set.auth}
 			switch name {
 			case "source":
 				o.OplogEntries, o.Spares, o.Version = set.oplog, set.spares, set.srcVersion
 			case "destination":
 				o.Version = set.dstVersion
+				if set.dstUsers != nil {
+					o.Users = set.dstUsers
+				}
 			}
 			c, err := mongotest.New(o)
 			require.NoError(t, err)

@@ -12,8 +12,9 @@ import (
 // collection after the other and cuts it into ranges, Parallel others read the
 // same ranges of the destination.
 type comparison struct {
-	cfg Config
-	out collector
+	cfg    Config
+	out    collector
+	capped []Pair // whose order counts; known once the metadata is read
 }
 
 // A span is a run of the source's documents in the order of _id, and the bounds
@@ -55,6 +56,14 @@ func (c *comparison) run(ctx context.Context) (Report, error) {
 			return nil
 		})
 	}
+	g.Go(func() error { // one after the other: most have few documents
+		for _, pair := range c.capped {
+			if err := c.order(ctx, pair); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err := g.Wait(); err != nil {
 		return Report{}, err
 	}

@@ -31,6 +31,7 @@ func (c *comparison) metadata(ctx context.Context) error {
 		if attempt > 0 {
 			m.found = slices.DeleteFunc(m.found, func(d Difference) bool { return !slices.Contains(lasting, d) })
 		}
+		c.capped = m.capped
 		if lasting = m.found; len(lasting) == 0 {
 			return nil
 		}
@@ -45,6 +46,8 @@ func (c *comparison) metadata(ctx context.Context) error {
 type catalogues struct {
 	cfg   Config
 	found []Difference
+
+	capped []Pair // on both sides
 }
 
 func (c *catalogues) differ(d Difference) { c.found = append(c.found, d) }
@@ -78,6 +81,9 @@ func (c *catalogues) comparePair(pair Pair, here, there *topology.Cluster) {
 			c.differ(Difference{Kind: Namespace, NS: pair.Source, Detail: "it is missing on the " + side(okA)})
 		}
 		return
+	}
+	if a.Capped() && b.Capped() {
+		c.capped = append(c.capped, pair)
 	}
 	x, y := c.options(a), c.options(b)
 	if !bytes.Equal(x, y) {

@@ -17,6 +17,7 @@ const (
 	Surplus    Kind = "only on the destination"
 	Bytes      Kind = "differs"
 	FieldOrder Kind = "differs in the order of fields only"
+	Order      Kind = "documents of a capped collection are in another order"
 	Namespace  Kind = "collection or view is on one side only"
 	Options    Kind = "collection options differ"
 	Indexes    Kind = "index differs"

@@ -40,6 +40,9 @@ func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 			return context.Cause(ctx)
 		}
 		refused := c.record(ctx, r, cmds) // what was done is recorded even if a later step failed
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		wait, onChange := idle, changed
 		enough := giveUp(patience, err)
 		switch {

@@ -80,8 +80,8 @@ func Merge(ctx context.Context, client *mongo.Client, from Set, d Difference) er
 		add(a)
 	}
 	for name, docs := range temp {
-		if _, err := client.Database("admin").Collection(name).InsertMany(ctx, docs); err != nil {
-			return fmt.Errorf("insert into admin.%s: %w", name, quiet(err))
+		if err := fill(ctx, client, name, docs); err != nil {
+			return err
 		}
 	}
 	if len(temp) > 0 {
@@ -103,6 +103,54 @@ func Merge(ctx context.Context, client *mongo.Client, from Set, d Difference) er
 	}
 	return Clear(ctx, client)
 }
+
+// fillBytes bounds one command well below the server's 16 MB. An account is far
+// smaller than that.
+const fillBytes = 4 << 20
+
+// fill makes a collection in admin and inserts documents into it, and into none
+// of that name that is made later: credentials that a server takes up late must
+// not come to lie where nobody looks for them any more.
+func fill(ctx context.Context, client *mongo.Client, name string, docs []bson.Raw) error {
+	admin := client.Database("admin")
+	if err := admin.CreateCollection(ctx, name); err != nil {
+		return fmt.Errorf("create admin.%s: %w", name, quiet(err))
+	}
+	made, err := admin.ListCollectionSpecifications(ctx, bson.D{{"name", name}})
+	if err != nil {
+		return fmt.Errorf("look for admin.%s: %w", name, quiet(err))
+	}
+	if len(made) != 1 || made[0].UUID == nil {
+		return fmt.Errorf("admin.%s is gone as soon as it is made", name)
+	}
+	for len(docs) > 0 {
+		n, size := 0, 0
+		for n < len(docs) && (n == 0 || size+len(docs[n]) <= fillBytes) {
+			size += len(docs[n])
+			n++
+		}
+		if err := insert(ctx, admin, name, docs[:n], *made[0].UUID); err != nil {
+			return fmt.Errorf("insert into admin.%s: %w", name, quiet(err))
+		}
+		docs = docs[n:]
+	}
+	return nil
+}
+
+func insert(ctx context.Context, db *mongo.Database, coll string, docs []bson.Raw, id bson.Binary) error {
+	var reply struct {
+		WriteErrors []struct {
+			Code int32 `bson:"code"`
+		} `bson:"writeErrors"`
+	}
+	err := db.RunCommand(ctx, bson.D{{"insert", coll}, {"documents", docs}, {"collectionUUID", id}, majority}).Decode(&reply)
+	if err == nil && len(reply.WriteErrors) > 0 {
+		return mongo.CommandError{Code: reply.WriteErrors[0].Code}
+	}
+	return err
+}
+
+var majority = bson.E{Key: "writeConcern", Value: bson.D{{"w", "majority"}}}
 
 func merge(ctx context.Context, client *mongo.Client) error {
 	return run(ctx, client, "admin", bson.D{
@@ -140,8 +188,7 @@ func updateRole(ctx context.Context, client *mongo.Client, a shardferry.Account,
 }
 
 func run(ctx context.Context, client *mongo.Client, db string, cmd bson.D) error {
-	cmd = append(cmd, bson.E{Key: "writeConcern", Value: bson.D{{"w", "majority"}}})
-	if err := client.Database(db).RunCommand(ctx, cmd).Err(); err != nil {
+	if err := client.Database(db).RunCommand(ctx, append(cmd, majority)).Err(); err != nil {
 		return fmt.Errorf("%s: %w", cmd[0].Key, quiet(err))
 	}
 	return nil
@@ -150,9 +197,12 @@ func run(ctx context.Context, client *mongo.Client, db string, cmd bson.D) error
 // quiet takes a server's own words out of an error: they may repeat a document
 // with credentials. Its code and labels stay, which decide what is done.
 func quiet(err error) error {
-	var se mongo.ServerError
-	if !errors.As(err, &se) || mongoconn.IsNetwork(err) {
+	if mongoconn.IsNetwork(err) || errors.Is(err, context.Canceled) {
 		return err
+	}
+	var se mongo.ServerError
+	if !errors.As(err, &se) {
+		return errWithheld // of the driver's, which may hold the server's
 	}
 	for _, code := range se.ErrorCodes() {
 		if code == 0 {
@@ -166,5 +216,7 @@ func quiet(err error) error {
 		}
 		return said
 	}
-	return errors.New("the server refused it; its words are withheld")
+	return errWithheld
 }
+
+var errWithheld = errors.New("it was refused; the words are withheld")

@@ -94,6 +94,7 @@ func TestCredentialsAreNotPrinted(t *testing.T) {
 		mongo.WriteException{WriteErrors: mongo.WriteErrors{{Code: 11000, Message: "secret"}}},
 		mongo.BulkWriteException{WriteErrors: []mongo.BulkWriteError{{WriteError: mongo.WriteError{Code: 121, Message: "secret"}}}},
 		mongo.CommandError{Message: "secret"},
+		errors.New("write command error: secret"),
 	} {
 		err := quiet(said)
 		require.Error(t, err)

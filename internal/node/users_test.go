@@ -302,6 +302,41 @@ func TestUsersThatCannotComeAreRefused(t *testing.T) {
 	}
 }
 
+// Credentials that a node sent before it died, and that reach the destination
+// when all is over, find no place there.
+func TestCredentialsThatComeLateAreNotKept(t *testing.T) {
+	play(t, setting{dir: filepath.Join(t.TempDir(), "data"), auth: true, dstUsers: itsOwn}, func(t *testing.T, s *stage) {
+		s.staffed()
+		met := make(chan struct{})
+		var once sync.Once
+		late := bson.D{}
+		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+			if coll, _ := c.Body.Lookup("insert").StringValueOK(); on != s.dst || coll != "tempusers" {
+				return mongotest.Fault{}
+			}
+			once.Do(func() {
+				for _, field := range []string{"insert", "documents", "collectionUUID"} {
+					if v, err := bson.Raw(bytes.Clone(c.Body)).LookupErr(field); err == nil {
+						late = append(late, bson.E{Key: field, Value: v})
+					}
+				}
+				s.faults.end()
+				close(met)
+			})
+			return mongotest.Fault{DropRequest: true}
+		})
+		s.commit()
+		s.meets(met)
+		s.kill()
+		s.up()
+		s.reach(shardferry.StateCommitted)
+		err := s.to.Database("admin").RunCommand(t.Context(), late).Err()
+		require.Error(t, err, "it is taken for another collection's")
+		assert.True(t, mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch), "%v", err)
+		s.noTraces()
+	})
+}
+
 // carryMoments are the commands that bring users over.
 var carryMoments = []struct{ command, coll string }{
 	{"insert", "tempusers"}, {"_mergeAuthzCollections", ""}, {"drop", "temproles"},

@@ -3,6 +3,7 @@ package topology
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,7 +25,7 @@ const storedColl = "system.js"
 const StoredLimit = 16 << 20
 
 // ErrStoredTooLarge reports more stored JavaScript than is carried over.
-var ErrStoredTooLarge = fmt.Errorf("the databases hold more than %d MiB of stored JavaScript (system.js): exclude a database, or move functions out of it", StoredLimit>>20)
+var ErrStoredTooLarge = errors.New("the databases hold more than 16 MiB of stored JavaScript (system.js): exclude a database, or move functions out of it")
 
 // Stored is the stored JavaScript of a cluster: the documents of each system.js,
 // in the order of their _id.

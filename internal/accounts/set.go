@@ -18,7 +18,7 @@ import (
 )
 
 // ErrTooMany reports more users and roles than are carried over.
-var ErrTooMany = fmt.Errorf("the cluster has more than %d MiB of users and roles", limit>>20)
+var ErrTooMany = errors.New("the cluster has more than 16 MiB of users and roles: leave withUsers (--with-users) out")
 
 // limit bounds the users and roles of a cluster, in bytes. All of them are read
 // while applications may not write.

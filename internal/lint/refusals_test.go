@@ -16,7 +16,7 @@ import (
 )
 
 // refusers are the packages whose refusals a user sees.
-var refusers = []string{"", "api", "coordinator", "coordinator/state", "internal/node", "shardworker", "topology"}
+var refusers = []string{"", "api", "coordinator", "coordinator/state", "internal/accounts", "internal/node", "shardworker", "topology"}
 
 // What the program refuses stands in docs/LIMITS.md in the words that it says,
 // and nothing else does: values are "…" there.

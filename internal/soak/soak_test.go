@@ -19,7 +19,7 @@ import (
 
 var (
 	firstSeed = flag.Uint64("soak.from", 1, "first seed")
-	seedCount = flag.Uint64("soak.seeds", 30, "how many seeds")
+	seedCount = flag.Uint64("soak.seeds", testedSeeds, "how many seeds")
 )
 
 // What fails here fails again with: make soak SEEDS=1 FROM=n.

@@ -14,6 +14,7 @@ import (
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/api"
 	"github.com/shardferry/shardferry/coordinator/state"
+	"github.com/shardferry/shardferry/mongotest"
 )
 
 // oplogSize is how many entries the oplogs of these stories hold.
@@ -189,6 +190,54 @@ func TestSchemaChangesThatNobodySaw(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What nobody has seen of a collection is made up for when the shards that have
+// lost nothing have passed it. What they are about to write would make anew what is
+// dropped.
+func TestWhatNobodySawWaitsForTheOtherShards(t *testing.T) {
+	play(t, setting{srcShards: 2, oplog: oplogSize, batchDocs: 20}, func(t *testing.T, s *stage) {
+		s.halves(20)
+		kept := s.other("d")
+		s.command(s.from, bson.D{{"enableSharding", "e"}, {"primaryShard", kept}})
+		gone := s.app.Database("e").Collection("gone")
+		_, err := gone.InsertOne(t.Context(), bson.D{{"_id", 1}})
+		require.NoError(t, err)
+		s.up()
+		s.start()
+		s.stream()
+		s.passes()
+		require.NoError(t, s.node.Pause(t.Context(), "test"))
+		time.Sleep(2 * time.Second)
+		s.rollOver()
+		_, err = gone.InsertOne(t.Context(), bson.D{{"_id", 2}})
+		require.NoError(t, err)
+
+		writing := make(chan struct{})
+		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+			switch {
+			case !ours(c):
+			case on == s.dst && c.Name == "update" && c.Body.Lookup("update").StringValue() == "gone":
+				close(writing)
+				return mongotest.Fault{Delay: 8 * time.Second}
+			case on == s.src && c.Name == "listDatabases":
+				return mongotest.Fault{Delay: 3 * time.Second} // a look at the catalogue
+			}
+			return mongotest.Fault{}
+		})
+		require.NoError(t, s.node.RecopyLost(t.Context(), "test"))
+		s.meets(writing)
+		s.lateShard(kept, 20*time.Second)
+		time.Sleep(time.Second) // what the stream was waiting for is there
+		require.NoError(t, gone.Drop(t.Context()))
+		st := s.recopied()
+		s.faults.routes(nil)
+		s.faults.set(nil)
+		for _, task := range st.Leg.Tasks {
+			assert.False(t, task.Resync && string(task.Shard) == kept, "the story needs a shard that has lost nothing")
+		}
+		s.arrives()
+	})
 }
 
 // order lists the _ids of d.capped in natural order.

@@ -266,6 +266,27 @@ func TestTheRelaxedFormIsAccepted(t *testing.T) {
 	})
 }
 
+// Of two indexes that differ only in one being unique a server takes the second
+// only when the first is unique: until then one of them is missing.
+func TestAnIndexThatWaitsForItsTwinIsNotMissed(t *testing.T) {
+	bubble(t, two(0, 0), func(t *testing.T, cl []*mongo.Client) {
+		index := func(cl *mongo.Client, field, name string, options ...bson.E) {
+			command(t, cl, bson.D{{"createIndexes", "a"}, {"indexes", bson.A{append(bson.D{{"key", bson.D{{field, 1}}}, {"name", name}}, options...)}}})
+		}
+		index(cl[0], "x", "plain")
+		index(cl[0], "x", "unique", bson.E{Key: "unique", Value: true})
+		index(cl[1], "x", "unique")
+		cfg := verify.Config{Pairs: pairs("a"), Still: true}
+		assert.Equal(t, int64(2), compare(t, cl, cfg).Total, "in the end both are there, and one is unique")
+		cfg.Relaxed = true
+		assert.True(t, compare(t, cl, cfg).Equal())
+
+		index(cl[0], "x", "sparse", bson.E{Key: "sparse", Value: true})
+		index(cl[0], "y", "other")
+		assert.Equal(t, int64(2), compare(t, cl, cfg).Total, "these have no twin")
+	})
+}
+
 // Documents that are written all the time, and reach the destination a little
 // later, are no differences; one that never arrives is.
 func TestConcurrentWritesAreFollowed(t *testing.T) {

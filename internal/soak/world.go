@@ -179,7 +179,7 @@ func keyFilter(c coll, doc bson.Raw) bson.D {
 // tolerable reports whether a step may fail so: what it works with changes all the
 // time, and faults strike.
 func tolerable(err error) bool {
-	if mongoconn.IsNetwork(err) {
+	if mongoconn.IsNetwork(err) || errors.Is(err, mongo.ErrFileNotFound) {
 		return true
 	}
 	var bulk mongo.ClientBulkWriteException

@@ -2,6 +2,7 @@ package shardworker
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,7 @@ import (
 // its change streams tell of it.
 type past struct {
 	t     *testing.T
+	mu    sync.Mutex
 	uuid  shardferry.UUID
 	ns    shardferry.Namespace // empty: there is no collection
 	now   shardferry.ClusterTime
@@ -32,6 +34,8 @@ type past struct {
 }
 
 func (p *past) find(_ context.Context, _ string, cmd bson.Raw, _ int) (cursor, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if _, err := cmd.LookupErr("listCollections"); err == nil {
 		if cmd.Lookup("filter", "name").StringValue() != p.ns.Coll {
 			return &page{now: p.now}, nil
@@ -65,6 +69,8 @@ func (p *page) batch(context.Context) ([]bson.Raw, error) { return p.docs, nil }
 func (p *page) clock() shardferry.ClusterTime             { return p.now }
 
 func (p *past) since(_ context.Context, t shardferry.ClusterTime) (chapter, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.opens = append(p.opens, t)
 	return &pastChapter{past: p, at: t}, nil
 }
@@ -77,6 +83,8 @@ type pastChapter struct {
 }
 
 func (c *pastChapter) next(context.Context) ([]shardferry.SchemaChange, shardferry.ClusterTime, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.err; err != nil && !c.at.Before(c.errAt) {
 		c.err = nil
 		return nil, c.at, err
@@ -215,7 +223,9 @@ func TestACollectionIsGoneWhenAnEventSaysSo(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		assert.Empty(t, read, "nothing has told that it was dropped")
+		p.mu.Lock()
 		p.told, p.now, p.upTo = []shardferry.SchemaChange{gone(12, testUUID, "c")}, at(13), at(14)
+		p.mu.Unlock()
 		require.NoError(t, <-read)
 	})
 }

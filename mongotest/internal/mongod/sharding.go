@@ -86,12 +86,15 @@ func (op *operation) readTime() bson.Timestamp {
 	return op.concern.at
 }
 
-// shardCommands are what a member of a shard answers about the cluster.
+// shardCommands are what a member answers about the cluster and about shard keys.
 func shardCommands() map[string]*handler {
 	return map[string]*handler{
 		"getShardVersion":    {runGetShardVersion, 0},
 		"getDatabaseVersion": {runGetShardVersion, 0},
 		"cleanupOrphaned":    {runCleanupOrphaned, 0},
+
+		"analyzeShardKey":        {runAnalyzeShardKey, 0},
+		"configureQueryAnalyzer": {runConfigureQueryAnalyzer, 0},
 	}
 }
 

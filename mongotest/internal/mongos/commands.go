@@ -34,6 +34,7 @@ func commandTable(v release.Version) map[string]commandFunc {
 		"transitionFromDedicatedConfigServer": transitionFromDedicatedConfigServer, "transitionToDedicatedConfigServer": transitionToDedicatedConfigServer,
 		"configureCollectionBalancing": configureCollectionBalancing, "clearJumboFlag": clearJumboFlag, "checkMetadataConsistency": checkMetadataConsistency,
 		"movePrimary": movePrimary, "moveprimary": movePrimary,
+		"analyzeShardKey": analyzeShardKey, "configureQueryAnalyzer": configureQueryAnalyzer,
 		"listShards": listShards, "getShardMap": getShardMap, "getShardVersion": getShardVersion, "getDatabaseVersion": getDatabaseVersion,
 		"flushRouterConfig": flushRouterConfig, "isdbgrid": isdbgrid,
 
@@ -69,7 +70,6 @@ var configCommands = []string{
 // refusedCommands exist on a server but not in the simulated cluster.
 var refusedCommands = []string{
 	"cleanupReshardCollection",
-	"analyzeShardKey", "configureQueryAnalyzer",
 	"reIndex", "createSearchIndexes", "dropSearchIndex", "updateSearchIndex", "filemd5",
 }
 

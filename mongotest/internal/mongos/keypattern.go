@@ -2,7 +2,6 @@ package mongos
 
 import (
 	"slices"
-	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
@@ -10,6 +9,7 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/hashkey"
 	"github.com/shardferry/shardferry/mongotest/internal/keystring"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/shardkey"
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
@@ -28,28 +28,13 @@ type keyPattern struct {
 
 // parseKeyPattern reads a shard key such as {a: 1, "b.c": "hashed"}.
 func parseKeyPattern(raw bson.Raw) (keyPattern, error) {
-	elems, err := raw.Elements()
-	if err != nil || len(elems) == 0 {
-		return keyPattern{}, mongoerr.New(mongoerr.BadValue, "Shard key %s must contain at least one field", raw)
+	p, err := shardkey.Parse(raw)
+	if err != nil {
+		return keyPattern{}, err
 	}
 	k := keyPattern{raw: raw}
-	hashed := 0
-	for _, e := range elems {
-		v := e.Value()
-		f := keyField{path: e.Key()}
-		if s, ok := v.StringValueOK(); ok && s == "hashed" {
-			f.hashed = true
-			hashed++
-		} else if n, ok := value.AsFloat64(v); !ok || n != 1 {
-			return keyPattern{}, mongoerr.New(mongoerr.BadValue, "Shard key %s can contain either up to one 'hashed' field or be an ascending range over fields", raw)
-		}
-		if f.path == "" || strings.HasPrefix(f.path, ".") || strings.HasSuffix(f.path, ".") || strings.Contains(f.path, "..") || strings.HasPrefix(f.path, "$") {
-			return keyPattern{}, mongoerr.New(mongoerr.BadValue, "Shard key %s contains an invalid field name", raw)
-		}
-		k.fields = append(k.fields, f)
-	}
-	if hashed > 1 {
-		return keyPattern{}, mongoerr.New(mongoerr.BadValue, "A maximum of one hashed field is allowed but found %d for shard key %s", hashed, raw)
+	for _, f := range p {
+		k.fields = append(k.fields, keyField{path: f.Path, hashed: f.Hashed})
 	}
 	return k, nil
 }

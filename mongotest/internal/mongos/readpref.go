@@ -10,7 +10,7 @@ import (
 // preferring are the commands of clients whose reads go where the client prefers.
 var preferring = []string{
 	"find", "aggregate", "count", "distinct", "explain", "listCollections", "listIndexes", "listDatabases",
-	"collStats", "collstats", "dataSize", "dbStats", "dbstats",
+	"collStats", "collstats", "dataSize", "dbStats", "dbstats", "analyzeShardKey",
 }
 
 // choosePreference finds out where the reads of the client's command go. What

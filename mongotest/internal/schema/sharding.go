@@ -1,5 +1,12 @@
 package schema
 
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
+	"github.com/shardferry/shardferry/mongotest/internal/value"
+)
+
 // shardingCommands are the commands on the parts of a sharded cluster. Their
 // parsers pass over fields that they do not know.
 func shardingCommands() map[string]*spec {
@@ -47,5 +54,31 @@ func shardingCommands() map[string]*spec {
 		"transitionFromDedicatedConfigServer": onAdmin(anything, nil),
 		"transitionToDedicatedConfigServer":   onAdmin(anything, nil),
 		"flushRouterConfig":                   onAdmin(anything, nil),
+
+		"analyzeShardKey": onAdmin(name, fields{
+			"key": object.required(), "keyCharacteristics": boolean, "readWriteDistribution": boolean,
+			"sampleRate": number.with(isShare), "sampleSize": number.with(isPositive),
+		}),
+		"configureQueryAnalyzer": onAdmin(name, fields{"mode": oneOf("full", "off").required(), "samplesPerSecond": number}),
 	}
+}
+
+// isShare accepts a part of the whole, which may be all of it.
+func isShare(path string, v bson.RawValue) error {
+	f, _ := value.AsFloat64(v)
+	switch {
+	case !(f > 0):
+		return mongoerr.New(mongoerr.BadValue, "BSON field '%s' value must be > 0, actual value '%v'", path, f)
+	case f > 1:
+		return mongoerr.New(mongoerr.BadValue, "BSON field '%s' value must be <= 1, actual value '%v'", path, f)
+	default:
+		return nil
+	}
+}
+
+func isPositive(path string, v bson.RawValue) error {
+	if i := integer(v); i <= 0 {
+		return mongoerr.New(mongoerr.BadValue, "BSON field '%s' value must be > 0, actual value '%d'", path, i)
+	}
+	return nil
 }

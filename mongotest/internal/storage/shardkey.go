@@ -6,15 +6,26 @@ import (
 	"github.com/shardferry/shardferry/mongotest/internal/value"
 )
 
+// HoldsAll reports whether an index has every document, once, and compares as
+// shard keys do.
+func (c *Collection) HoldsAll(ix *Index) bool {
+	return !ix.Sparse && ix.Partial == nil && ix.coll == nil && !ix.Multikey()
+}
+
 // SupportsShardKey reports whether the collection is sharded by ranges and an
-// index can serve to find them: its key begins with the shard key, and it has
-// every document, once, in the order of the shard key (shard_key_index_util.cpp).
+// index can serve to find them (shard_key_index_util.cpp).
 func (c *Collection) SupportsShardKey(ix *Index) bool {
-	if c.ShardKey == nil || ix.Hidden || ix.Sparse || ix.Partial != nil || ix.coll != nil || ix.Multikey() {
+	return c.ShardKey != nil && !ix.Hidden && c.Supports(c.ShardKey, ix)
+}
+
+// Supports reports whether an index has every document, once, in the order of a
+// shard key: its own key begins with that.
+func (c *Collection) Supports(key bson.Raw, ix *Index) bool {
+	if !c.HoldsAll(ix) {
 		return false
 	}
 	supports, rest := true, indexKey(ix.Key)
-	_ = eachElement(c.ShardKey, func(name string, v bson.RawValue) error {
+	_ = eachElement(key, func(name string, v bson.RawValue) error {
 		_, hashed := v.StringValueOK()
 		if hashed || len(rest) == 0 || rest[0].name != name || !value.Equal(rest[0].value, v) {
 			supports = false

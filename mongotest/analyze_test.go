@@ -68,3 +68,31 @@ func lookForAShardKey(t *testing.T, cl *mongo.Client, known bool) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, n)
 }
+
+// To analyze a key is a privilege of its own: it shows values to one who may not
+// read documents, and reading documents does not give it.
+func TestAnalyzingAShardKeyIsAPrivilege(t *testing.T) {
+	eachTopology(t, func(t *testing.T, c *mongotest.Cluster) {
+		ops, done := connect(t, c, login("ops"))
+		defer done()
+		_, err := ops.Database("d").Collection("c").InsertOne(t.Context(), bson.D{{"_id", 1}})
+		require.NoError(t, err)
+		for user, role := range map[string]any{"reader": "read", "analyst": "enableSharding", "dba": "dbAdmin"} {
+			cmd := bson.D{{"createUser", user}, {"pwd", "pw"}, {"roles", bson.A{role}}}
+			require.NoError(t, ops.Database("d").RunCommand(t.Context(), cmd).Err())
+		}
+		try := func(user string, cmd bson.D) error {
+			cl, done := connect(t, c, options.Client().SetAuth(options.Credential{AuthSource: "d", Username: user, Password: "pw"}))
+			defer done()
+			return cl.Database("admin").RunCommand(t.Context(), cmd).Err()
+		}
+		analyze := bson.D{{"analyzeShardKey", "d.c"}, {"key", bson.D{{"_id", 1}}}, {"readWriteDistribution", false}}
+		configure := bson.D{{"configureQueryAnalyzer", "d.c"}, {"mode", "off"}}
+		assertCode(t, 13, try("reader", analyze))
+		assertCode(t, 13, try("reader", configure))
+		assertCode(t, 13, try("dba", analyze))
+		require.NoError(t, try("dba", configure))
+		require.NoError(t, try("analyst", analyze))
+		assertCode(t, 13, try("analyst", configure))
+	})
+}

@@ -63,8 +63,11 @@ func TestAShardKeyIsAnalyzed(t *testing.T) {
 		key  bson.Raw
 		kind string
 	}{
-		{one("_id"), "monotonic"}, {one("seq"), "monotonic"}, {one("rank"), "not monotonic"},
-		{value.D("seq", "hashed"), "not monotonic"}, {value.D("town", 1, "seq", "hashed"), "unknown"},
+		{one("_id"), "monotonic"},
+		{one("seq"), "monotonic"},
+		{one("rank"), "not monotonic"},
+		{value.D("seq", "hashed"), "not monotonic"},
+		{value.D("town", 1, "seq", "hashed"), "unknown"},
 	} {
 		assert.Equal(t, c.kind, found(c.key).Lookup("monotonicity", "type").StringValue(), "%s", c.key)
 	}

@@ -3,7 +3,6 @@ package mongod
 import (
 	"context"
 	"iter"
-	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -135,8 +134,8 @@ func (a *keyAnalysis) support() (*storage.Index, error) {
 
 // isOrdinary reports whether an index keeps values or their hashes.
 func isOrdinary(ix *storage.Index) bool {
-	for name, v := range value.Elements(ix.Key) {
-		if kind, ok := v.StringValueOK(); ok && kind != "hashed" || name == "$**" || strings.HasSuffix(name, ".$**") {
+	for _, v := range value.Elements(ix.Key) {
+		if kind, ok := v.StringValueOK(); ok && kind != "hashed" {
 			return false
 		}
 	}
@@ -145,7 +144,7 @@ func isOrdinary(ix *storage.Index) bool {
 
 // unique reports whether an index makes every value of the key a single one.
 func (a *keyAnalysis) unique(ix *storage.Index) bool {
-	return ix != nil && fieldCount(ix.Key) == len(a.Key) && (ix.Unique || ix == a.coll.IDIndex())
+	return ix != nil && fieldCount(ix.Key) == len(a.Key) && ix.Unique
 }
 
 // monotonicity needs an index in the order of the key.
@@ -155,8 +154,6 @@ func (a *keyAnalysis) monotonicity() (bson.Raw, error) {
 		return shardkey.Unknown(), nil
 	case a.Key[0].Hashed:
 		return shardkey.Constant(), nil
-	case a.Key.Hashed():
-		return shardkey.Unknown(), nil
 	}
 	raw := a.Key.Raw()
 	for _, ix := range a.coll.Indexes() {
@@ -183,9 +180,6 @@ func (a *keyAnalysis) inOrder(ix *storage.Index) iter.Seq2[int64, bson.Raw] {
 func runConfigureQueryAnalyzer(ctx context.Context, op *operation) (bson.Raw, error) {
 	if op.node.shard() != nil {
 		return nil, mongoerr.New(mongoerr.IllegalOperation, "Cannot run configureQueryAnalyzer command directly against a shardsvr mongod")
-	}
-	if err := op.checkWritable("config.queryAnalyzers"); err != nil {
-		return nil, err
 	}
 	s, err := shardkey.ParseSampling(op.req.Body)
 	if err != nil {

@@ -84,6 +84,16 @@ func TestAShardKeyIsAnalyzed(t *testing.T) {
 	assert.EqualValues(t, 10, num(found(one("_id"), "sampleSize", 10), "numDistinctValues"))
 }
 
+// A clustered collection has no order of insertion.
+func TestOfAClusteredCollectionNoOrderIsKnown(t *testing.T) {
+	f := newFixture(t)
+	f.run("db", "create", "c", "clusteredIndex", value.D("key", one("_id"), "unique", true))
+	f.insert(doc(1, 1), doc(2, 2))
+	r := f.run("admin", analyze(one("_id"), "readWriteDistribution", false)...).Lookup("keyCharacteristics").Document()
+	assert.True(t, r.Lookup("isUnique").Boolean())
+	assert.Equal(t, value.D("type", "unknown"), r.Lookup("monotonicity").Document())
+}
+
 func TestWhatIsAnalyzedCanBeChosen(t *testing.T) {
 	f := newFixture(t)
 	people(f, 1000)
@@ -108,10 +118,11 @@ func TestWhichIndexSupportsAnAnalysis(t *testing.T) {
 		"collation": {"key", one("a"), "collation", value.D("locale", "en")},
 		"text":      {"key", value.D("a", "text")},
 		"other":     {"key", one("b", "a")},
+		"geo":       {"key", value.D("a", "2dsphere")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			f.insert(doc(1, 1), doc(2, 2))
+			f.insert(value.D("_id", 1), value.D("_id", 2))
 			f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D(append(spec, "name", "i")...)})
 			f.fail(mongoerr.IllegalOperation, "admin", analyze(one("a"), "readWriteDistribution", false)...)
 		})
@@ -121,6 +132,8 @@ func TestWhichIndexSupportsAnAnalysis(t *testing.T) {
 	f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", value.D("a", -1, "b", 1), "name", "i")})
 	only := analyze(one("a"), "readWriteDistribution", false)
 	assert.Equal(t, "unknown", f.run("admin", only...).Lookup("keyCharacteristics", "monotonicity", "type").StringValue(), "it is in another order")
+	f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", one("a", "c"), "name", "both", "unique", true)})
+	assert.False(t, f.run("admin", only...).Lookup("keyCharacteristics", "isUnique").Boolean(), "only both fields together are")
 	f.run("db", "createIndexes", "c", "indexes", []bson.Raw{value.D("key", one("a"), "name", "u", "unique", true)})
 	assert.True(t, f.run("admin", only...).Lookup("keyCharacteristics", "isUnique").Boolean())
 	f.insert(doc(3, bson.A{3}))

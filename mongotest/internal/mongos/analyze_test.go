@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry/mongotest/internal/command"
 	"github.com/shardferry/shardferry/mongotest/internal/mongoerr"
 )
 
@@ -65,8 +66,31 @@ func TestAnAnalysisLooksForAShardWithDocuments(t *testing.T) {
 	assert.EqualValues(t, 2, getInt(r, "numDocsTotal", -1))
 	assert.True(t, getBool(r, "isUnique", false))
 	assert.False(t, has(r, "numOrphanDocs"))
+	c.must("admin", bson.D{{"moveCollection", "db.plain"}, {"toShard", "s1"}})
+	r = getDoc(c.must("admin", analysisOf("plain", "_id", only)), "keyCharacteristics")
+	assert.EqualValues(t, 2, getInt(r, "numDocsTotal", -1))
+	assert.False(t, has(r, "numOrphanDocs"), "it is not sharded wherever it is")
 	c.fails(mongoerr.NamespaceNotFound, "admin", analysisOf("none", "k"))
 	c.fails(mongoerr.NamespaceNotFound, "admin", bson.D{{"analyzeShardKey", "nodb.c"}, {"key", bson.D{{"k", 1}}}})
+}
+
+// The primary shard knows best in which order documents came: it has had them
+// before any moved.
+func TestThePrimaryShardIsAskedFirst(t *testing.T) {
+	c := newCluster(t)
+	c.sharded("c")
+	c.move("c", -1, "s2")
+	c.move("c", 100, "s0")
+	c.insert("c", bson.D{{"_id", 1}, {"k", -1}}, bson.D{{"_id", 2}, {"k", 1}}, bson.D{{"_id", 3}, {"k", 100}})
+	var asked []string
+	c.lose = func(shard string, req *command.Request) error {
+		if req.Name == "analyzeShardKey" {
+			asked = append(asked, shard)
+		}
+		return nil
+	}
+	c.must("admin", analysisOf("c", "k", bson.E{Key: "readWriteDistribution", Value: false}))
+	assert.Equal(t, []string{"s0"}, asked)
 }
 
 func TestTheConfigServerKeepsHowQueriesAreSampled(t *testing.T) {

@@ -47,16 +47,6 @@ func Parse(raw bson.Raw) (Pattern, error) {
 	return p, nil
 }
 
-// Hashed reports whether one of the fields is hashed.
-func (p Pattern) Hashed() bool {
-	for _, f := range p {
-		if f.Hashed {
-			return true
-		}
-	}
-	return false
-}
-
 // Names reports whether the fields of an index's key begin with those of p, of
 // whatever kind and direction.
 func (p Pattern) Names(index bson.Raw) bool {

@@ -143,7 +143,7 @@ func TestReadsAndWritesAreLookedAtByRanges(t *testing.T) {
 			continue
 		}
 		require.True(t, mongoerr.Is(err, 4952606), "%d: %v", c.n, err)
-		assert.ErrorContains(t, err, fmt.Sprintf("only make %d chunks", c.makes))
+		require.ErrorContains(t, err, fmt.Sprintf("only make %d chunks", c.makes))
 	}
 	err := count(ask(t), false, 1000, func(int) any { return bson.A{1} }).CheckRanges()
 	assert.True(t, mongoerr.Is(err, mongoerr.BadValue), "%v", err)

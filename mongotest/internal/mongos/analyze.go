@@ -47,16 +47,9 @@ func (o *op) analyzed(ns string) (route, error) {
 	if rt.table != nil {
 		rt.shards = slices.Clone(rt.table.shards())
 	}
-	slices.SortFunc(rt.shards, func(a, b string) int {
-		switch {
-		case a == primary:
-			return -1
-		case b == primary:
-			return 1
-		default:
-			return 0
-		}
-	})
+	if i := slices.Index(rt.shards, primary); i > 0 {
+		rt.shards[0], rt.shards[i] = primary, rt.shards[0]
+	}
 	return rt, nil
 }
 

@@ -78,10 +78,11 @@ func TestAnAnalysisLooksForAShardWithDocuments(t *testing.T) {
 // before any moved.
 func TestThePrimaryShardIsAskedFirst(t *testing.T) {
 	c := newCluster(t)
-	c.sharded("c")
-	c.move("c", -1, "s2")
-	c.move("c", 100, "s0")
-	c.insert("c", bson.D{{"_id", 1}, {"k", -1}}, bson.D{{"_id", 2}, {"k", 1}}, bson.D{{"_id", 3}, {"k", 100}})
+	c.must("admin", bson.D{{"enableSharding", "late"}, {"primaryShard", "s2"}})
+	c.must("admin", bson.D{{"shardCollection", "late.c"}, {"key", bson.D{{"k", 1}}}})
+	c.must("admin", bson.D{{"split", "late.c"}, {"middle", bson.D{{"k", 0}}}})
+	c.must("admin", bson.D{{"moveChunk", "late.c"}, {"find", bson.D{{"k", -1}}}, {"to", "s0"}})
+	c.must("late", bson.D{{"insert", "c"}, {"documents", bson.A{bson.D{{"k", -1}}, bson.D{{"k", 1}}}}})
 	var asked []string
 	c.lose = func(shard string, req *command.Request) error {
 		if req.Name == "analyzeShardKey" {
@@ -89,8 +90,8 @@ func TestThePrimaryShardIsAskedFirst(t *testing.T) {
 		}
 		return nil
 	}
-	c.must("admin", analysisOf("c", "k", bson.E{Key: "readWriteDistribution", Value: false}))
-	assert.Equal(t, []string{"s0"}, asked)
+	c.must("admin", bson.D{{"analyzeShardKey", "late.c"}, {"key", bson.D{{"k", 1}}}, {"readWriteDistribution", false}})
+	assert.Equal(t, []string{"s2"}, asked)
 }
 
 func TestTheConfigServerKeepsHowQueriesAreSampled(t *testing.T) {

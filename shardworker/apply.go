@@ -48,7 +48,7 @@ func (a *applier) round(ctx context.Context, jobs []*job) error {
 		return err
 	}
 	for _, f := range failed {
-		repairs = append(repairs, repair{coll: f.coll, key: f.key})
+		repairs = append(repairs, repair{coll: f.coll, key: f.key, anew: f.inserted})
 	}
 	return a.repairAll(ctx, repairs)
 }
@@ -73,12 +73,18 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 		return repairs
 	}
 	included := a.images.contain(coll, id, j.ev.time) // in what a repair has put
-	last := coll.Capped && j.ev.op == "insert"        // behind all others, while a repair may have put it before them
+	last := coll.Capped && j.ev.op == "insert"        // behind all others, where it may have got another place
 	switch {
 	case included && !last:
 		return nil
 	case included, !j.past.IsZero(), a.images.related(coll, id, j.ev.time):
 		return []repair{{coll: coll, key: key, anew: last}}
+	case last:
+		// One of its _id is there if the copy or an earlier life of this worker has
+		// taken something newer, and then it may stand before what follows.
+		a.images.forget(coll, id)
+		writes.add(coll, statement{kind: inserts, key: key, doc: j.ev.body, size: len(j.ev.body)})
+		return nil
 	}
 	switch j.ev.kind {
 	case kindDelete:
@@ -147,7 +153,7 @@ func (a *applier) send(ctx context.Context, commands []command) ([]failure, erro
 		for _, e := range res.errors {
 			if e.index >= 0 && e.index < len(c.statements) {
 				bad[e.index] = true
-				failed = append(failed, failure{coll: c.coll, key: c.statements[e.index].key, err: e})
+				failed = append(failed, failure{coll: c.coll, key: c.statements[e.index].key, err: e, inserted: c.kind == inserts})
 			}
 		}
 		if c.kind == deltas && res.n < int64(len(c.statements)-len(bad)) {
@@ -166,6 +172,8 @@ type failure struct {
 	coll *shardferry.Collection
 	key  bson.Raw
 	err  statementError // its code is zero if nothing was matched
+
+	inserted bool // the document was to be inserted
 }
 
 // appendDocumentOptions completes the options of a command that writes whole

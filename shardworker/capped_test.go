@@ -177,3 +177,31 @@ func TestCappedInsertsAgainWhileItMoves(t *testing.T) {
 		stop()
 	})
 }
+
+// What is applied again, over a newer state, comes to stand as on the source.
+func TestCappedIsAppliedAgainInOrder(t *testing.T) {
+	bubble(t, mongotest.Options{}, mongotest.Options{}, func(t *testing.T, p *pair) {
+		c := p.create(notes, nil, nil, options.CreateCollection().SetCapped(true).SetSizeInBytes(10<<20))
+		c.Capped = true
+		coll := p.from.Database(notes.DB).Collection(notes.Coll)
+		colls := map[shardferry.UUID]shardferry.Collection{c.UUID: c}
+		for _, l := range []*lead{p.newLead(colls, nil), p.newLead(colls, nil)} {
+			if p.natural(p.from, notes) == nil {
+				for _, id := range []int{1, 2, 3} {
+					_, err := coll.InsertOne(t.Context(), bson.D{{"_id", id}})
+					require.NoError(t, err)
+				}
+				_, err := coll.DeleteOne(t.Context(), bson.D{{"_id", 1}})
+				require.NoError(t, err)
+				for _, id := range []int{1, 4} {
+					_, err := coll.InsertOne(t.Context(), bson.D{{"_id", id}})
+					require.NoError(t, err)
+				}
+			}
+			stop := p.work(l, small)
+			p.settle(l)
+			assert.Equal(t, []int64{2, 3, 1, 4}, p.natural(p.to, notes))
+			stop()
+		}
+	})
+}

@@ -102,7 +102,7 @@ func (s *stage) laden() {
 // to its new home the moment it opens finds the way back.
 func TestACommitSurvivesACrashAnywhere(t *testing.T) {
 	for _, at := range commitMoments {
-		for when, late := range map[string]bool{"before": false, "after": true} {
+		for when, late := range testedDeaths {
 			t.Run(string(at.step)+" "+when, func(t *testing.T) {
 				play(t, setting{dir: filepath.Join(t.TempDir(), "data")}, func(t *testing.T, s *stage) {
 					s.laden()
@@ -141,7 +141,7 @@ func TestACommitSurvivesACrashAnywhere(t *testing.T) {
 // whenever the node dies meanwhile, and can be tried again.
 func TestACommitThatIsGivenUpSurvivesACrash(t *testing.T) {
 	abort := moment{state.StepAborting, source, "setUserWriteBlockMode"}
-	for when, late := range map[string]bool{"before": false, "after": true} {
+	for when, late := range testedDeaths {
 		t.Run(when, func(t *testing.T) {
 			play(t, setting{dir: filepath.Join(t.TempDir(), "data")}, func(t *testing.T, s *stage) {
 				s.laden()

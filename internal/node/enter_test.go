@@ -135,7 +135,7 @@ func TestACommitWaitsForWhatEntersTheSelection(t *testing.T) {
 // A node that dies at any step of taking a collection in does it again.
 func TestEnteringTheSelectionSurvivesACrash(t *testing.T) {
 	for _, command := range []string{"drop", "create", "insert", "createIndexes"} {
-		for when, late := range map[string]bool{"before": false, "after": true} {
+		for when, late := range testedDeaths {
 			t.Run(command+" "+when, func(t *testing.T) {
 				play(t, setting{srcShards: 2, dstShards: 2, batchDocs: 20, dir: filepath.Join(t.TempDir(), "data")}, func(t *testing.T, s *stage) {
 					s.up()

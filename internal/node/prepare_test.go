@@ -88,7 +88,7 @@ func (s *stage) furnish() {
 // comes after a crash. It finds what was made, and makes what is missing.
 func TestPreparingSurvivesACrashAnywhere(t *testing.T) {
 	for _, command := range []string{"setUserWriteBlockMode", "enableSharding", "create", "shardCollection", "split", "moveRange", "createIndexes"} {
-		for when, late := range map[string]bool{"before": false, "after": true} {
+		for when, late := range testedDeaths {
 			t.Run(command+" "+when, func(t *testing.T) {
 				play(t, setting{srcShards: 2, dstShards: 2, dir: filepath.Join(t.TempDir(), "data")}, func(t *testing.T, s *stage) {
 					s.furnish()

@@ -7,6 +7,7 @@ package node_test
 var (
 	testedShapes      = []int{0, 2}
 	testedVersions    = []string{"8.0"}
-	testedResistances = resistances[:4]
+	testedResistances = resistances[:3]
 	testedSizes       = []int{2}
+	testedDeaths      = map[string]bool{"after": true}
 )

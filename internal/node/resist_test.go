@@ -82,7 +82,7 @@ func (r *resister) hook(on *mongotest.Cluster, c mongotest.Command, st *state.Sy
 // lost or done twice.
 func TestEveryFailureInEveryPhase(t *testing.T) {
 	for _, kind := range testedResistances {
-		for _, shards := range []int{0, 2} {
+		for _, shards := range testedSizes {
 			t.Run(fmt.Sprintf("%s, %d shards", kind.name, shards), func(t *testing.T) {
 				play(t, setting{srcShards: shards, dstShards: shards, batchDocs: 20}, func(t *testing.T, s *stage) {
 					r := &resister{resistance: kind, met: map[string]int{}, all: map[string]int{}}

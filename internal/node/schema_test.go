@@ -82,7 +82,7 @@ func (s *stage) settled() *state.Sync {
 // what came after the change on the source.
 func TestASchemaChangeSurvivesACrash(t *testing.T) {
 	for _, r := range rulings {
-		for when, late := range map[string]bool{"before": false, "after": true} {
+		for when, late := range testedDeaths {
 			t.Run(r.name+" "+when, func(t *testing.T) {
 				play(t, setting{dir: filepath.Join(t.TempDir(), "data")}, func(t *testing.T, s *stage) {
 					s.ruled()

@@ -365,7 +365,7 @@ func (s *stage) strikesWhileCarrying(command, coll string, late bool) <-chan str
 // it needed for it, and never writes down what nobody may know.
 func TestBringingUsersSurvivesACrash(t *testing.T) {
 	for _, at := range carryMoments {
-		for when, late := range map[string]bool{"before": false, "after": true} {
+		for when, late := range testedDeaths {
 			for how, wait := range map[string]time.Duration{"at once": 0, "past the budget": 10 * time.Minute} {
 				t.Run(at.command+" "+when+", "+how, func(t *testing.T) {
 					play(t, setting{dir: filepath.Join(t.TempDir(), "data"), auth: true, dstUsers: itsOwn}, func(t *testing.T, s *stage) {

@@ -17,7 +17,7 @@ import (
 func (c *cluster) during(to string, f func()) {
 	fired := false
 	c.lose = func(shard string, req *command.Request) error {
-		if !fired && shard == to && req.Name == "insert" && req.Routed != nil && req.Routed.FromMigrate {
+		if shard == to && req.Name == "insert" && req.Routed != nil && req.Routed.FromMigrate && !fired {
 			fired = true
 			f()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -30,11 +31,14 @@ func (c *cluster) another() *cluster {
 // knowledge.
 func (c *cluster) watched() *int {
 	n := new(int)
+	var mu sync.Mutex
 	send := c.router.cfg.Transport
 	c.router.cfg.Transport = func(ctx context.Context, shard string, req *command.Request) (*command.Response, error) {
 		resp, err := send(ctx, shard, req)
 		if isStale(err) {
+			mu.Lock()
 			*n++
+			mu.Unlock()
 		}
 		return resp, err
 	}

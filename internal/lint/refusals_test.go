@@ -79,10 +79,31 @@ func refusals(file *ast.File) (texts []string) {
 					texts = append(texts, wording(n.Args[1])+": "+wording(n.Args[0]))
 				}
 			case "Errorf":
-				last, ok := n.Args[len(n.Args)-1].(*ast.Ident)
-				if text := wording(n.Args[0]); ok && last.Name == "ErrUnsupportedChange" && strings.Trim(text, "…: ") != "" {
-					texts = append(texts, strings.TrimSuffix(text, ": …"))
+				text := wording(n.Args[0])
+				for _, e := range n.Args[1:] {
+					if name := last(e); name == "ErrUnsupportedChange" || name == "ErrRefused" {
+						text = strings.TrimSuffix(strings.TrimPrefix(text, "…: "), ": …")
+						if strings.Trim(text, "…: ") != "" && !ends.MatchString(text) {
+							texts = append(texts, text)
+						}
+					}
 				}
+			}
+		case *ast.CompositeLit:
+			if name, ok := n.Type.(*ast.Ident); !ok || name.Name != "Problem" {
+				break
+			}
+			said := map[string]string{}
+			for _, field := range n.Elts {
+				if kv, ok := field.(*ast.KeyValueExpr); ok {
+					said[last(kv.Key)] = wording(kv.Value)
+					if last(kv.Value) == "true" {
+						said[last(kv.Key)] = "true"
+					}
+				}
+			}
+			if said["Fatal"] == "true" && strings.Trim(said["What"], "… ") != "" {
+				texts = append(texts, said["What"]+": "+said["Advice"])
 			}
 		}
 		return true
@@ -90,12 +111,18 @@ func refusals(file *ast.File) (texts []string) {
 	return texts
 }
 
-func callee(call *ast.CallExpr) string {
-	switch f := call.Fun.(type) {
+// ends is a text that says only which of the clusters it is about.
+var ends = regexp.MustCompile(`^(source|destination)(: …)?$`)
+
+func callee(call *ast.CallExpr) string { return last(call.Fun) }
+
+// last returns the last element of a name, empty for what is none.
+func last(e ast.Expr) string {
+	switch e := e.(type) {
 	case *ast.Ident:
-		return f.Name
+		return e.Name
 	case *ast.SelectorExpr:
-		return f.Sel.Name
+		return e.Sel.Name
 	}
 	return ""
 }
@@ -111,6 +138,10 @@ func wording(e ast.Expr) string {
 		}
 	case *ast.BinaryExpr:
 		return wording(e.X) + wording(e.Y)
+	case *ast.CallExpr:
+		if callee(e) == "Sprintf" {
+			return wording(e.Args[0])
+		}
 	}
 	return "…"
 }

@@ -3,8 +3,8 @@ package mongoconn
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -18,7 +18,7 @@ import (
 // in a state no older than after.
 func ReadAfter(ctx context.Context, client *mongo.Client, ns shardferry.Namespace, after shardferry.ClusterTime, filter any,
 	opts *options.FindOptionsBuilder, f func(bson.Raw) error,
-) (err error) {
+) error {
 	sess, err := client.StartSession(options.Session().SetCausalConsistency(true))
 	if err != nil {
 		return fmt.Errorf("start a session: %w", err)
@@ -35,7 +35,11 @@ func ReadAfter(ctx context.Context, client *mongo.Client, ns shardferry.Namespac
 	if err != nil {
 		return fmt.Errorf("read %s: %w", ns, err)
 	}
-	defer func() { err = errors.Join(err, cur.Close(context.WithoutCancel(ctx))) }()
+	defer func() {
+		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = cur.Close(cctx) // one that cannot be closed times out on the server
+	}()
 	for cur.Next(sctx) {
 		if err := f(bytes.Clone(cur.Current)); err != nil {
 			return err

@@ -46,7 +46,7 @@ func catalogKinds() []*Kind {
 		{name: "rename over another", often: 2, do: func(ctx context.Context, w *world, r *rand.Rand) error { return rename(ctx, w, r, true, true) }},
 		{name: "rename across databases over another", often: 1, do: func(ctx context.Context, w *world, r *rand.Rand) error { return rename(ctx, w, r, false, true) }},
 		{name: "rename around: a to b to a", often: 1, do: renameAround},
-		{name: "$out", often: 2, refuses: []int{outIntoCapped}, do: out},
+		{name: "$out", often: 2, refuses: []int{outIntoCapped, outIntoSharded}, do: out},
 		{name: "convertToCapped", often: 1, refuses: []int{notSupported}, do: convertToCapped},
 	}
 }

@@ -105,7 +105,7 @@ func indexKinds() []*Kind {
 		build("2dsphere", bson.D{{"place", "2dsphere"}}),
 		build("2d", bson.D{{"flat", "2d"}}, opt("bits", 20)),
 		build("collated", bson.D{{"f1", 1}, {"v", 1}}, opt("collation", bson.D{{"locale", "fr"}, {"strength", 1}})),
-		{name: "dropIndexes: one", often: 2, do: func(ctx context.Context, w *world, r *rand.Rand) error {
+		{name: "dropIndexes: one", often: 2, refuses: []int{needsItsShardKey}, do: func(ctx context.Context, w *world, r *rand.Rand) error {
 			c, name, err := w.someIndex(ctx, r)
 			if err != nil {
 				return err
@@ -122,7 +122,7 @@ func indexKinds() []*Kind {
 			}
 			return w.run(ctx, c.db, bson.D{{"dropIndexes", c.name}, {"index", "*"}})
 		}},
-		{name: "drop and build an index of the same name", often: 1, do: func(ctx context.Context, w *world, r *rand.Rand) error {
+		{name: "drop and build an index of the same name", often: 1, refuses: []int{needsItsShardKey}, do: func(ctx context.Context, w *world, r *rand.Rand) error {
 			c, name, err := w.someIndex(ctx, r)
 			if err != nil {
 				return err

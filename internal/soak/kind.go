@@ -56,6 +56,8 @@ const (
 	viewsInACircle    = 5     // the view under it is one above it by now
 	notSupported      = 115   // convertToCapped of a collection that was moved: docs/LIMITS.md
 	outIntoCapped     = 17152 // what it would replace is capped by now
+	outIntoSharded    = 28769 // what it would replace is sharded by now
+	needsItsShardKey  = 370   // the shard key was refined, and rests on this index by now
 	notInTransactions = 263   // a capped collection by now
 	sliceOfNoArray    = 28724 // another document has another value there
 )

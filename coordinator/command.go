@@ -43,6 +43,8 @@ var codes = map[reflect.Type]byte{
 	reflect.TypeFor[state.Settled]():      28,
 	reflect.TypeFor[state.Carrying]():     29,
 	reflect.TypeFor[state.Carried]():      30,
+	reflect.TypeFor[state.Take]():         31,
+	reflect.TypeFor[state.Drain]():        32,
 }
 
 func encodeCommand(cmd state.Command) ([]byte, error) {

@@ -79,6 +79,8 @@ var samples = []state.Command{
 	state.Settled{Leg: 1, Barrier: 2, At: tick, Cut: []int64{1}, Tasks: []shardferry.CopyTask{{ID: 2, Shard: "s0", UUID: shardferry.UUID{1}, Index: doc, Min: doc, Max: doc}}},
 	state.Carrying{Leg: 1, Accounts: []shardferry.Account{{ID: "d.u"}, {ID: "d.r", Role: true}}},
 	state.Carried{Leg: 1, Accounts: []shardferry.Account{{ID: "d.u"}}},
+	state.Take{Leg: 1, Shard: "s0", Owner: "n1"},
+	state.Drain{Node: "n1", Back: true},
 }
 
 var sampleChange = shardferry.SchemaChange{Shard: "s0", Time: tick, Index: 1, Kind: "drop", UUID: shardferry.UUID{1}, NS: orders, To: orders, Event: doc}

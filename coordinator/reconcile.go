@@ -27,6 +27,20 @@ type Reconciler interface {
 	Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, error)
 }
 
+// An Idler is a Reconciler that looks more often than others although nothing was
+// recorded.
+type Idler interface {
+	Idle() time.Duration
+}
+
+// IdleOf returns how often a reconciler looks although nothing was recorded.
+func IdleOf(r Reconciler) time.Duration {
+	if i, ok := r.(Idler); ok {
+		return i.Idle()
+	}
+	return idle
+}
+
 // reconcile calls r whenever the state changes, until ctx ends.
 func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 	pause := backoff.NewExponentialBackOff()
@@ -43,7 +57,7 @@ func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		wait, onChange := idle, changed
+		wait, onChange := IdleOf(r), changed
 		enough := giveUp(patience, err)
 		switch {
 		case err == nil && refused == nil:

@@ -21,6 +21,13 @@ import (
 // Nobody else gets so far, so that our writes can be told from those of others.
 const FirstNumber = 1 << 40
 
+// closingNumbers are those that close sessions. No worker writes that often.
+const closingNumbers = 1 << 50
+
+// ClosingNumber returns the number with which the worker of an epoch closes the
+// sessions of earlier ones.
+func ClosingNumber(epoch uint64) int64 { return closingNumbers + int64(epoch) }
+
 // A runner sends one command to the destination. It returns the reply also
 // where it reports failed statements; an error means there is no such reply. One
 // writer owns it and calls it from one goroutine.
@@ -82,6 +89,9 @@ func (w *writer) write(ctx context.Context, db string, cmd []byte, start int32) 
 		defer cancel()
 		shardferry.Reached(ctx, shardferry.WriteToBeSent)
 		reply, err := w.to.run(attempt, db, cmd)
+		if mongoconn.IsCode(err, mongoconn.CodeTransactionTooOld) {
+			return errClosed
+		}
 		if err != nil {
 			return err
 		}
@@ -91,6 +101,10 @@ func (w *writer) write(ctx context.Context, db string, cmd []byte, start int32) 
 	})
 	return res, err
 }
+
+// errClosed reports that a successor has closed the session (mongoconn.Closer):
+// nothing but that uses a higher number in it.
+var errClosed = fmt.Errorf("the session is closed, another worker has the shard: %w", shardferry.ErrStaleEpoch)
 
 // A writeResult is the reply to a write command.
 type writeResult struct {
@@ -140,6 +154,9 @@ func (r writeResult) unfinished() error {
 		return *r.concernError
 	}
 	for _, e := range r.errors {
+		if e.code == mongoconn.CodeTransactionTooOld { // routers tell it for each statement
+			return errClosed
+		}
 		if mongoconn.ClassOfCode(int(e.code)) == mongoconn.Transient {
 			return mongo.CommandError{Code: e.code, Message: e.message}
 		}

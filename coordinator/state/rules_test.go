@@ -61,6 +61,17 @@ func TestANewWorkerStartsANewEpoch(t *testing.T) {
 	require.ErrorIs(t, err, shardferry.ErrStaleEpoch)
 }
 
+func TestAShardIsTakenOnlyByWhoItIsGivenTo(t *testing.T) {
+	s := stations(t)["copying"]
+	apply(t, s, state.Assign{Leg: 1, Shard: "s0", Owner: "n3"})
+	before := s.Clone()
+	require.ErrorIs(t, state.Take{Leg: 1, Shard: "s0", Owner: "n1"}.Apply(s), shardferry.ErrStaleEpoch, "it was taken from n1 meanwhile")
+	assert.Equal(t, before, s)
+	apply(t, s, state.Take{Leg: 1, Shard: "s0", Owner: "n3"})
+	assert.Equal(t, before.Leg.Shards[0].Epoch+1, s.Leg.Shards[0].Epoch)
+	require.ErrorIs(t, state.Take{Leg: 0, Shard: "s0", Owner: "n3"}.Apply(s), shardferry.ErrStaleEpoch)
+}
+
 func TestSessionsStayUntilTheyAreFenced(t *testing.T) {
 	id := func(n int) bson.Raw { return raw(bson.D{{"id", n}}) }
 	s := stations(t)["copying"]

@@ -11,8 +11,8 @@ import (
 	"github.com/shardferry/shardferry"
 )
 
-// Assign gives a shard to a node. The shard's epoch rises, so that what an
-// earlier worker still says is refused.
+// Assign gives a shard to a node, which is to Take it. The shard's epoch rises, so
+// that what an earlier worker still says is refused.
 type Assign struct {
 	Leg   int                `bson:"leg"`
 	Shard shardferry.ShardID `bson:"shard"`
@@ -25,12 +25,39 @@ func (c Assign) Apply(s *Sync) error {
 	if err != nil {
 		return err
 	}
+	sh.Owner = c.Owner
+	sh.nextEpoch()
+	return nil
+}
+
+// Take begins a new epoch of a shard on the node that it is given to: its worker
+// starts, or starts again.
+type Take struct {
+	Leg   int                `bson:"leg"`
+	Shard shardferry.ShardID `bson:"shard"`
+	Owner string             `bson:"owner"`
+}
+
+// Apply implements Command.
+func (c Take) Apply(s *Sync) error {
+	sh, err := s.legShard("take", c.Leg, c.Shard)
+	if err != nil {
+		return err
+	}
+	if sh.Owner != c.Owner {
+		return fmt.Errorf("take: shard %s is given to %q, not to %q: %w", c.Shard, sh.Owner, c.Owner, shardferry.ErrStaleEpoch)
+	}
+	sh.nextEpoch()
+	return nil
+}
+
+// nextEpoch ends what the shard's worker has had to say.
+func (sh *Shard) nextEpoch() {
 	sh.Epoch++
-	sh.Owner, sh.Ready, sh.Waiting = c.Owner, 0, nil
+	sh.Ready, sh.Waiting = 0, nil
 	sh.Events += sh.Now.Events
 	sh.Repairs += sh.Now.Repairs
 	sh.Now = Totals{}
-	return nil
 }
 
 // Sessions records the server sessions with which a worker is going to write,

@@ -22,6 +22,8 @@ type Sync struct {
 
 	Intrusions []Intrusion `bson:"intrusions,omitempty"` // the last ones, oldest first
 
+	Draining []string `bson:"draining,omitempty"` // nodes that are about to stop, sorted
+
 	Recopying bool `bson:"recopying,omitempty"` // the operator agreed that shards whose changes are lost are copied again
 
 	RollingBack bool `bson:"rollingBack,omitempty"` // commit the reverse leg by itself as soon as it can be

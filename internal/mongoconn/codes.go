@@ -29,6 +29,7 @@ const (
 	CodeQueryPlanKilled            = 175
 	CodeStaleClusterTime           = 209
 	CodeTransactionTooOld          = 225
+	CodeNoSuchTransaction          = 251
 	CodeInvalidResumeToken         = 260
 	CodeChangeStreamFatal          = 280
 	CodeChangeStreamHistoryLost    = 286

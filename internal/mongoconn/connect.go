@@ -33,6 +33,18 @@ const heartbeat = 2 * time.Second
 // for a server: use Ping. The client reads from primaries and writes with
 // majority; it never compresses unless the URI says so.
 func Connect(cfg Config) (*mongo.Client, error) {
+	opts, err := cfg.clientOptions()
+	if err != nil {
+		return nil, err
+	}
+	client, err := mongo.Connect(opts)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", Redact(cfg.URI), withoutSecret(cfg.URI, err))
+	}
+	return client, nil
+}
+
+func (cfg Config) clientOptions() (*options.ClientOptions, error) {
 	if err := CheckURI(cfg.URI); err != nil {
 		return nil, err
 	}
@@ -55,11 +67,7 @@ func Connect(cfg Config) (*mongo.Client, error) {
 	if cfg.Select > 0 {
 		opts.SetServerSelectionTimeout(cfg.Select)
 	}
-	client, err := mongo.Connect(opts)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", Redact(cfg.URI), withoutSecret(cfg.URI, err))
-	}
-	return client, nil
+	return opts, nil
 }
 
 // Ping waits until the cluster answers, at most for d.

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/mongotest"
+	"github.com/shardferry/shardferry/shardworker"
 )
 
 // writes are the commands with which a worker changes documents.
@@ -189,14 +191,18 @@ func TestASuccessorEndsTheSessionsOfTheDead(t *testing.T) {
 		s.stream()
 		before := s.until("sessions", func(st *state.Sync) bool { return len(st.Leg.Shards[0].Sessions) > 0 }).Leg.Shards[0]
 		s.kill()
-		var fenced atomic.Bool
-		var early atomic.Int64
+		var ended atomic.Bool
+		var early, closed atomic.Int64
 		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
 			switch {
 			case on != s.dst || !ours(c):
 			case c.Name == "killSessions":
-				fenced.Store(true)
-			case slices.Contains(writes, c.Name) && !fenced.Load():
+				ended.Store(true)
+			case c.Name == "find" && slices.ContainsFunc(before.Sessions, func(id bson.Raw) bool { return bytes.Equal(id, c.Body.Lookup("lsid").Document()) }):
+				assert.True(t, ended.Load(), "what runs in a session is ended before it is closed")
+				assert.Greater(t, c.Body.Lookup("txnNumber").Int64(), int64(shardworker.FirstNumber), "writes with this number or a lower one are refused")
+				closed.Add(1)
+			case slices.Contains(writes, c.Name) && closed.Load() < int64(len(before.Sessions)):
 				early.Add(1)
 			}
 			return mongotest.Fault{}
@@ -204,7 +210,7 @@ func TestASuccessorEndsTheSessionsOfTheDead(t *testing.T) {
 		require.NoError(t, s.insert(s.app, 5))
 		s.up()
 		time.Sleep(5 * time.Second)
-		assert.True(t, fenced.Load())
+		assert.Len(t, before.Sessions, int(closed.Load()))
 		assert.Zero(t, early.Load(), "written before the fence")
 		st, _ := s.node.State()
 		after := st.Leg.Shards[0]

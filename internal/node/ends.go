@@ -21,6 +21,7 @@ type end struct {
 	client *mongo.Client
 	info   *topology.Cluster // as it was identified at the start of this process
 	hosts  string
+	reach  mongoconn.Config
 }
 
 // ends are the two clusters of a job. Which of them data flows from depends on
@@ -76,7 +77,7 @@ func connectEnd(ctx context.Context, name string, cfg mongoconn.Config, wait tim
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	e := &end{name: name, client: client, hosts: mongoconn.Hosts(cfg.URI)}
+	e := &end{name: name, client: client, hosts: mongoconn.Hosts(cfg.URI), reach: cfg}
 	if err := mongoconn.Ping(ctx, client, wait); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s %s cannot be reached: %w", name, mongoconn.Redact(cfg.URI), err), e.close(ctx))
 	}

@@ -44,6 +44,7 @@ func New(cfg Config) (*Node, error) {
 		ID:  cfg.ID,
 		Dir: cfg.DataDir,
 		Reconcilers: n.onceReady(
+			&coordinator.Assignments{Hosts: n.hosts},
 			coordinator.Setup{Preparer: preparer{n}},
 			coordinator.Schema{Applier: applier{n}},
 			coordinator.Owners{Watcher: &ownerWatch{Node: n}},
@@ -77,6 +78,9 @@ type patient struct {
 
 	ready <-chan struct{}
 }
+
+// Idle implements coordinator.Idler.
+func (p patient) Idle() time.Duration { return coordinator.IdleOf(p.Reconciler) }
 
 // Reconcile implements coordinator.Reconciler.
 func (p patient) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, error) {
@@ -180,3 +184,6 @@ func resumed(s *state.Sync) Resumed {
 	}
 	return r
 }
+
+// hosts are the nodes that can run workers.
+func (n *Node) hosts() []coordinator.Host { return []coordinator.Host{{ID: n.cfg.ID}} }

@@ -97,7 +97,7 @@ func (s *supervisor) run(ctx context.Context) error {
 
 func (s *supervisor) stopUnwanted(st *state.Sync) {
 	for id, w := range s.workers {
-		if w.rests == nil && (!st.Active() || w.leg != st.Leg.Number || shardAt(st, id) == nil) {
+		if w.rests == nil && (!st.Active() || w.leg != st.Leg.Number || !s.node.owns(st, id)) {
 			w.cancel(errNotWanted)
 		}
 	}
@@ -108,7 +108,7 @@ func (s *supervisor) startMissing(ctx context.Context, g *errgroup.Group, st *st
 		return
 	}
 	for _, sh := range st.Leg.Shards {
-		if sh.Lost {
+		if sh.Lost || sh.Owner != s.node.cfg.ID {
 			continue
 		}
 		if w, ok := s.workers[sh.ID]; ok {
@@ -193,15 +193,15 @@ func (s *supervisor) hold(ctx context.Context, st *state.Sync, e ended) {
 }
 
 // work takes a shard over and runs its worker: the epoch rises, the sessions of
-// earlier epochs are ended on the destination, and only then is anything
+// earlier epochs are closed on the destination, and only then is anything
 // written.
 func (n *Node) work(ctx context.Context, leg int, shard shardferry.ShardID) error {
-	if err := n.coord.Propose(ctx, state.Assign{Leg: leg, Shard: shard, Owner: n.cfg.ID}); err != nil {
+	if err := n.coord.Propose(ctx, state.Take{Leg: leg, Shard: shard, Owner: n.cfg.ID}); err != nil {
 		return cause(ctx, err)
 	}
 	st, _ := n.coord.Watch()
 	at := shardAt(st, shard)
-	if st.Leg.Number != leg || at == nil {
+	if st.Leg.Number != leg || !n.owns(st, shard) {
 		return fmt.Errorf("shard %s: %w", shard, shardferry.ErrStaleEpoch)
 	}
 	from, to := n.ends.from(&st.Leg), n.ends.to(&st.Leg)
@@ -240,19 +240,9 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// fence makes sure that nothing which an earlier worker of the shard sent can
-// land any more.
-func (n *Node) fence(ctx context.Context, leg int, sh *state.Shard, to *end) error {
-	if len(sh.Sessions) == 0 {
-		return nil
-	}
-	err := mongoconn.Retry(ctx, n.cfg.Logger, "end the sessions of an earlier worker", func(ctx context.Context) error {
-		return to.client.Database("admin").RunCommand(ctx, bson.D{{"killSessions", sh.Sessions}}).Err()
-	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", to.name, err)
-	}
-	return n.coord.Propose(ctx, state.Fenced{Leg: leg, Shard: sh.ID, Epoch: sh.Epoch, IDs: sh.Sessions})
+func (n *Node) owns(s *state.Sync, id shardferry.ShardID) bool {
+	at := shardAt(s, id)
+	return at != nil && at.Owner == n.cfg.ID
 }
 
 func shardAt(s *state.Sync, id shardferry.ShardID) *state.Shard {

@@ -55,6 +55,8 @@ type Coordinator struct {
 	raft  *raft.Raft
 	gate  *gate
 	waits waits
+
+	lookout *lookout
 }
 
 // New returns a Coordinator that is not running. Call Run once.
@@ -71,7 +73,7 @@ func New(cfg Config) (*Coordinator, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Coordinator{cfg: cfg, fsm: newFSM(), ready: make(chan struct{}), gate: newGate()}, nil
+	return &Coordinator{cfg: cfg, fsm: newFSM(), ready: make(chan struct{}), gate: newGate(), lookout: newLookout()}, nil
 }
 
 // Run takes part in the cluster until ctx ends or the node cannot go on. It
@@ -92,12 +94,31 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
+	c.raft.RegisterObserver(c.lookout.by)
 	close(c.ready)
+	looks := c.look(ctx)
+	defer looks()
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.follow(gctx, notify) })
 	err = g.Wait()
 	return errors.Join(err, c.shutDown())
+}
+
+// look starts to take what raft tells of other nodes. The returned function ends
+// that, once raft has been shut down.
+func (c *Coordinator) look(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.lookout.run(ctx)
+	}()
+	return func() {
+		c.raft.DeregisterObserver(c.lookout.by)
+		cancel()
+		<-ended
+	}
 }
 
 // answerLimit bounds the wait for what raft was asked last. Without a majority

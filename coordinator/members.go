@@ -1,0 +1,131 @@
+package coordinator
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// A Member is one node of the cluster, as this node knows it.
+type Member struct {
+	ID     string
+	Addr   string // of its port for other nodes
+	Voter  bool
+	Leader bool
+
+	// FailingSince is when it last answered the leader, and zero while it answers.
+	// Only the leader knows it; on other nodes it is always zero.
+	FailingSince time.Time
+}
+
+// Members lists the nodes of the cluster in the order in which they joined. It
+// may be called at any time, from any goroutine; before the node has started the
+// list is empty. On a follower it may be a little old.
+func (c *Coordinator) Members() []Member {
+	select {
+	case <-c.ready:
+	default:
+		return nil
+	}
+	future := c.raft.GetConfiguration()
+	if future.Error() != nil {
+		return nil
+	}
+	_, leader := c.raft.LeaderWithID()
+	failing := map[raft.ServerID]time.Time{}
+	if c.raft.State() == raft.Leader {
+		failing = c.lookout.failing()
+	}
+	servers := future.Configuration().Servers
+	all := make([]Member, 0, len(servers))
+	for _, s := range servers {
+		all = append(all, Member{
+			ID: string(s.ID), Addr: string(s.Address), Voter: s.Suffrage == raft.Voter,
+			Leader: s.ID == leader, FailingSince: failing[s.ID],
+		})
+	}
+	return all
+}
+
+// A lookout knows what raft tells of other nodes: who leads, and who does not
+// answer the leader.
+type lookout struct {
+	mu     sync.Mutex
+	silent map[raft.ServerID]silence
+
+	tells chan raft.Observation
+	by    *raft.Observer
+}
+
+// A silence is since when a node has not answered, and when that was last seen.
+type silence struct{ since, seen time.Time }
+
+// staleSilence is after how long without another failed heartbeat a silence
+// counts as over. Raft tries at least every other second. What it tells late of
+// an earlier leadership would otherwise never be taken back.
+const staleSilence = 5 * time.Second
+
+func newLookout() *lookout {
+	l := &lookout{silent: map[raft.ServerID]silence{}, tells: make(chan raft.Observation, 16)}
+	// Blocking: an answer that got lost would leave a node failing for ever.
+	l.by = raft.NewObserver(l.tells, true, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.LeaderObservation, raft.FailedHeartbeatObservation, raft.ResumedHeartbeatObservation, raft.PeerObservation:
+			return true
+		}
+		return false
+	})
+	return l
+}
+
+// run takes what raft tells until ctx ends. Raft must not tell anything any more
+// by then.
+func (l *lookout) run(ctx context.Context) {
+	for {
+		select {
+		case o := <-l.tells:
+			l.note(o.Data)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *lookout) note(told any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch o := told.(type) {
+	case raft.LeaderObservation:
+		// What an earlier leadership knew is old.
+		clear(l.silent)
+	case raft.FailedHeartbeatObservation:
+		now := time.Now()
+		known, ok := l.silent[o.PeerID]
+		if !ok {
+			known.since = o.LastContact
+		}
+		if known.since.IsZero() {
+			known.since = now
+		}
+		known.seen = now
+		l.silent[o.PeerID] = known
+	case raft.ResumedHeartbeatObservation:
+		delete(l.silent, o.PeerID)
+	case raft.PeerObservation:
+		delete(l.silent, o.Peer.ID)
+	}
+}
+
+func (l *lookout) failing() map[raft.ServerID]time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	failing := map[raft.ServerID]time.Time{}
+	for id, s := range l.silent {
+		if time.Since(s.seen) < staleSilence {
+			failing[id] = s.since
+		}
+	}
+	return failing
+}

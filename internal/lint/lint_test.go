@@ -23,17 +23,20 @@ var imports = map[string][]string{
 	"internal/keyhash":   {""},
 	"internal/accounts":  {"", "internal/mongoconn"},
 	"internal/model":     {},
-	"internal/lint":      {},
-	"coordinator/state":  {""},
-	"coordinator":        {"", "coordinator/state"},
-	"shardworker":        {"", "internal/keyhash", "internal/mongoconn"},
-	"topology":           {"", "internal/mongoconn"},
-	"verify":             {"", "internal/mongoconn", "topology"},
-	"reverse":            {"", "coordinator/state", "internal/mongoconn", "topology"},
-	"api":                {"", "verify"},
+	"internal/peer":      {""},
+	// Test files import it, and whoever plays a cluster of nodes in virtual time.
+	"internal/peer/virtual": {},
+	"internal/lint":         {},
+	"coordinator/state":     {""},
+	"coordinator":           {"", "coordinator/state"},
+	"shardworker":           {"", "internal/keyhash", "internal/mongoconn"},
+	"topology":              {"", "internal/mongoconn"},
+	"verify":                {"", "internal/mongoconn", "topology"},
+	"reverse":               {"", "coordinator/state", "internal/mongoconn", "topology"},
+	"api":                   {"", "verify"},
 	"internal/node": {
 		"", "api", "coordinator", "coordinator/state", "internal/accounts", "internal/mongoconn",
-		"reverse", "shardworker", "topology", "verify",
+		"internal/peer", "reverse", "shardworker", "topology", "verify",
 	},
 	"internal/speccheck": {"mongotest"},
 	"internal/rehearse":  {"", "api", "internal/mongoconn", "internal/node", "mongotest", "verify"},
@@ -45,7 +48,7 @@ var imports = map[string][]string{
 		"", "api", "coordinator/state", "internal/mongoconn", "internal/mortal", "internal/node",
 		"internal/soak/checker", "mongotest",
 	},
-	"cmd/shardferry": {"", "api", "chaos", "coordinator", "coordinator/state", "internal/mongoconn", "internal/node", "internal/rehearse", "mongotest", "verify"},
+	"cmd/shardferry": {"", "api", "chaos", "coordinator", "coordinator/state", "internal/mongoconn", "internal/node", "internal/peer", "internal/rehearse", "mongotest", "verify"},
 }
 
 func TestImportsGoOnlyDownward(t *testing.T) {

@@ -93,7 +93,7 @@ func (c *Coordinator) reconcile(ctx context.Context, r Reconciler) error {
 // giveUp returns the error after which a reconciler should not go on, nil if
 // there is none.
 func giveUp(p Patience, err error) error {
-	if err == nil || errors.Is(err, shardferry.ErrOutcomeUnknown) || errors.Is(err, shardferry.ErrStaleEpoch) {
+	if err == nil || errors.Is(err, shardferry.ErrOutcomeUnknown) || errors.Is(err, shardferry.ErrStaleEpoch) || errors.Is(err, shardferry.ErrNotLeader) {
 		return nil
 	}
 	return p.Again(err)

@@ -35,7 +35,12 @@ func (c cutover) OpenDestination(ctx context.Context, s *state.Sync) error {
 	return c.block(ctx, c.ends.to(&s.Leg), false)
 }
 
-func (c cutover) block(ctx context.Context, e *end, blocked bool) error {
+// block switches a cluster's write block, if this node still leads: what a leader
+// of the past switches could undo the next one's commit.
+func (n *Node) block(ctx context.Context, e *end, blocked bool) error {
+	if err := n.coord.StillLeads(ctx); err != nil {
+		return err
+	}
 	if err := mongoconn.SetWriteBlock(ctx, e.client, blocked); err != nil {
 		return fmt.Errorf("%s: %w", e.name, err)
 	}

@@ -22,11 +22,13 @@ const (
 	foreignListed = 20
 )
 
-// A guard is the coordinator.Reconciler that keeps the destination's write block on
-// until the commit. It is called by one goroutine.
+// A guard is the coordinator.Reconciler that keeps the write block on of the cluster
+// that changes flow to: the destination until the commit, the old source after it.
+// It is called by one goroutine.
 type guard struct {
 	*Node
 
+	leg  int       // what follows is of this leg
 	next time.Time // when to look again
 	// blocked is a time of the destination at which the block was on.
 	blocked shardferry.ClusterTime
@@ -43,6 +45,9 @@ func (g *guard) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, 
 	if !guarded(s) || time.Now().Before(g.next) {
 		return nil, nil
 	}
+	if g.leg != s.Leg.Number {
+		g.leg, g.blocked, g.lifted = s.Leg.Number, shardferry.ClusterTime{}, time.Time{}
+	}
 	to := g.ends.to(&s.Leg)
 	blocked, known, at, err := mongoconn.WriteBlocked(ctx, to.client)
 	if err != nil {
@@ -50,7 +55,7 @@ func (g *guard) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, 
 	}
 	if !known {
 		g.next = time.Now().Add(guardPauseBlind)
-		return nil, g.block(ctx, to)
+		return nil, g.shut(ctx, to)
 	}
 	g.next = time.Now().Add(guardPause)
 	if slices.ContainsFunc(s.Intrusions, func(i state.Intrusion) bool { return i.Noticed.Equal(g.lifted) }) {
@@ -64,7 +69,7 @@ func (g *guard) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, 
 		if g.lifted.IsZero() {
 			g.lifted = time.Now().Truncate(time.Millisecond) // as it is recorded
 		}
-		if err := g.block(ctx, to); err != nil {
+		if err := g.shut(ctx, to); err != nil {
 			return nil, err
 		}
 	}
@@ -76,7 +81,11 @@ func (g *guard) intruded(ctx context.Context, s *state.Sync, to *end) ([]state.C
 	i := state.Intrusion{Noticed: g.lifted}
 	after := g.blocked
 	if after.IsZero() { // lifted while nobody looked
-		after = shardferry.ClusterTime{T: uint32(s.Job.StartedAt.Unix())}
+		since := s.Job.StartedAt
+		if s.Last != nil && s.Leg.Number > 1 {
+			since = s.Last.BlockedAt.Add(time.Second)
+		}
+		after = shardferry.ClusterTime{T: uint32(since.Unix())}
 	}
 	found, more, err := mongoconn.ForeignWrites(ctx, to.client, after, shardworker.FirstNumber, foreignListed)
 	if err != nil {
@@ -90,24 +99,29 @@ func (g *guard) intruded(ctx context.Context, s *state.Sync, to *end) ([]state.C
 	return []state.Command{state.Intruded{Leg: s.Leg.Number, Intrusion: i}}, nil
 }
 
-// block switches the block on, unless a commit has begun meanwhile: it opens the
+// shut switches the block on, unless a commit has begun meanwhile: it opens the
 // destination, and nothing may close it after that.
-func (g *guard) block(ctx context.Context, to *end) error {
+func (g *guard) shut(ctx context.Context, to *end) error {
 	g.blocking.Lock()
 	defer g.blocking.Unlock()
 	if now, _ := g.coord.Watch(); !guarded(now) {
 		return nil
 	}
-	if err := mongoconn.SetWriteBlock(ctx, to.client, true); err != nil {
-		return fmt.Errorf("%s: %w", to.name, err)
-	}
-	return nil
+	return g.block(ctx, to, true)
 }
 
-// guarded reports whether the destination should be write-blocked now.
+// guarded reports whether the cluster that changes flow to should be write-blocked
+// now. A leg that follows a commit exists only where we may write past the block.
 func guarded(s *state.Sync) bool {
-	if !s.Job.BlockDest || s.Leg.Number != 1 || slices.Contains([]state.Phase{"", state.PhasePlanning, state.PhaseCreating}, s.Leg.Phase) {
+	if slices.Contains([]state.Phase{"", state.PhasePlanning, state.PhaseCreating}, s.Leg.Phase) {
 		return false
 	}
-	return s.State == shardferry.StateRunning || s.State == shardferry.StatePaused
+	switch s.State {
+	case shardferry.StateRunning, shardferry.StatePaused:
+		return s.Job.BlockDest || s.Leg.Number > 1
+	case shardferry.StateCommitted, shardferry.StateReversing:
+		return s.Leg.Number > 1
+	case shardferry.StateIdle, shardferry.StateCommitting:
+	}
+	return false
 }

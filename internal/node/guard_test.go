@@ -55,6 +55,38 @@ func TestALiftedWriteBlockIsSetAgain(t *testing.T) {
 	}
 }
 
+// The old source stays closed after the commit, and what others write there is
+// told: until the way back is made, both clusters must not take writes.
+func TestTheOldSourceStaysBlocked(t *testing.T) {
+	play(t, setting{}, func(t *testing.T, s *stage) {
+		s.up()
+		require.NoError(t, s.insert(s.app, upTo(20)...))
+		s.start()
+		s.stream()
+		s.commit()
+		s.reach(shardferry.StateCommitted)
+		time.Sleep(time.Minute)
+		s.command(s.from, bson.D{{"setUserWriteBlockMode", 1}, {"global", false}})
+		require.NoError(t, s.insert(s.app, 1000), "it takes writes, until it is looked at")
+		time.Sleep(10 * time.Second)
+		require.Error(t, s.insert(s.app, 1001), "it is set again")
+		p, err := s.node.Progress(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, shardferry.StateCommitted, p.State)
+		require.Len(t, p.Detail.ForeignWrites, 1)
+		assert.Equal(t, "insert", p.Detail.ForeignWrites[0].Op)
+
+		_, err = s.from.Database("d").Collection("c").DeleteOne(t.Context(), bson.D{{"_id", 1000}})
+		require.NoError(t, err)
+		require.NoError(t, s.node.Rollback(t.Context(), "test"))
+		s.until("back", func(st *state.Sync) bool { return st.State == shardferry.StateCommitted && st.Leg.Number == 3 })
+		require.NoError(t, s.insert(s.app, 1002), "the rollback opens it")
+		time.Sleep(time.Minute)
+		require.NoError(t, s.insert(s.app, 1003), "and it stays open")
+		assert.True(t, s.closed())
+	})
+}
+
 // What others wrote while the block was lifted is reported with its name, _id and
 // time, and the sync pauses. It is not overwritten.
 func TestWritesOfOthersAreReported(t *testing.T) {

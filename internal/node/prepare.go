@@ -11,7 +11,6 @@ import (
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/api"
 	"github.com/shardferry/shardferry/coordinator/state"
-	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/reverse"
 	"github.com/shardferry/shardferry/topology"
 )
@@ -185,8 +184,8 @@ func (p preparer) Create(ctx context.Context, s *state.Sync) error {
 		}
 	}
 	if s.Job.BlockDest {
-		if err := mongoconn.SetWriteBlock(ctx, to.client, true); err != nil {
-			return fmt.Errorf("%s: %w", to.name, err)
+		if err := p.block(ctx, to, true); err != nil {
+			return err
 		}
 	}
 	return topology.Create(ctx, to.client, plan.Along(route), p.cfg.Logger)

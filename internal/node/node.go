@@ -184,6 +184,3 @@ func resumed(s *state.Sync) Resumed {
 	}
 	return r
 }
-
-// hosts are the nodes that can run workers.
-func (n *Node) hosts() []coordinator.Host { return []coordinator.Host{{ID: n.cfg.ID}} }

@@ -47,6 +47,26 @@ var codes = map[reflect.Type]byte{
 	reflect.TypeFor[state.Drain]():        32,
 }
 
+// kinds and forms are codes the other way round: by code, which command it is, and
+// which fields this program knows of it.
+var kinds, forms = readable()
+
+func readable() (kinds [256]reflect.Type, forms [256]form) {
+	for t, code := range codes {
+		kinds[code], forms[code] = t, formOf(t)
+	}
+	return kinds, forms
+}
+
+// newestCode returns the highest code that this program knows.
+func newestCode() byte {
+	newest := byte(0)
+	for _, code := range codes {
+		newest = max(newest, code)
+	}
+	return newest
+}
+
 func encodeCommand(cmd state.Command) ([]byte, error) {
 	code, ok := codes[reflect.TypeOf(cmd)]
 	if !ok {
@@ -59,23 +79,27 @@ func encodeCommand(cmd state.Command) ([]byte, error) {
 	return append([]byte{code}, doc...), nil
 }
 
+// decodeCommand reads an entry. What was written by a newer program is ErrNewer,
+// also where only a field is new: who ignored it would do something else than the
+// others.
 func decodeCommand(b []byte) (state.Command, error) {
 	if len(b) == 0 {
 		return nil, errors.New("decode command: empty log entry")
 	}
-	for t, code := range codes {
-		if code != b[0] {
-			continue
-		}
-		cmd := reflect.New(t)
-		if err := bson.Unmarshal(b[1:], cmd.Interface()); err != nil {
-			return nil, fmt.Errorf("decode %v: %w", t, err)
-		}
-		c, ok := cmd.Elem().Interface().(state.Command)
-		if !ok {
-			return nil, fmt.Errorf("decode %v: not a command", t)
-		}
-		return c, nil
+	t := kinds[b[0]]
+	if t == nil {
+		return nil, fmt.Errorf("command %d is not known, the last known one is %d: %w", b[0], newestCode(), ErrNewer)
 	}
-	return nil, fmt.Errorf("decode command: unknown code %d", b[0])
+	if err := forms[b[0]].check(b[1:]); err != nil {
+		return nil, fmt.Errorf("decode %v: %w", t, err)
+	}
+	cmd := reflect.New(t)
+	if err := bson.Unmarshal(b[1:], cmd.Interface()); err != nil {
+		return nil, fmt.Errorf("decode %v: %w", t, err)
+	}
+	c, ok := cmd.Elem().Interface().(state.Command)
+	if !ok {
+		return nil, fmt.Errorf("decode %v: not a command", t)
+	}
+	return c, nil
 }

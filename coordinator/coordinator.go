@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +93,8 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 	}
 	c.raft, err = raft.NewRaft(rc, c.fsm, st.logs, st.stable, st.snapshots, st.transport)
 	if err != nil {
-		return fmt.Errorf("start raft: %w", err)
+		// Raft only says that no snapshot could be read.
+		return fmt.Errorf("start raft: %w", cmp.Or(c.fsm.whyBroken(), err))
 	}
 	c.raft.RegisterObserver(c.lookout.by)
 	close(c.ready)
@@ -101,6 +103,7 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.follow(gctx, notify) })
+	g.Go(func() error { return c.fsm.watch(gctx) })
 	err = g.Wait()
 	return errors.Join(err, c.shutDown())
 }

@@ -1,16 +1,21 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 
 	"github.com/hashicorp/raft"
-	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
 )
+
+// ErrNewer reports a data directory, or another node, that has what only a newer
+// version of the program can read. Nothing was lost.
+var ErrNewer = errors.New("written by a newer version of shardferry: start this node with the version that the others run, or ran last")
 
 // fsm adapts state.Sync to raft. It decodes, applies and snapshots; every rule
 // about a sync lives in package state.
@@ -19,46 +24,84 @@ type fsm struct {
 	sync    *state.Sync
 	view    *state.Sync   // a copy of sync for readers, nil when it is outdated
 	changed chan struct{} // closed at the next change
+	broken  error         // why nothing is applied any more
+	breaks  chan struct{} // closed when broken is set
 }
 
 var _ raft.FSM = (*fsm)(nil)
 
-func newFSM() *fsm { return &fsm{sync: state.New(), changed: make(chan struct{})} }
+func newFSM() *fsm {
+	return &fsm{sync: state.New(), changed: make(chan struct{}), breaks: make(chan struct{})}
+}
 
 // Apply implements raft.FSM. The result is nil or the error of the command.
+//
+// An entry that cannot be read is committed nevertheless. If it were skipped this
+// copy would differ from the others, so that it stays as it is, and the node ends.
 func (f *fsm) Apply(l *raft.Log) any {
 	cmd, err := decodeCommand(l.Data)
-	if err != nil {
-		// The cluster committed an entry this binary cannot read. Skipping it
-		// would make this replica disagree with the others, so stop here.
-		panic(fmt.Sprintf("coordinator: raft index %d: %v", l.Index, err))
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		f.end(fmt.Errorf("log entry %d cannot be read, and nothing from it on is applied; all is kept: %w", l.Index, err))
+	}
+	if f.broken != nil {
+		return fmt.Errorf("%w: %w", shardferry.ErrOutcomeUnknown, f.broken)
+	}
 	err = cmd.Apply(f.sync)
 	f.announce()
 	return err
 }
 
+// end lets nothing more be applied. The caller holds mu.
+func (f *fsm) end(why error) {
+	if f.broken == nil {
+		f.broken = why
+		close(f.breaks)
+	}
+}
+
+// whyBroken returns why nothing is applied any more, and nil as long as it is.
+func (f *fsm) whyBroken() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.broken
+}
+
+// watch returns an error when the node has to end.
+func (f *fsm) watch(ctx context.Context) error {
+	select {
+	case <-f.breaks:
+		return f.whyBroken()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Snapshot implements raft.FSM. It copies, so that Persist may run beside Apply.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if err := f.whyBroken(); err != nil {
+		return nil, err // raft counts as applied what was not
+	}
 	s, _ := f.read()
 	return snapshot{s}, nil
 }
 
-// Restore implements raft.FSM. It replaces the state; it never adds to it.
+// Restore implements raft.FSM. It replaces the state; it never adds to it. After
+// one snapshot that cannot be read no other is taken: the log no longer begins
+// where an older one ends.
 func (f *fsm) Restore(rc io.ReadCloser) (err error) {
 	defer func() { err = errors.Join(err, rc.Close()) }()
-	b, err := io.ReadAll(rc)
-	if err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
-	}
-	restored, err := decodeSnapshot(b)
-	if err != nil {
+	if err := f.whyBroken(); err != nil {
 		return err
 	}
+	restored, err := readSnapshot(rc)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		f.end(fmt.Errorf("the snapshot cannot be read, and nothing is applied; all is kept: %w", err))
+		return f.broken
+	}
 	f.sync = restored
 	f.announce()
 	return nil
@@ -81,40 +124,3 @@ func (f *fsm) announce() {
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
-
-const snapshotVersion = 1
-
-type snapshotDocument struct {
-	Version int         `bson:"version"`
-	Sync    *state.Sync `bson:"sync"`
-}
-
-func decodeSnapshot(b []byte) (*state.Sync, error) {
-	// The version first: of another one nothing else can be relied upon.
-	version, _ := bson.Raw(b).Lookup("version").AsInt64OK()
-	if version != snapshotVersion {
-		return nil, fmt.Errorf("decode snapshot: version %d, this program reads %d: use the program that wrote it", version, snapshotVersion)
-	}
-	doc := snapshotDocument{Sync: state.New()}
-	if err := bson.Unmarshal(b, &doc); err != nil {
-		return nil, fmt.Errorf("decode snapshot: %w", err)
-	}
-	return doc.Sync, nil
-}
-
-type snapshot struct{ sync *state.Sync }
-
-// Persist implements raft.FSMSnapshot.
-func (s snapshot) Persist(sink raft.SnapshotSink) error {
-	b, err := bson.Marshal(snapshotDocument{Version: snapshotVersion, Sync: s.sync})
-	if err == nil {
-		_, err = sink.Write(b)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("persist snapshot %s: %w", sink.ID(), err), sink.Cancel())
-	}
-	return sink.Close()
-}
-
-// Release implements raft.FSMSnapshot.
-func (snapshot) Release() {}

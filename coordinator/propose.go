@@ -88,5 +88,5 @@ func (c *Coordinator) CaughtUp(ctx context.Context) error {
 	if err := c.raft.Barrier(enqueueTimeout).Error(); err != nil {
 		return fmt.Errorf("wait for earlier commands: %w: %w", shardferry.ErrNotLeader, err)
 	}
-	return nil
+	return c.fsm.whyBroken()
 }

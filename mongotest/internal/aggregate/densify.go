@@ -57,7 +57,7 @@ func compileDensify(spec bson.RawValue, env Env) (stage, error) {
 	if err := d.readRange(raw["range"]); err != nil {
 		return nil, err
 	}
-	return gathered(func(_ context.Context, docs []bson.Raw) ([]bson.Raw, error) { return d.run(docs) }), nil
+	return gathered(d.run), nil
 }
 
 func (d *densify) readRange(v bson.RawValue) error {
@@ -113,7 +113,7 @@ type point struct {
 	doc bson.Raw
 }
 
-func (d *densify) run(docs []bson.Raw) ([]bson.Raw, error) {
+func (d *densify) run(ctx context.Context, docs []bson.Raw) ([]bson.Raw, error) {
 	var out []bson.Raw
 	parts := map[string][]point{}
 	var order []string
@@ -150,7 +150,7 @@ func (d *densify) run(docs []bson.Raw) ([]bson.Raw, error) {
 		case "partition":
 			lo, hi, closed = p[0].at, p[len(p)-1].at, true
 		}
-		filled, err := d.fill(p, lo, hi, closed, &added)
+		filled, err := d.fill(ctx, p, lo, hi, closed, &added)
 		if err != nil {
 			return nil, err
 		}
@@ -170,11 +170,17 @@ func (d *densify) partition(doc bson.Raw) string {
 
 // fill merges the documents of a partition with new ones at the steps between
 // lo and hi where there are none.
-func (d *densify) fill(p []point, lo, hi bson.RawValue, closed bool, added *int) ([]bson.Raw, error) {
+func (d *densify) fill(ctx context.Context, p []point, lo, hi bson.RawValue, closed bool, added *int) ([]bson.Raw, error) {
 	var out []bson.Raw
 	i := 0
+	last := value.MinKey()
 	for n := int64(0); ; n++ {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		at := d.stepped(lo, n)
+		stuck := compare(at, last) == 0 // the step is lost beside a number so large
+		last = at
 		if c := compare(at, hi); c > 0 || c == 0 && !closed {
 			break
 		}
@@ -182,7 +188,7 @@ func (d *densify) fill(p []point, lo, hi bson.RawValue, closed bool, added *int)
 			out = append(out, p[i].doc)
 			i++
 		}
-		if i < len(p) && compare(p[i].at, at) == 0 {
+		if i < len(p) && compare(p[i].at, at) == 0 && !stuck {
 			continue
 		}
 		if *added++; *added > maxDensified {

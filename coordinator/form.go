@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/coordinator/state"
 )
 
 // A form is what this program knows of a kind of document: its fields, and of
@@ -22,6 +25,9 @@ func formOf(t reflect.Type) form {
 	case reflect.Struct:
 	default:
 		return nil
+	}
+	if t == reflect.TypeFor[state.Tasks]() {
+		return formOf(reflect.TypeFor[shardferry.CopyTask]())
 	}
 	if t.PkgPath() == "time" || t == reflect.TypeFor[bson.Timestamp]() || reflect.PointerTo(t).Implements(valueUnmarshaler) {
 		return nil

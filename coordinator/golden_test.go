@@ -3,9 +3,11 @@ package coordinator
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
 )
 
@@ -25,14 +28,14 @@ var add = flag.Bool("add", false, "add golden files for what has a new form; non
 // Golden bytes: the newest are what this program writes, and all of them it must read
 // for ever, each field with the value that it has there.
 func TestCommandsAreWrittenAndReadAsEver(t *testing.T) {
-	files := 0
+	found := 0
 	for kind, code := range codes {
 		t.Run(kind.Name(), func(t *testing.T) {
 			cmd := filled(kind)
 			b, err := encodeCommand(cmd.Interface().(state.Command))
 			require.NoError(t, err)
 			forms := golden(t, fmt.Sprintf("commands/%03d-%s", code, kind.Name()), b)
-			files += len(forms)
+			found += len(forms)
 			for _, old := range forms {
 				back, err := decodeCommand(old)
 				require.NoError(t, err)
@@ -48,19 +51,41 @@ func TestCommandsAreWrittenAndReadAsEver(t *testing.T) {
 	}
 	all, err := filepath.Glob("testdata/commands/*.hex")
 	require.NoError(t, err)
-	assert.Len(t, all, files, "a golden file is of no command: its code must stay reserved")
+	assert.Len(t, all, found, "a golden file is of no command: its code must stay reserved")
 }
 
-// A snapshot of every version, with every field that this version had.
-func TestSnapshotsOfEveryVersionAreRead(t *testing.T) {
+// A snapshot of every version is read, with every field that this version had. What
+// the compressor makes of one may change, what it is made of may not.
+func TestSnapshotsOfEveryVersionAreReadAsEver(t *testing.T) {
 	whole, ok := filled(reflect.TypeFor[state.Sync]()).Interface().(state.Sync)
 	require.True(t, ok)
+	now, err := bson.Marshal(snapshotDocument{Version: snapshotVersion, Sync: &whole})
+	require.NoError(t, err)
 	var sink memSink
 	require.NoError(t, snapshot{&whole}.Persist(&sink))
-	for _, old := range golden(t, "snapshots/version1", sink.Bytes()) {
+	s, err := readSnapshot(&sink.Buffer)
+	require.NoError(t, err)
+	assert.Equal(t, &whole, s)
+
+	kept := func(doc bson.Raw, s *state.Sync) {
+		again, err := bson.Marshal(s)
+		require.NoError(t, err)
+		assertKept(t, doc.Lookup("sync").Document(), again)
+	}
+	for _, old := range files(t, "snapshots/version1") {
 		s, err := readSnapshot(bytes.NewReader(old))
 		require.NoError(t, err)
-		assert.Equal(t, &whole, s)
+		kept(old, s)
+	}
+	for _, doc := range golden(t, "snapshots/version2", now) {
+		s, err := readDocument(bytes.NewReader(doc), 2)
+		require.NoError(t, err)
+		kept(doc, s)
+	}
+	for _, old := range files(t, "snapshots/version2-compressed") {
+		s, err := readSnapshot(bytes.NewReader(old))
+		require.NoError(t, err)
+		kept(files(t, "snapshots/version2")[0], s)
 	}
 }
 
@@ -68,27 +93,39 @@ func TestSnapshotsOfEveryVersionAreRead(t *testing.T) {
 // last must be what is written now.
 func golden(t *testing.T, name string, now []byte) (forms [][]byte) {
 	t.Helper()
-	file := func(n int) string { return filepath.Join("testdata", fmt.Sprintf("%s-%d.hex", name, n)) }
-	for n := 1; ; n++ {
-		text, err := os.ReadFile(file(n))
-		if err != nil {
-			break
-		}
-		b, err := hex.DecodeString(strings.ReplaceAll(string(text), "\n", ""))
-		require.NoError(t, err, file(n))
-		forms = append(forms, b)
+	if _, err := os.Stat(file(name, 1)); err == nil {
+		forms = files(t, name)
 	}
 	if *add && (len(forms) == 0 || !bytes.Equal(forms[len(forms)-1], now)) {
 		var text strings.Builder
 		for line := range chunks(hex.EncodeToString(now), 120) {
 			text.WriteString(line + "\n")
 		}
-		require.NoError(t, os.WriteFile(file(len(forms)+1), []byte(text.String()), 0o644))
+		require.NoError(t, os.WriteFile(file(name, len(forms)+1), []byte(text.String()), 0o644))
 		forms = append(forms, now)
 	}
 	require.NotEmpty(t, forms, "%s has no golden file: see docs/UPGRADES.md", name)
 	assert.Equal(t, hex.EncodeToString(forms[len(forms)-1]), hex.EncodeToString(now), "%s has a new form: see docs/UPGRADES.md", name)
 	return forms
+}
+
+func file(name string, n int) string {
+	return filepath.Join("testdata", fmt.Sprintf("%s-%d.hex", name, n))
+}
+
+// files returns what stands in the files of a name, of which there is at least one.
+func files(t *testing.T, name string) (forms [][]byte) {
+	t.Helper()
+	for n := 1; ; n++ {
+		text, err := os.ReadFile(file(name, n))
+		if errors.Is(err, fs.ErrNotExist) && n > 1 {
+			return forms
+		}
+		require.NoError(t, err)
+		b, err := hex.DecodeString(strings.ReplaceAll(string(text), "\n", ""))
+		require.NoError(t, err, file(name, n))
+		forms = append(forms, b)
+	}
 }
 
 func chunks(s string, n int) func(yield func(string) bool) {
@@ -139,6 +176,9 @@ func fill(v reflect.Value, path string) {
 	switch v.Interface().(type) {
 	case time.Time:
 		v.Set(reflect.ValueOf(time.UnixMilli(1_700_000_000_000 + int64(n)).UTC()))
+		return
+	case state.Tasks:
+		v.Set(reflect.ValueOf(state.NewTasks([]shardferry.CopyTask{filled(reflect.TypeFor[shardferry.CopyTask]()).Interface().(shardferry.CopyTask)})))
 		return
 	case bson.Raw:
 		b, err := bson.Marshal(bson.D{{"_id", n}})

@@ -149,17 +149,14 @@ func (s *Sync) Active() bool {
 }
 
 // Clone returns a copy that shares nothing with s that a command changes.
-// Byte slices are shared: no command writes into one.
+// What is large is shared: no command writes into a byte slice, into Tasks, or into
+// the lists of collections, indexes and limits, of which it makes others.
 func (s *Sync) Clone() *Sync {
 	c := *s
 	c.Audit = slices.Clone(s.Audit)
 	c.Intrusions = slices.Clone(s.Intrusions)
 	c.Accounts.Carried, c.Accounts.Own = slices.Clone(s.Accounts.Carried), slices.Clone(s.Accounts.Own)
 	c.Leg.Shards = slices.Clone(s.Leg.Shards)
-	c.Leg.Collections = slices.Clone(s.Leg.Collections)
-	c.Leg.Tasks = slices.Clone(s.Leg.Tasks)
-	c.Leg.Indexes = slices.Clone(s.Leg.Indexes)
-	c.Leg.Limits = slices.Clone(s.Leg.Limits)
 	c.Leg.Barrier = clonePointer(s.Leg.Barrier)
 	c.Leg.Owners = clonePointer(s.Leg.Owners)
 	c.Leg.Cutover = clonePointer(s.Leg.Cutover)

@@ -211,12 +211,8 @@ func (c Finished) Apply(s *Sync) error {
 	if _, err := s.cutover("finish", c.Leg); err != nil {
 		return err
 	}
-	for i := range s.Leg.Indexes {
-		ix := &s.Leg.Indexes[i]
-		if slices.Contains(c.Indexes, IndexRef{NS: ix.NS, Name: ix.Name()}) {
-			ix.Finished = true
-		}
-	}
+	s.Leg.mark(c.Indexes, func(ix *Index) { ix.Finished = true })
+	s.Leg.Limits = slices.Clone(s.Leg.Limits)
 	for i := range s.Leg.Limits {
 		l := &s.Leg.Limits[i]
 		l.Finished = l.Finished || slices.Contains(c.Limits, l.NS)

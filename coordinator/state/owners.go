@@ -168,18 +168,7 @@ func (s *Sync) retire(serve []shardferry.ShardID) {
 }
 
 func (l *Leg) recut(cut []int64, tasks []shardferry.CopyTask) {
-	last := int64(0)
-	for i := range l.Tasks {
-		last = max(last, l.Tasks[i].ID)
-		if slices.Contains(cut, l.Tasks[i].ID) {
-			l.Tasks[i].Done = true
-		}
-	}
-	for _, t := range tasks {
-		last++
-		t.ID = last
-		l.Tasks = append(l.Tasks, t)
-	}
+	l.Tasks = l.Tasks.finish(func(t shardferry.CopyTask) bool { return slices.Contains(cut, t.ID) }).with(tasks)
 }
 
 // owners returns a copy of what is known of the owners.
@@ -244,8 +233,8 @@ func (l *Leg) Ownership() *shardferry.Ownership {
 // Ownerless reports the collections with a copy task that no shard has yet.
 func (l *Leg) Ownerless() []shardferry.UUID {
 	var out []shardferry.UUID
-	for _, t := range l.Tasks {
-		if t.Shard == "" && !t.Done {
+	for t := range l.Tasks.Of("") {
+		if !t.Done {
 			out = append(out, t.UUID)
 		}
 	}

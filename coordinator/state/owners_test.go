@@ -98,16 +98,16 @@ func settle(t *testing.T, s *state.Sync, until shardferry.ClusterTime, places []
 // What is left of a task goes to other shards, under ids that were never used.
 func TestCopyTasksChangeHands(t *testing.T) {
 	s := moving(t)
-	old := s.Leg.Tasks[0]
-	n := len(s.Leg.Tasks)
+	old := s.Leg.Tasks.At(0)
+	n := s.Leg.Tasks.Len()
 	settle(t, s, ct(120), placesAfter, state.Settled{Cut: []int64{old.ID}, Tasks: []shardferry.CopyTask{{Shard: "s1", UUID: old.UUID, Index: old.Index}}})
-	require.Len(t, s.Leg.Tasks, n+1)
-	assert.True(t, s.Leg.Tasks[0].Done)
-	assert.Greater(t, s.Leg.Tasks[n].ID, s.Leg.Tasks[n-1].ID)
+	require.Equal(t, n+1, s.Leg.Tasks.Len())
+	assert.True(t, s.Leg.Tasks.At(0).Done)
+	assert.Greater(t, s.Leg.Tasks.At(n).ID, s.Leg.Tasks.At(n-1).ID)
 	assert.Equal(t, state.PhaseCopying, s.Leg.Phase)
 	late := report(1, shardferry.Report{Shard: old.Shard, Epoch: s.Leg.Shards[0].Epoch, Tasks: []shardferry.TaskProgress{{ID: old.ID, Docs: 99}}})
 	apply(t, s, late)
-	assert.Equal(t, old.Docs, s.Leg.Tasks[0].Docs, "what its former worker says comes too late")
+	assert.Equal(t, old.Docs, s.Leg.Tasks.At(0).Docs, "what its former worker says comes too late")
 }
 
 // A shard that joins begins where it cannot have owned anything. One that is empty

@@ -194,7 +194,7 @@ func randomReport(t *rapid.T, s *state.Sync, leg int, sh state.Shard, epoch uint
 	if rapid.IntRange(0, 4).Draw(t, "schema") == 0 {
 		r.Schema = change(sh.ID, sh.Applied.T+rapid.Uint32Range(1, 20).Draw(t, "schema at"))
 	}
-	for _, task := range s.Leg.Tasks {
+	for task := range s.Leg.Tasks.All() {
 		if task.Shard == sh.ID {
 			r.Tasks = append(r.Tasks, shardferry.TaskProgress{ID: task.ID, Docs: 5, Done: rapid.Bool().Draw(t, "done")})
 		}

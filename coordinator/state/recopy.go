@@ -114,14 +114,11 @@ func (l *Leg) replaceTasks(c Recopied) {
 		uuid  shardferry.UUID
 	}
 	again := map[part]bool{}
-	last := int64(0)
 	for _, t := range c.Tasks {
 		again[part{t.Shard, t.UUID}] = true
 	}
-	for _, t := range l.Tasks {
-		last = max(last, t.ID)
-	}
-	l.Tasks = slices.DeleteFunc(l.Tasks, func(t shardferry.CopyTask) bool {
+	last := l.Tasks.last()
+	tasks := slices.DeleteFunc(l.Tasks.List(), func(t shardferry.CopyTask) bool {
 		return slices.Contains(c.Shards, t.Shard) || again[part{t.Shard, t.UUID}]
 	})
 	for i := range l.Shards {
@@ -133,10 +130,10 @@ func (l *Leg) replaceTasks(c Recopied) {
 	for _, t := range c.Tasks {
 		last++
 		t.ID = last
-		l.Tasks = append(l.Tasks, t)
+		tasks = append(tasks, t)
 	}
-	l.Bytes = c.Bytes
-	for _, t := range l.Tasks {
+	l.Tasks, l.Bytes = NewTasks(tasks), c.Bytes
+	for t := range l.Tasks.All() {
 		l.Bytes += t.Bytes
 	}
 }

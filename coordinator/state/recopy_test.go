@@ -23,11 +23,11 @@ func fenced(t *testing.T, s *state.Sync, shard int) {
 // only when the operator has agreed. Then it alone begins anew.
 func TestALostShardBeginsAnew(t *testing.T) {
 	s := stations(t)["streaming"]
-	tasks := slices.Clone(s.Leg.Tasks)
+	tasks := s.Leg.Tasks.List()
 	apply(t, s, state.Lost{Leg: 1, Shard: "s0", Why: "gone"})
 	require.Equal(t, shardferry.StatePaused, s.State)
 	assert.Equal(t, "gone", s.Hold)
-	assert.Equal(t, tasks, s.Leg.Tasks)
+	assert.Equal(t, tasks, s.Leg.Tasks.List())
 	err := report(1, shardferry.Report{Shard: "s0", Epoch: 1, Applied: ct(900)}).Apply(s)
 	require.ErrorIs(t, err, shardferry.ErrStaleEpoch, "its worker has ended")
 
@@ -53,9 +53,9 @@ func TestALostShardBeginsAnew(t *testing.T) {
 	assert.Equal(t, ct(500), s.Leg.Shards[0].Applied)
 	assert.Equal(t, other, s.Leg.Shards[1], "the other shard goes on")
 	assert.False(t, s.Recopying, "the next loss is another decision")
-	last := s.Leg.Tasks[len(s.Leg.Tasks)-1]
+	last := s.Leg.Tasks.At(s.Leg.Tasks.Len() - 1)
 	assert.True(t, last.Resync)
-	for _, task := range s.Leg.Tasks {
+	for task := range s.Leg.Tasks.All() {
 		assert.Equal(t, task.Resync, task.Shard == "s0")
 		if task.Resync {
 			assert.False(t, slices.ContainsFunc(tasks, func(old shardferry.CopyTask) bool { return old.ID == task.ID }), "an id is never used twice")
@@ -97,7 +97,7 @@ func TestOtherShardsStartAgainWithNewTasks(t *testing.T) {
 	fenced(t, s, 0)
 	epoch := s.Leg.Shards[1].Epoch
 	apply(t, s, state.Recopied{Leg: 1, Shards: []shardferry.ShardID{"s0"}, Start: ct(500), Tasks: []shardferry.CopyTask{
-		{Shard: "s1", UUID: s.Leg.Tasks[0].UUID, Index: s.Leg.Tasks[0].Index, Resync: true},
+		{Shard: "s1", UUID: s.Leg.Tasks.At(0).UUID, Index: s.Leg.Tasks.At(0).Index, Resync: true},
 	}})
 	assert.Equal(t, epoch+1, s.Leg.Shards[1].Epoch)
 }

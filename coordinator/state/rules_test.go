@@ -33,8 +33,8 @@ func TestPositionsAndTotalsNeverGoBack(t *testing.T) {
 	assert.Equal(t, ct(150), sh.Applied)
 	assert.Equal(t, ct(160), sh.Seen)
 	assert.Equal(t, state.Totals{Events: 9, Repairs: 3}, sh.Now)
-	assert.Equal(t, int64(50), s.Leg.Tasks[0].Docs)
-	assert.Equal(t, raw(bson.D{{"_id", 50}}), s.Leg.Tasks[0].Resume)
+	assert.Equal(t, int64(50), s.Leg.Tasks.At(0).Docs)
+	assert.Equal(t, raw(bson.D{{"_id", 50}}), s.Leg.Tasks.At(0).Resume)
 	assert.Equal(t, ct(100), s.Leg.ResumePoint(), "the other shard stands at the start")
 }
 
@@ -44,8 +44,8 @@ func TestATaskThatIsDoneStaysDone(t *testing.T) {
 		t, s, report(1, shardferry.Report{Shard: "s0", Epoch: 1, Tasks: done(1)}),
 		report(1, shardferry.Report{Shard: "s0", Epoch: 1, Tasks: []shardferry.TaskProgress{{ID: 1, Docs: 3}}}),
 	)
-	assert.True(t, s.Leg.Tasks[0].Done)
-	assert.Equal(t, int64(10), s.Leg.Tasks[0].Docs)
+	assert.True(t, s.Leg.Tasks.At(0).Done)
+	assert.Equal(t, int64(10), s.Leg.Tasks.At(0).Docs)
 }
 
 func TestANewWorkerStartsANewEpoch(t *testing.T) {
@@ -137,13 +137,13 @@ func TestWhatASchemaChangeMakesOfTheCatalogue(t *testing.T) {
 			assert.Empty(t, l.Limits)
 			assert.Len(t, l.Indexes, 1)
 			assert.Equal(t, dropped, l.Collections[1])
-			assert.True(t, l.Tasks[0].Done, "nothing is left to copy")
-			assert.False(t, l.Tasks[1].Done)
+			assert.True(t, l.Tasks.At(0).Done, "nothing is left to copy")
+			assert.False(t, l.Tasks.At(1).Done)
 		}},
 		{"rename", state.Resolve{Collections: []shardferry.Collection{renamed}, Moved: []state.Move{{From: nsA, To: to}}}, func(t *testing.T, l *state.Leg) {
 			assert.Equal(t, to, l.Indexes[0].NS)
 			assert.Equal(t, renamed, l.Collections[0])
-			assert.False(t, l.Tasks[1].Done, "the copy goes on under the new name")
+			assert.False(t, l.Tasks.At(1).Done, "the copy goes on under the new name")
 		}},
 		{
 			"rename over another",

@@ -142,21 +142,13 @@ func (l *Leg) addTasks(c Resolve) {
 	if len(c.Tasks) == 0 {
 		return
 	}
-	last := int64(0)
-	for _, t := range l.Tasks {
-		last = max(last, t.ID)
-	}
 	for i := range l.Shards {
 		sh := &l.Shards[i]
 		if !sh.Lost && slices.ContainsFunc(c.Tasks, func(t shardferry.CopyTask) bool { return t.Shard == sh.ID }) {
 			sh.Epoch++
 		}
 	}
-	for _, t := range c.Tasks {
-		last++
-		t.ID = last
-		l.Tasks = append(l.Tasks, t)
-	}
+	l.Tasks = l.Tasks.with(c.Tasks)
 	l.Bytes += c.Bytes
 	if l.Phase == PhaseBuilding || l.Phase == PhaseStreaming {
 		l.Phase = PhaseCopying
@@ -165,6 +157,7 @@ func (l *Leg) addTasks(c Resolve) {
 
 func (l *Leg) changeCatalogue(c Resolve) {
 	l.Catalogue++
+	l.Collections, l.Indexes, l.Limits = slices.Clone(l.Collections), slices.Clone(l.Indexes), slices.Clone(l.Limits)
 	l.forget(c.Dropped)
 	l.move(c.Moved)
 	for _, ix := range c.Indexes {
@@ -207,9 +200,9 @@ func (l *Leg) forget(dropped []IndexRef) {
 // copyAnew has what is left to copy of a collection copied from its successor, by
 // whichever shards turn out to own it.
 func (l *Leg) copyAnew(r Replaced) {
-	left := slices.ContainsFunc(l.Tasks, func(t shardferry.CopyTask) bool { return t.UUID == r.From && !t.Done })
+	open := l.Tasks.Open()
 	l.finishTasks(r.From)
-	if left {
+	if l.Tasks.Open() < open {
 		l.recut(nil, []shardferry.CopyTask{{UUID: r.To}})
 	}
 	if l.Owners != nil {
@@ -236,17 +229,27 @@ func (l *Leg) move(moved []Move) {
 
 // finishTasks ends the copy tasks of a collection that is not synced any more.
 func (l *Leg) finishTasks(id shardferry.UUID) {
-	for i := range l.Tasks {
-		if l.Tasks[i].UUID == id {
-			l.Tasks[i].Done = true
-		}
-	}
+	l.Tasks = l.Tasks.finish(func(t shardferry.CopyTask) bool { return t.UUID == id })
 }
 
 // Name returns the index's name.
 func (ix Index) Name() string {
 	name, _ := ix.Spec.Lookup("name").StringValueOK()
 	return name
+}
+
+// mark changes indexes, of the list that nobody else has.
+func (l *Leg) mark(which []IndexRef, change func(*Index)) {
+	picked := make(map[IndexRef]bool, len(which))
+	for _, r := range which {
+		picked[r] = true
+	}
+	l.Indexes = slices.Clone(l.Indexes)
+	for i := range l.Indexes {
+		if ix := &l.Indexes[i]; picked[IndexRef{NS: ix.NS, Name: ix.Name()}] {
+			change(ix)
+		}
+	}
 }
 
 // IndexesBuilt records that indexes exist on the destination.
@@ -260,12 +263,7 @@ func (c IndexesBuilt) Apply(s *Sync) error {
 	if c.Leg != s.Leg.Number {
 		return fmt.Errorf("indexes built: leg %d is over: %w", c.Leg, shardferry.ErrStaleEpoch)
 	}
-	for i := range s.Leg.Indexes {
-		ix := &s.Leg.Indexes[i]
-		if slices.Contains(c.Indexes, IndexRef{NS: ix.NS, Name: ix.Name()}) {
-			ix.Built = true
-		}
-	}
+	s.Leg.mark(c.Indexes, func(ix *Index) { ix.Built = true })
 	s.Leg.advancePhase()
 	return nil
 }

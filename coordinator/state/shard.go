@@ -121,19 +121,21 @@ func (c Report) Apply(s *Sync) error {
 			return err
 		}
 		for _, t := range r.Tasks {
-			if task, ok := s.Leg.task(t.ID); !ok || task.Shard != r.Shard {
+			if at, ok := s.Leg.Tasks.find(t.ID); !ok || s.Leg.Tasks.At(at).Shard != r.Shard {
 				return fmt.Errorf("report of shard %s: it has no copy task %d", r.Shard, t.ID)
 			}
 		}
 	}
+	tasks := s.Leg.Tasks.edit()
 	for _, r := range c.Reports {
 		sh, _ := s.ownedShard("report", c.Leg, r.Shard, r.Epoch)
 		sh.take(r)
 		for _, t := range r.Tasks {
-			task, _ := s.Leg.task(t.ID)
-			takeProgress(task, t)
+			at, _ := tasks.find(t.ID)
+			takeProgress(tasks.at(at), t)
 		}
 	}
+	s.Leg.Tasks = tasks.end()
 	s.Leg.advancePhase()
 	return nil
 }
@@ -183,14 +185,6 @@ func (s *Sync) ownedShard(what string, leg int, id shardferry.ShardID, epoch uin
 		return nil, fmt.Errorf("%s of shard %s: epoch %d, want %d: %w", what, id, epoch, sh.Epoch, shardferry.ErrStaleEpoch)
 	}
 	return sh, nil
-}
-
-func (l *Leg) task(id int64) (*shardferry.CopyTask, bool) {
-	i, ok := slices.BinarySearchFunc(l.Tasks, id, func(t shardferry.CopyTask, id int64) int { return cmp.Compare(t.ID, id) })
-	if !ok {
-		return nil, false
-	}
-	return &l.Tasks[i], true
 }
 
 func compareShards(a, b Shard) int { return cmp.Compare(a.ID, b.ID) }

@@ -56,8 +56,12 @@ func (c Planned) Apply(s *Sync) error {
 	case c.Start.IsZero():
 		return errors.New("plan: no start time")
 	}
+	shards := map[shardferry.ShardID]bool{}
+	for _, id := range c.Shards {
+		shards[id] = true
+	}
 	for _, t := range c.Tasks {
-		if !slices.Contains(c.Shards, t.Shard) {
+		if !shards[t.Shard] {
 			return fmt.Errorf("plan: copy task %d is of shard %q, which is not among %q", t.ID, t.Shard, c.Shards)
 		}
 	}
@@ -67,8 +71,7 @@ func (c Planned) Apply(s *Sync) error {
 	s.Leg.Shards = newShards(c.Shards, c.Start)
 	s.Leg.Collections = slices.Clone(c.Collections)
 	slices.SortFunc(s.Leg.Collections, compareCollections)
-	s.Leg.Tasks = slices.Clone(c.Tasks)
-	slices.SortFunc(s.Leg.Tasks, compareTasks)
+	s.Leg.Tasks = NewTasks(c.Tasks)
 	s.Leg.Indexes, s.Leg.Limits = slices.Clone(c.Indexes), slices.Clone(c.Limits)
 	s.Leg.Owners = newOwners(c.Start, c.Places)
 	return nil
@@ -104,7 +107,7 @@ func newShards(ids []shardferry.ShardID, start shardferry.ClusterTime) []Shard {
 
 // advancePhase moves on from a phase whose work is done.
 func (l *Leg) advancePhase() {
-	if l.Phase == PhaseCopying && !slices.ContainsFunc(l.Tasks, func(t shardferry.CopyTask) bool { return !t.Done }) {
+	if l.Phase == PhaseCopying && l.Tasks.Open() == 0 {
 		l.Phase = PhaseBuilding
 	}
 	if l.Phase == PhaseBuilding && !slices.ContainsFunc(l.Indexes, func(ix Index) bool { return !ix.Built }) {

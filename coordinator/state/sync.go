@@ -105,10 +105,10 @@ type Leg struct {
 	Bytes       int64                   `bson:"bytes"`          // estimated size of all documents to copy
 	Shards      []Shard                 `bson:"shards"`         // sorted by ID
 	Collections []shardferry.Collection `bson:"collections"`    // sorted by UUID
-	Tasks       []shardferry.CopyTask   `bson:"tasks"`          // sorted by ID
-	Indexes     []Index                 `bson:"indexes"`        // in the order they were met
-	Catalogue   int64                   `bson:"catalogue"`      // raised with each change of Collections
-	Limits      []Limit                 `bson:"limits"`         // of capped and clustered collections
+	Tasks       Tasks                   `bson:"tasks"`
+	Indexes     []Index                 `bson:"indexes"`   // in the order they were met
+	Catalogue   int64                   `bson:"catalogue"` // raised with each change of Collections
+	Limits      []Limit                 `bson:"limits"`    // of capped and clustered collections
 	Order       `bson:",inline"`
 	Cutover     *Cutover `bson:"cutover,omitempty"`
 }

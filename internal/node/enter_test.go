@@ -305,7 +305,7 @@ func TestWhatMovesAsItEnters(t *testing.T) {
 		s.write(s.app, -1, "shop.kept")
 		close(moved)
 		st := s.until("task that waits for the end of a stretch", func(st *state.Sync) bool {
-			return slices.ContainsFunc(st.Leg.Tasks, func(task shardferry.CopyTask) bool { return task.Shard == "" })
+			return slices.ContainsFunc(st.Leg.Tasks.List(), func(task shardferry.CopyTask) bool { return task.Shard == "" })
 		})
 		assert.Equal(t, state.PhaseCopying, st.Leg.Phase)
 		time.Sleep(10 * time.Second)

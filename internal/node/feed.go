@@ -37,8 +37,8 @@ func (f *feed) Watch() (shardferry.Assignment, <-chan struct{}) {
 	if c := s.Leg.Cutover; c != nil {
 		a.Until = c.End
 	}
-	for _, t := range s.Leg.Tasks {
-		if t.Shard == f.shard && !t.Done {
+	for t := range s.Leg.Tasks.Of(f.shard) {
+		if !t.Done {
 			a.Tasks = append(a.Tasks, t)
 		}
 	}

@@ -50,10 +50,12 @@ func unbuilt(l *state.Leg) [][]state.Index {
 		of[ix.NS] = append(of[ix.NS], ix)
 	}
 	size := map[shardferry.Namespace]int64{}
-	for _, t := range l.Tasks {
-		if at := slices.IndexFunc(l.Collections, func(c shardferry.Collection) bool { return c.UUID == t.UUID }); at >= 0 {
-			size[l.Collections[at].Destination] += t.Bytes
-		}
+	copied := map[shardferry.UUID]int64{}
+	for t := range l.Tasks.All() {
+		copied[t.UUID] += t.Bytes
+	}
+	for _, c := range l.Collections {
+		size[c.Destination] += copied[c.UUID]
 	}
 	slices.SortStableFunc(names, func(a, b shardferry.Namespace) int { return cmp.Compare(size[b], size[a]) })
 	out := make([][]state.Index, len(names))

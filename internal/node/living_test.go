@@ -175,7 +175,7 @@ func TestDocumentsMissedWhileChunksMove(t *testing.T) {
 			slow()
 			s.stream()
 			st := s.arrives()
-			assert.Greater(t, len(st.Leg.Tasks), len(planned.Leg.Tasks), "no task changed hands: the story does not test what it tells")
+			assert.Greater(t, st.Leg.Tasks.Len(), planned.Leg.Tasks.Len(), "no task changed hands: the story does not test what it tells")
 		})
 	}
 }
@@ -206,7 +206,7 @@ func TestAPrimaryShardMoves(t *testing.T) {
 			s.faults.routes(nil)
 			s.stream()
 			st := s.arrives()
-			assert.Greater(t, len(st.Leg.Tasks), len(planned.Leg.Tasks), "no task changed hands")
+			assert.Greater(t, st.Leg.Tasks.Len(), planned.Leg.Tasks.Len(), "no task changed hands")
 		})
 	}
 }

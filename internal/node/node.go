@@ -175,8 +175,8 @@ type Resumed struct {
 }
 
 func resumed(s *state.Sync) Resumed {
-	r := Resumed{State: s.State, Phase: string(s.Leg.Phase), Tasks: len(s.Leg.Tasks), ResumePoint: s.Leg.ResumePoint()}
-	for _, t := range s.Leg.Tasks {
+	r := Resumed{State: s.State, Phase: string(s.Leg.Phase), Tasks: s.Leg.Tasks.Len(), ResumePoint: s.Leg.ResumePoint()}
+	for t := range s.Leg.Tasks.All() {
 		r.Documents += t.Docs
 		if t.Done {
 			r.TasksDone++

@@ -105,7 +105,7 @@ func (w *ownerWatch) HandOver(ctx context.Context, s *state.Sync) (state.Settled
 	}
 	renewed(s, &out)
 	var left []shardferry.CopyTask
-	for _, t := range s.Leg.Tasks {
+	for t := range s.Leg.Tasks.All() {
 		if !t.Done && s.Leg.Owners.Move.Moved.Concerns(t.UUID) {
 			left = append(left, t)
 		}

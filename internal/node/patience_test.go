@@ -92,7 +92,7 @@ func TestASyncThatGaveUpGoesOnWhereItWas(t *testing.T) {
 			return mongotest.Fault{}
 		})
 		s.start()
-		s.until("half a copy", func(st *state.Sync) bool { return len(st.Leg.Tasks) > 0 && st.Leg.Tasks[0].Docs > 100 })
+		s.until("half a copy", func(st *state.Sync) bool { return st.Leg.Tasks.Len() > 0 && st.Leg.Tasks.At(0).Docs > 100 })
 		s.dst.Cut(s.dst.Addrs()[0])
 		s.told("cannot be reached")
 		time.Sleep(29 * time.Minute)
@@ -101,7 +101,7 @@ func TestASyncThatGaveUpGoesOnWhereItWas(t *testing.T) {
 		time.Sleep(time.Minute)
 		st = s.until("pause", func(st *state.Sync) bool { return st.State == shardferry.StatePaused })
 		assert.Contains(t, st.Hold, "gave up after 30m")
-		kept := st.Leg.Tasks[0].Docs
+		kept := st.Leg.Tasks.At(0).Docs
 		require.Greater(t, kept, int64(100), "what was copied is kept")
 
 		s.dst.Heal(s.dst.Addrs()[0])

@@ -47,7 +47,7 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 	for _, sh := range s.Leg.Shards {
 		p.TotalEvents += sh.Events + sh.Now.Events
 	}
-	for _, t := range s.Leg.Tasks {
+	for t := range s.Leg.Tasks.All() {
 		p.CollectionCopy.Copied += t.Bytes
 	}
 	if s.Leg.Phase != state.PhasePlanning && s.Leg.Number == 1 {
@@ -150,7 +150,7 @@ func (n *Node) detail(s *state.Sync) api.Detail {
 		Hold:        s.Hold,
 		Repairs:     s.Totals.Repairs,
 		ResumePoint: api.Time(s.Leg.ResumePoint()),
-		TasksTotal:  len(s.Leg.Tasks),
+		TasksTotal:  s.Leg.Tasks.Len(),
 		Reversible:  s.Job.Reversible,
 		Shards:      []api.Shard{},
 		Commit:      commit(s),

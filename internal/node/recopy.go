@@ -151,7 +151,7 @@ func touched(all []shardferry.CopyTask, s *state.Sync) []shardferry.CopyTask {
 	moved := map[shardferry.UUID]bool{}
 	for _, t := range all {
 		if _, ok := moved[t.UUID]; !ok {
-			moved[t.UUID] = !slices.Equal(owners(all, t.UUID), owners(s.Leg.Tasks, t.UUID))
+			moved[t.UUID] = !slices.Equal(owners(all, t.UUID), owners(s.Leg.Tasks.List(), t.UUID))
 		}
 		if moved[t.UUID] || slices.Contains(lost, t.Shard) {
 			out = append(out, t)

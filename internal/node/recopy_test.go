@@ -80,12 +80,12 @@ func TestAnOplogThatRolledOverCostsOnlyItsShard(t *testing.T) {
 
 				require.NoError(t, s.node.RecopyLost(t.Context(), "test"))
 				st = s.recopied()
-				for _, task := range st.Leg.Tasks {
-					old := slices.ContainsFunc(before.Leg.Tasks, func(b shardferry.CopyTask) bool { return b.ID == task.ID })
+				for task := range st.Leg.Tasks.All() {
+					old := slices.ContainsFunc(before.Leg.Tasks.List(), func(b shardferry.CopyTask) bool { return b.ID == task.ID })
 					assert.Equal(t, task.Shard == lost, !old, "task %d of shard %s", task.ID, task.Shard)
 					assert.Equal(t, task.Shard == lost, task.Resync)
 				}
-				assert.Len(t, st.Leg.Tasks, len(before.Leg.Tasks))
+				assert.Equal(t, before.Leg.Tasks.Len(), st.Leg.Tasks.Len())
 				require.NoError(t, s.insert(s.app, 5000, -5000))
 				s.commit()
 				s.reach(shardferry.StateCommitted)
@@ -233,7 +233,7 @@ func TestWhatNobodySawWaitsForTheOtherShards(t *testing.T) {
 		st := s.recopied()
 		s.faults.routes(nil)
 		s.faults.set(nil)
-		for _, task := range st.Leg.Tasks {
+		for task := range st.Leg.Tasks.All() {
 			assert.False(t, task.Resync && string(task.Shard) == kept, "the story needs a shard that has lost nothing")
 		}
 		s.arrives()
@@ -258,7 +258,7 @@ func (s *stage) recopied() *state.Sync {
 	for range 600 {
 		st, _ := s.node.State()
 		require.Equal(s.t, shardferry.StateRunning, st.State, st.Hold)
-		again := slices.ContainsFunc(st.Leg.Tasks, func(t shardferry.CopyTask) bool { return t.Resync })
+		again := slices.ContainsFunc(st.Leg.Tasks.List(), func(t shardferry.CopyTask) bool { return t.Resync })
 		if again && len(st.Leg.Lost()) == 0 && st.Leg.Phase == state.PhaseStreaming {
 			return st
 		}

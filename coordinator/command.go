@@ -45,6 +45,7 @@ var codes = map[reflect.Type]byte{
 	reflect.TypeFor[state.Carried]():      30,
 	reflect.TypeFor[state.Take]():         31,
 	reflect.TypeFor[state.Drain]():        32,
+	reflect.TypeFor[state.Asked]():        34,
 }
 
 // kinds and forms are codes the other way round: by code, which command it is, and

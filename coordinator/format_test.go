@@ -79,6 +79,12 @@ var samples = []state.Command{
 	state.Carried{Leg: 1, Accounts: []shardferry.Account{{ID: "d.u"}}},
 	state.Take{Leg: 1, Shard: "s0", Owner: "n1"},
 	state.Drain{Node: "n1", Back: true},
+	state.Asked{
+		At: moment, Command: "pause", By: "alice", From: "10.0.0.1:9", With: "{}", Key: "k", Hash: []byte{1, 2},
+		Refused: &state.RefusedError{Kind: "NotYet", Text: "t"},
+		Start:   &state.Start{From: "op"}, Pause: &state.Pause{At: moment}, Resume: &state.Resume{At: moment, RecopyLost: true},
+		Commit: &state.Commit{At: moment}, TurnAround: &state.TurnAround{At: moment, Rollback: true},
+	},
 }
 
 var sampleChange = shardferry.SchemaChange{Shard: "s0", Time: tick, Index: 1, Kind: "drop", UUID: shardferry.UUID{1}, NS: orders, To: orders, Event: doc}

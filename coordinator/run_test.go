@@ -295,6 +295,28 @@ func TestLeaderLoss(t *testing.T) {
 	})
 }
 
+// Whoever does not know what became of a command sends it again with its key, to
+// whichever node leads then. It is done once.
+func TestAKeyOutlivesItsLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := startCluster(t, 3, nil)
+		cl.propose(t, begin)
+		asked := state.Asked{At: time.Now(), Command: "pause", By: "alice", Key: "k1", Hash: []byte{1}, Pause: &state.Pause{At: time.Now()}}
+		leader := cl.propose(t, asked)
+		cl.propose(t, state.Resume{At: time.Now()}) // somebody else decides otherwise
+		cl.isolate(leader)
+		time.Sleep(10 * time.Second)
+		asked.At = time.Now()
+		next := cl.propose(t, asked)
+		require.NotEqual(t, leader, next)
+		s, _ := cl.nodes[next].Watch()
+		assert.Equal(t, shardferry.StateRunning, s.State, "it paused again")
+		other := asked
+		other.Hash = []byte{2}
+		require.ErrorIs(t, cl.nodes[next].Propose(t.Context(), other), state.ErrKeyReused)
+	})
+}
+
 // A command that a lost leader took may or may not take effect, and says so.
 func TestACommandToALostLeaderHasAnUnknownOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -17,11 +17,14 @@ type Pause struct {
 
 // Apply implements Command.
 func (c Pause) Apply(s *Sync) error {
+	return s.noted(c.do(s), AuditEntry{At: c.At, Command: "pause", From: c.From})
+}
+
+func (c Pause) do(s *Sync) error {
 	if s.State != shardferry.StateRunning {
 		return &shardferry.StateError{Command: "pause", State: s.State}
 	}
 	s.State, s.Hold = shardferry.StatePaused, c.Hold
-	s.audit(c.At, "pause", c.From)
 	return nil
 }
 
@@ -36,6 +39,10 @@ type Resume struct {
 
 // Apply implements Command.
 func (c Resume) Apply(s *Sync) error {
+	return s.noted(c.do(s), AuditEntry{At: c.At, Command: "resume", From: c.From})
+}
+
+func (c Resume) do(s *Sync) error {
 	if s.State != shardferry.StatePaused {
 		return &shardferry.StateError{Command: "resume", State: s.State}
 	}
@@ -44,7 +51,6 @@ func (c Resume) Apply(s *Sync) error {
 	}
 	s.Recopying = s.Recopying || c.RecopyLost
 	s.State, s.Hold = shardferry.StateRunning, ""
-	s.audit(c.At, "resume", c.From)
 	return nil
 }
 
@@ -65,13 +71,20 @@ type TurnAround struct {
 
 // Apply implements Command.
 func (c TurnAround) Apply(s *Sync) error {
-	name := "reverse"
+	return s.noted(c.do(s), AuditEntry{At: c.At, Command: c.name(), From: c.From})
+}
+
+func (c TurnAround) name() string {
 	if c.Rollback {
-		name = "rollback"
+		return "rollback"
 	}
+	return "reverse"
+}
+
+func (c TurnAround) do(s *Sync) error {
+	name := c.name()
 	if c.Rollback && s.State == shardferry.StateRunning && s.Leg.Number > 1 {
 		s.RollingBack = true
-		s.audit(c.At, name, c.From)
 		return nil
 	}
 	if s.State != shardferry.StateCommitted {
@@ -81,7 +94,6 @@ func (c TurnAround) Apply(s *Sync) error {
 		return fmt.Errorf("cannot %s: this sync is not reversible, because the user may not write to a write-blocked cluster (grant bypassWriteBlockingMode, for example by the role restore, before start)", name)
 	}
 	s.State, s.RollingBack = shardferry.StateReversing, c.Rollback
-	s.audit(c.At, name, c.From)
 	return nil
 }
 
@@ -150,10 +162,11 @@ func (s *Sync) Active() bool {
 
 // Clone returns a copy that shares nothing with s that a command changes.
 // What is large is shared: no command writes into a byte slice, into Tasks, or into
-// the lists of collections, indexes and limits, of which it makes others.
+// the lists of collections, indexes and limits, of which it makes others, and what is
+// kept of commands only grows.
 func (s *Sync) Clone() *Sync {
 	c := *s
-	c.Audit = slices.Clone(s.Audit)
+	c.Audit, c.Answers = slices.Clip(s.Audit), slices.Clip(s.Answers)
 	c.Intrusions = slices.Clone(s.Intrusions)
 	c.Accounts.Carried, c.Accounts.Own = slices.Clone(s.Accounts.Carried), slices.Clone(s.Accounts.Own)
 	c.Leg.Shards = slices.Clone(s.Leg.Shards)

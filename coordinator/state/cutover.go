@@ -68,6 +68,10 @@ type Commit struct {
 
 // Apply implements Command.
 func (c Commit) Apply(s *Sync) error {
+	return s.noted(c.do(s), AuditEntry{At: c.At, Command: "commit", From: c.From})
+}
+
+func (c Commit) do(s *Sync) error {
 	if ok, why := s.CanCommit(); !ok {
 		if s.State != shardferry.StateRunning {
 			return &shardferry.StateError{Command: "commit", State: s.State}
@@ -77,7 +81,6 @@ func (c Commit) Apply(s *Sync) error {
 	s.State = shardferry.StateCommitting
 	budget := time.Duration(s.Job.CommitBudget) * time.Millisecond
 	s.Leg.Cutover = &Cutover{Step: StepBlocking, StartedAt: c.At, Deadline: c.At.Add(budget)}
-	s.audit(c.At, "commit", c.From)
 	return nil
 }
 

@@ -47,7 +47,7 @@ func (c Intruded) Apply(s *Sync) error {
 		return nil
 	}
 	s.State, s.Hold = shardferry.StatePaused, c.Intrusion.String()
-	s.audit(c.Intrusion.Noticed, "pause", "write block")
+	s.audit(AuditEntry{At: c.Intrusion.Noticed, Command: "pause", From: "write block"})
 	return nil
 }
 

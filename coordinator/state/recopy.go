@@ -33,7 +33,7 @@ func (c Lost) Apply(s *Sync) error {
 	sh.Epoch++ // what its worker still says comes too late
 	if s.State == shardferry.StateRunning && !s.Recopying {
 		s.State, s.Hold = shardferry.StatePaused, c.Why
-		s.audit(c.At, "pause", "worker")
+		s.audit(AuditEntry{At: c.At, Command: "pause", From: "worker"})
 	}
 	return nil
 }

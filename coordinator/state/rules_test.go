@@ -308,12 +308,3 @@ func TestActive(t *testing.T) {
 		}
 	}
 }
-
-func TestTheAuditLogIsBounded(t *testing.T) {
-	s := stations(t)["running"]
-	for i := range int64(600) {
-		apply(t, s, state.Pause{At: at(1000 + 2*i), From: "op"}, state.Resume{At: at(1001 + 2*i), From: "op"})
-	}
-	require.Len(t, s.Audit, 1000)
-	assert.Equal(t, at(1000+1199), s.Audit[999].At)
-}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -19,12 +18,15 @@ type Start struct {
 
 // Apply implements Command.
 func (c Start) Apply(s *Sync) error {
+	return s.noted(c.do(s), AuditEntry{At: c.Job.StartedAt, Command: "start", From: c.From})
+}
+
+func (c Start) do(s *Sync) error {
 	if s.State != shardferry.StateIdle {
 		return &shardferry.StateError{Command: "start", State: s.State}
 	}
 	s.State, s.Job = shardferry.StateRunning, c.Job
 	s.Leg = Leg{Number: 1, Direction: Forward, Phase: PhasePlanning}
-	s.audit(c.Job.StartedAt, "start", c.From)
 	return nil
 }
 
@@ -112,14 +114,5 @@ func (l *Leg) advancePhase() {
 	}
 	if l.Phase == PhaseBuilding && !slices.ContainsFunc(l.Indexes, func(ix Index) bool { return !ix.Built }) {
 		l.Phase = PhaseStreaming
-	}
-}
-
-const auditKept = 1000 // entries; older ones are dropped
-
-func (s *Sync) audit(at time.Time, command, from string) {
-	s.Audit = append(s.Audit, AuditEntry{At: at, Command: command, From: from})
-	if n := len(s.Audit) - auditKept; n > 0 {
-		s.Audit = slices.Clone(s.Audit[n:])
 	}
 }

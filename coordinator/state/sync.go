@@ -15,7 +15,7 @@ type Sync struct {
 	Leg    Leg              `bson:"leg"`
 	Last   *Cutover         `bson:"last,omitempty"`  // the commit that ended, or was given up, last
 	Hold   string           `bson:"hold,omitempty"`  // why it paused by itself, for the operator
-	Audit  []AuditEntry     `bson:"audit,omitempty"` // operator commands, oldest first
+	Audit  []AuditEntry     `bson:"audit,omitempty"` // commands, oldest first
 	Totals Totals           `bson:"totals"`          // of the legs that have ended
 
 	Accounts Accounts `bson:"accounts"`
@@ -25,6 +25,9 @@ type Sync struct {
 	Draining []string `bson:"draining,omitempty"` // nodes that are about to stop, sorted
 
 	Recopying bool `bson:"recopying,omitempty"` // the operator agreed that shards whose changes are lost are copied again
+
+	Asked   bool     `bson:"asked,omitempty"`   // a command has come with who asked for it
+	Answers []Answer `bson:"answers,omitempty"` // to commands that had a key, oldest first
 
 	RollingBack bool `bson:"rollingBack,omitempty"` // commit the reverse leg by itself as soon as it can be
 }
@@ -49,13 +52,6 @@ type Endpoint struct {
 	Name  string `bson:"name"`  // cluster0 or cluster1, as in mongosync's API
 	Hosts string `bson:"hosts"` // as given in its URI
 	ID    string `bson:"id"`    // the cluster's own identity; two runs of one job must agree on it
-}
-
-// AuditEntry is one operator command that was accepted.
-type AuditEntry struct {
-	At      time.Time `bson:"at"`
-	Command string    `bson:"command"`
-	From    string    `bson:"from"` // the caller's address
 }
 
 // Totals are sums over ended legs.
@@ -155,7 +151,7 @@ type Limit struct {
 func New() *Sync { return &Sync{State: shardferry.StateIdle} }
 
 // A Command changes the state when it is applied. Apply either makes the whole
-// change or returns an error and makes none.
+// change or returns an error and makes none; only Asked keeps that it was refused.
 type Command interface {
 	Apply(s *Sync) error
 }

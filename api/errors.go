@@ -26,6 +26,23 @@ var (
 
 	// ErrInvalidState reports a command that the current state does not allow.
 	ErrInvalidState = errors.New("the current state does not allow it")
+
+	// ErrUnauthorized reports a request without a token that is good now.
+	ErrUnauthorized = errors.New("not authenticated")
+
+	// ErrForbidden reports a token whose role does not go that far, and a request
+	// that a web page of somebody else has a browser make.
+	ErrForbidden = errors.New("not allowed")
+
+	// ErrTooMany reports a client that asks too often. Nothing was done.
+	ErrTooMany = errors.New("too many requests")
+
+	// ErrTooLarge reports a body beyond the limit. Nothing was done.
+	ErrTooLarge = errors.New("the body is too large")
+
+	// ErrKeyReused reports an Idempotency-Key that came with another command or
+	// other fields before. Nothing was done.
+	ErrKeyReused = errors.New("the Idempotency-Key was used for something else")
 )
 
 // wire lists how errors travel. The first that matches names an error.
@@ -39,12 +56,41 @@ var wire = []struct {
 	{ErrRefused, "Refused", http.StatusConflict},
 	{ErrNotStarted, "NotStarted", http.StatusConflict},
 	{ErrInvalidState, "InvalidState", http.StatusConflict},
+	{ErrUnauthorized, "Unauthorized", http.StatusUnauthorized},
+	{ErrForbidden, "Forbidden", http.StatusForbidden},
+	{ErrTooMany, "TooMany", http.StatusTooManyRequests},
+	{ErrTooLarge, "TooLarge", http.StatusRequestEntityTooLarge},
+	{ErrKeyReused, "KeyReused", http.StatusUnprocessableEntity},
 	{shardferry.ErrNotLeader, "NotLeader", http.StatusServiceUnavailable},
-	{shardferry.ErrOutcomeUnknown, "OutcomeUnknown", http.StatusServiceUnavailable},
+	{shardferry.ErrOutcomeUnknown, "OutcomeUnknown", http.StatusGatewayTimeout},
+}
+
+// Of a command: whether it was done. That it is accepted means that it is
+// recorded, not that what it begins has ended.
+const (
+	OutcomeAccepted = "accepted"
+	OutcomeRefused  = "refused" // nothing was done
+	OutcomeUnknown  = "unknown" // ask for the progress, or send it again with the same Idempotency-Key
+)
+
+// Describe returns the name by which an error travels, and its text.
+func Describe(err error) (name, text string) {
+	_, r := encodeError(err)
+	return r.Error, r.Description
 }
 
 // encodeError returns the status and the body for an error.
 func encodeError(err error) (int, Result) {
+	var named *Error
+	if errors.As(err, &named) {
+		status := http.StatusInternalServerError
+		for _, w := range wire {
+			if w.name == named.Name {
+				status = w.status
+			}
+		}
+		return status, Result{Error: named.Name, Description: named.Text}
+	}
 	var se *shardferry.StateError
 	if errors.As(err, &se) {
 		return http.StatusConflict, Result{Error: "InvalidState", Description: err.Error()}
@@ -57,7 +103,8 @@ func encodeError(err error) (int, Result) {
 	return http.StatusInternalServerError, Result{Error: "Failed", Description: err.Error()}
 }
 
-// An Error is an answer of a server that did not do what it was asked.
+// An Error is an answer of a server that did not do what it was asked. A
+// Controller returns one for an answer that was given before.
 type Error struct {
 	Status int
 	Name   string

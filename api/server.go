@@ -2,10 +2,10 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,19 +19,49 @@ import (
 const DefaultAddr = "127.0.0.1:27182"
 
 const (
-	maxBody         = 1 << 20 // bytes of a request
 	readTimeout     = 10 * time.Second
+	writeTimeout    = 30 * time.Second // of an answer, once it is known
+	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = 2 * time.Second
+	maxHeader       = 16 << 10 // bytes
+	maxVerify       = 2        // comparisons at a time: each reads two clusters
 )
+
+// Config holds what a Server needs.
+type Config struct {
+	Controller Controller
+
+	// Tokens say who may do what. Nil: whoever reaches the server may do all.
+	Tokens *Tokens
+
+	// Certificates for TLS. Nil: none.
+	Certificates *Certificates
+
+	// LoopbackOnly refuses requests that were not sent to a name of the loopback
+	// interface, as a web page's are whose name leads there.
+	LoopbackOnly bool
+
+	// Rate is how many requests a second one client may make; 0: DefaultRate,
+	// negative: any number.
+	Rate float64
+
+	Logger *slog.Logger
+}
 
 // Server answers HTTP requests for one node.
 type Server struct {
-	ctl Controller
-	log *slog.Logger
+	cfg       Config
+	limits    *limiter
+	verifying chan struct{} // holds as many as run
 }
 
 // NewServer returns a Server that is not running.
-func NewServer(ctl Controller, log *slog.Logger) *Server { return &Server{ctl: ctl, log: log} }
+func NewServer(cfg Config) *Server {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{cfg: cfg, limits: newLimiter(cfg.Rate), verifying: make(chan struct{}, maxVerify)}
+}
 
 // Run serves on l until ctx ends, and closes l.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
@@ -39,7 +69,13 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: readTimeout,
 		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	if s.cfg.Certificates != nil {
+		l = tls.NewListener(l, s.cfg.Certificates.config())
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -64,85 +100,84 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 // a JSON object with the field success.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	command := func(name string, do func(context.Context, string) error) {
-		mux.HandleFunc("POST /api/v1/"+name, func(w http.ResponseWriter, r *http.Request) {
-			var empty struct{}
-			err := decode(w, r, &empty)
-			if err == nil {
-				err = do(r.Context(), r.RemoteAddr)
-			}
-			s.answer(w, r, Result{Success: true}, err)
-		})
+	s.commands(mux)
+	ask := func(name string, role Role, h http.HandlerFunc) {
+		mux.HandleFunc("GET /api/v1/"+name, s.needs(role, h))
 	}
-	command("pause", s.ctl.Pause)
-	command("commit", s.ctl.Commit)
-	command("reverse", s.ctl.Reverse)
-	command("rollback", s.ctl.Rollback)
-	mux.HandleFunc("POST /api/v1/resume", func(w http.ResponseWriter, r *http.Request) {
-		var req ResumeRequest
-		err := decode(w, r, &req)
-		switch {
-		case err != nil:
-		case req.RecopyLost:
-			err = s.ctl.RecopyLost(r.Context(), r.RemoteAddr)
-		default:
-			err = s.ctl.Resume(r.Context(), r.RemoteAddr)
-		}
-		s.answer(w, r, Result{Success: true}, err)
-	})
-	mux.HandleFunc("POST /api/v1/start", func(w http.ResponseWriter, r *http.Request) {
-		var req StartRequest
-		err := decode(w, r, &req)
-		if err == nil {
-			err = s.ctl.Start(r.Context(), req, r.RemoteAddr)
-		}
-		s.answer(w, r, Result{Success: true}, err)
-	})
-	mux.HandleFunc("GET /api/v1/progress", func(w http.ResponseWriter, r *http.Request) {
-		p, err := s.ctl.Progress(r.Context())
+	ask("progress", RoleViewer, func(w http.ResponseWriter, r *http.Request) {
+		p, err := s.cfg.Controller.Progress(r.Context())
 		s.answer(w, r, ProgressResponse{Result: Result{Success: true}, Progress: &p}, err)
 	})
-	mux.HandleFunc("GET /api/v1/verify", func(w http.ResponseWriter, r *http.Request) {
-		rep, err := s.ctl.Verify(r.Context())
-		s.answer(w, r, VerifyResponse{Result: Result{Success: true}, Report: &rep}, err)
+	ask("verify", RoleViewer, s.verify)
+	ask("audit", RoleViewer, s.audit)
+	ask("tokens", RoleAdmin, func(w http.ResponseWriter, r *http.Request) {
+		body := TokensResponse{Result: Result{Success: true}, Tokens: []TokenInfo{}}
+		if s.cfg.Tokens != nil {
+			body.Tokens = s.cfg.Tokens.list(time.Now())
+		}
+		s.answer(w, r, body, nil)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		write(w, http.StatusNotFound, Result{Error: "NotFound", Description: fmt.Sprintf(
-			"there is no %s %s: see GET progress, verify and POST start, pause, resume, commit, reverse, rollback under /api/v1/", r.Method, r.URL.Path)})
+		s.write(w, http.StatusNotFound, Result{Error: "NotFound", Description: fmt.Sprintf(
+			"there is no %s %s: see GET progress, verify, audit, tokens and POST start, pause, resume, commit, reverse, rollback under /api/v1/", r.Method, shorten(r.URL.Path))})
 	})
-	return mux
+	return s.guarded(mux)
 }
 
-// decode reads a JSON object. An empty body counts as {}.
-func decode(w http.ResponseWriter, r *http.Request, into any) error {
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if errors.Is(err, io.EOF) {
-		return nil
+func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.verifying <- struct{}{}:
+		defer func() { <-s.verifying }()
+	default:
+		w.Header().Set("Retry-After", "60")
+		s.answer(w, r, nil, fmt.Errorf("%w: %d comparisons run already", ErrTooMany, maxVerify))
+		return
 	}
-	if err == nil && dec.More() {
-		err = errors.New("there is something after the JSON object")
-	}
-	if err != nil {
-		return fmt.Errorf("%w: the body: %w", ErrBadRequest, err)
-	}
-	return nil
+	rep, err := s.cfg.Controller.Verify(r.Context())
+	s.answer(w, r, VerifyResponse{Result: Result{Success: true}, Report: &rep}, err)
 }
 
+// audit answers with the commands since ?since=, a time.
+func (s *Server) audit(w http.ResponseWriter, r *http.Request) {
+	var since time.Time
+	var err error
+	for name, values := range r.URL.Query() {
+		if name != "since" || len(values) != 1 {
+			err = fmt.Errorf("%w: %q: want nothing but since, once", ErrBadRequest, shorten(name))
+			break
+		}
+		if since, err = time.Parse(time.RFC3339, values[0]); err != nil {
+			err = fmt.Errorf("%w: since: want a time like 2027-01-31T00:00:00Z", ErrBadRequest)
+		}
+	}
+	body := AuditResponse{Result: Result{Success: true}, Audit: []AuditEntry{}}
+	if err == nil {
+		var entries []AuditEntry
+		entries, err = s.cfg.Controller.Audit(r.Context(), since)
+		body.Audit = append(body.Audit, entries...)
+	}
+	s.answer(w, r, body, err)
+}
+
+// answer answers a question.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, ok any, err error) {
 	if err == nil {
-		write(w, http.StatusOK, ok)
+		s.write(w, http.StatusOK, ok)
 		return
 	}
 	status, body := encodeError(err)
-	s.log.LogAttrs(r.Context(), slog.LevelWarn, "request refused", slog.String("path", r.URL.Path), slog.String("name", body.Error), slog.Any("error", err))
-	write(w, status, body)
+	s.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "no answer", slog.String("path", r.URL.Path), slog.String("name", body.Error),
+		slog.Any("error", err), callerOf(r.Context()).attr())
+	s.write(w, status, body)
 }
 
 // write sends a JSON answer. A client that went away is not told anything.
-func write(w http.ResponseWriter, status int, body any) {
+func (s *Server) write(w http.ResponseWriter, status int, body any) {
+	// Not every writer has deadlines: those of tests have none.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }

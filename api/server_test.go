@@ -2,12 +2,13 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,6 +22,7 @@ import (
 type fixed struct {
 	err   error
 	calls []string
+	asked []api.Request
 }
 
 func (f *fixed) note(name string) error {
@@ -46,8 +48,21 @@ func (f *fixed) Verify(context.Context) (verify.Report, error) {
 	return verify.Report{Documents: 7}, f.note("verify")
 }
 
+func (f *fixed) Answer(ctx context.Context, req api.Request, do func(context.Context) error) error {
+	f.asked = append(f.asked, req)
+	return do(ctx)
+}
+
+func (f *fixed) Audit(_ context.Context, since time.Time) ([]api.AuditEntry, error) {
+	return []api.AuditEntry{{Command: "pause", By: "alice", At: since}}, f.note("audit")
+}
+
 func serve(t *testing.T, ctl api.Controller) (*api.Client, string) {
-	srv := httptest.NewServer(api.NewServer(ctl, slog.New(slog.DiscardHandler)).Handler())
+	return serveWith(t, api.Config{Controller: ctl})
+}
+
+func serveWith(t *testing.T, cfg api.Config) (*api.Client, string) {
+	srv := httptest.NewServer(api.NewServer(cfg).Handler())
 	t.Cleanup(srv.Close)
 	return api.NewClient(srv.URL), srv.URL
 }
@@ -89,7 +104,12 @@ func TestMalformedRequestsChangeNothing(t *testing.T) {
 		{"wrong type", http.MethodPost, "/api/v1/start", `{"source":7}`, http.StatusBadRequest},
 		{"two objects", http.MethodPost, "/api/v1/commit", `{}{}`, http.StatusBadRequest},
 		{"a field where none is known", http.MethodPost, "/api/v1/commit", `{"force":true}`, http.StatusBadRequest},
-		{"too large", http.MethodPost, "/api/v1/start", `{"source":"` + strings.Repeat("x", 2<<20) + `"}`, http.StatusBadRequest},
+		{"too large", http.MethodPost, "/api/v1/start", `{"source":"` + strings.Repeat("x", 2<<20) + `"}`, http.StatusRequestEntityTooLarge},
+		{"too large, of nothing", http.MethodPost, "/api/v1/start", strings.Repeat(" ", 2<<20), http.StatusRequestEntityTooLarge},
+		{"no object", http.MethodPost, "/api/v1/start", `null`, http.StatusBadRequest},
+		{"a list", http.MethodPost, "/api/v1/start", `[]`, http.StatusBadRequest},
+		{"half an object", http.MethodPost, "/api/v1/start", `{"source":"cluster0"`, http.StatusBadRequest},
+		{"not UTF-8", http.MethodPost, "/api/v1/start", "{\"source\":\"\xff\"}", http.StatusBadRequest},
 		{"wrong method", http.MethodGet, "/api/v1/commit", "", http.StatusNotFound},
 		{"wrong path", http.MethodPost, "/api/v2/commit", "{}", http.StatusNotFound},
 	}
@@ -104,6 +124,59 @@ func TestMalformedRequestsChangeNothing(t *testing.T) {
 			require.NoError(t, resp.Body.Close())
 			assert.Equal(t, tt.want, resp.StatusCode)
 			assert.Empty(t, ctl.calls)
+			assert.Empty(t, ctl.asked, "it is no command")
 		})
 	}
+}
+
+// What is wrong is said by the name of its field, and hostile bodies take neither
+// time nor the program down.
+func TestMalformedBodiesNameTheirField(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat(`{"a":`, n) + "1" + strings.Repeat("}", n) }
+	for body, says := range map[string]string{
+		`{"sauce":"cluster0"}`:                                    `unknown field "sauce"`,
+		`{"source":7}`:                                            "source",
+		`{"reversible":"yes"}`:                                    "reversible",
+		`{"includeNamespaces":{"database":"shop"}}`:               "includeNamespaces",
+		`{"includeNamespaces":[{"database":["shop"]}]}`:           "includeNamespaces.database",
+		`{"includeNamespaces":[{"databaseRegex":{"pattern":1}}]}`: "includeNamespaces.databaseRegex.pattern",
+		`{"source":"cluster0","source":"cluster1"}`:               `"source" stands there twice`,
+		`{"source":"cluster0","Source":"cluster1"}`:               `"Source" stands there twice`,
+		`{"includeNamespaces":[{"database":"a","database":"b"}]}`: `"database" stands there twice`,
+		`{"` + strings.Repeat("x", 1<<19) + `":1}`:                "unknown field",
+		deep(33):                             "levels",
+		deep(100_000):                        "levels",
+		strings.Repeat("[", 1<<19):           "want a JSON object",
+		`{"a":` + strings.Repeat("[", 1<<19): "levels",
+		`{"source":` + strings.Repeat("9", 1<<19) + `}`: "source",
+		`{"source":"cluster0"} x`:                       "something after",
+		`{"source":"cluster0"}{}`:                       "something after",
+		`{"source":"cluster0",}`:                        "the body",
+		`{"withUsers":1e400}`:                           "withUsers",
+	} {
+		ctl := &fixed{}
+		_, url := serve(t, ctl)
+		status, answer := post(t, url+"/api/v1/start", body, nil)
+		assert.Equal(t, http.StatusBadRequest, status, "%.60s", body)
+		assert.Equal(t, "BadRequest", answer.Error)
+		assert.Contains(t, answer.Description, says, "%.60s", body)
+		assert.Less(t, len(answer.Description), 1000)
+		assert.Empty(t, ctl.asked)
+	}
+}
+
+// post sends a command, and returns what was answered.
+func post(t *testing.T, url, body string, header http.Header) (int, api.Result) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	require.NoError(t, err)
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, resp.Body.Close()) }()
+	var res api.Result
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&res))
+	return resp.StatusCode, res
 }

@@ -20,6 +20,48 @@ type Controller interface {
 	Rollback(ctx context.Context, from string) error
 	Progress(ctx context.Context) (Progress, error)
 	Verify(ctx context.Context) (verify.Report, error)
+
+	// Answer carries a command out by calling do, which calls one of the methods
+	// above with its context, and keeps what came of it. A key that it has seen
+	// before gets its first answer again, and do is not called.
+	Answer(ctx context.Context, req Request, do func(context.Context) error) error
+
+	// Audit returns what was asked at or after a time, oldest first.
+	Audit(ctx context.Context, since time.Time) ([]AuditEntry, error)
+}
+
+// A Request says what is asked, and by whom.
+type Request struct {
+	Command string
+	By      string // the name of the token, empty if there are none
+	From    string // the caller's address
+	Key     string // of the header Idempotency-Key, may be empty
+	With    string // the fields, as JSON in one form; empty if there are none
+}
+
+// An AuditEntry is a command that was carried out or refused.
+type AuditEntry struct {
+	At      time.Time  `json:"at"`
+	Command string     `json:"command"`
+	By      string     `json:"by,omitempty"`    // the name of the token
+	From    string     `json:"from"`            // the caller's address, or the part of the program that did it by itself
+	With    string     `json:"with,omitempty"`  // the fields of the command, cut if they are long
+	Error   string     `json:"error,omitempty"` // the name of the error if it was refused
+	Text    string     `json:"errorDescription,omitempty"`
+	Times   int        `json:"times,omitempty"` // if the same was refused several times in a row
+	Last    *time.Time `json:"last,omitempty"`  // of these times
+}
+
+// AuditResponse is the answer to GET /api/v1/audit.
+type AuditResponse struct {
+	Result
+	Audit []AuditEntry `json:"audit"`
+}
+
+// TokensResponse is the answer to GET /api/v1/tokens.
+type TokensResponse struct {
+	Result
+	Tokens []TokenInfo `json:"tokens"`
 }
 
 // ResumeRequest is the body of POST /api/v1/resume.
@@ -43,6 +85,7 @@ type StartRequest struct {
 // Result is the answer to a command, and the frame of the answer to progress.
 type Result struct {
 	Success     bool   `json:"success"`
+	Outcome     string `json:"outcome,omitempty"`          // of a command: accepted, refused or unknown
 	Error       string `json:"error,omitempty"`            // the error's name
 	Description string `json:"errorDescription,omitempty"` // what happened, what was kept, what to do next
 }

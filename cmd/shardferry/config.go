@@ -14,7 +14,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/shardferry/shardferry"
-	"github.com/shardferry/shardferry/api"
 )
 
 // settings are the options of sync, from flags, environment or a file. Flags
@@ -25,7 +24,6 @@ type settings struct {
 	Destination     string        `yaml:"destination"`
 	DestinationFile string        `yaml:"destinationFile"`
 	DataDir         string        `yaml:"dataDir"`
-	APIAddr         string        `yaml:"apiAddr"`
 	CommitBudget    time.Duration `yaml:"commitBudget"`
 	GiveUpAfter     time.Duration `yaml:"giveUpAfter"`
 	MemoryMiB       int           `yaml:"memoryMiB"`
@@ -36,17 +34,17 @@ type settings struct {
 	WithUsers       bool          `yaml:"withUsers"`
 	LogLevel        string        `yaml:"logLevel"`
 
+	API       apiSettings          `yaml:",inline"`
 	Selection shardferry.Selection `yaml:",inline"`
 }
 
 func settingsFlags() []cli.Flag {
-	return append([]cli.Flag{
+	return slices.Concat([]cli.Flag{
 		&cli.StringFlag{Name: "source", Usage: "URI of the cluster to move", EnvVars: []string{"SHARDFERRY_SOURCE"}},
 		&cli.StringFlag{Name: "source-file", Usage: "file that holds this URI, so that no password is on the command line"},
 		&cli.StringFlag{Name: "destination", Usage: "URI of the empty cluster to move to", EnvVars: []string{"SHARDFERRY_DESTINATION"}},
 		&cli.StringFlag{Name: "destination-file", Usage: "file that holds this URI"},
 		&cli.StringFlag{Name: "data-dir", Usage: "where the state is kept; the same directory continues", Value: "shardferry-data", EnvVars: []string{"SHARDFERRY_DATA_DIR"}},
-		&cli.StringFlag{Name: "api-addr", Usage: "where to listen for commands", Value: api.DefaultAddr, EnvVars: []string{"SHARDFERRY_API_ADDR"}},
 		&cli.StringFlag{Name: "config", Usage: "YAML file with these settings (source, destination, dataDir, apiAddr, ...)"},
 		&cli.DurationFlag{Name: "commit-budget", Usage: "how long a commit may block writes before it is given up", Value: 5 * time.Minute},
 		&cli.DurationFlag{Name: "give-up-after", Usage: "how long something may fail without any progress before the sync pauses, with everything kept", Value: 30 * time.Minute},
@@ -57,7 +55,7 @@ func settingsFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "keep-balancer", Usage: "let the balancer of the source run on; what it moves is followed"},
 		&cli.BoolFlag{Name: "with-users", Usage: "bring users and roles over too, with their credentials"},
 		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "warn"},
-	}, selectionFlags()...)
+	}, apiFlags(), selectionFlags())
 }
 
 func readSettings(c *cli.Context) (settings, error) {
@@ -74,7 +72,7 @@ func readSettings(c *cli.Context) (settings, error) {
 		return s, err
 	}
 	take(c, "data-dir", c.String, &s.DataDir)
-	take(c, "api-addr", c.String, &s.APIAddr)
+	s.API.take(c)
 	take(c, "commit-budget", c.Duration, &s.CommitBudget)
 	take(c, "give-up-after", c.Duration, &s.GiveUpAfter)
 	take(c, "memory-mib", c.Int, &s.MemoryMiB)
@@ -110,7 +108,7 @@ func (s *settings) load(path string) error {
 	err = dec.Decode(s)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, withUsers, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap)", path, wrongLines(err))
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, tokensFile, apiTLSCert, apiTLSKey, apiClientCA, apiRate, insecure, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, withUsers, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap)", path, wrongLines(err))
 	}
 	return nil
 }
@@ -191,5 +189,5 @@ func (s *settings) validate() error {
 	case s.DataDir == "":
 		return usage("--data-dir is empty: give a directory")
 	}
-	return nil
+	return s.API.validate()
 }

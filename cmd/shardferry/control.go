@@ -11,10 +11,6 @@ import (
 	"github.com/shardferry/shardferry/api"
 )
 
-func addrFlag() cli.Flag {
-	return &cli.StringFlag{Name: "api-addr", Usage: "the node to talk to", Value: api.DefaultAddr, EnvVars: []string{"SHARDFERRY_API_ADDR"}}
-}
-
 func jsonFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 }
@@ -28,18 +24,24 @@ func printResult(c *cli.Context, v any, format string, args ...any) error {
 	return err
 }
 
+var accepted = api.Result{Success: true, Outcome: api.OutcomeAccepted}
+
 // controlCommand makes the command that sends one verb without parameters.
 func controlCommand(name, what string) *cli.Command {
 	return &cli.Command{
 		Name:      name,
 		Usage:     what,
-		UsageText: "shardferry " + name + "\n   shardferry " + name + " --api-addr 127.0.0.1:27182 --json",
-		Flags:     []cli.Flag{addrFlag(), jsonFlag()},
+		UsageText: "shardferry " + name + "\n   shardferry " + name + " --api-addr 127.0.0.1:27182 --json\n   shardferry " + name + " --api-addr ferry.example:27182 --api-ca ca.pem --token-file alice.token",
+		Flags:     clientFlags(keyFlag()),
 		Action: func(c *cli.Context) error {
-			if err := api.NewClient(c.String("api-addr")).Command(c.Context, name); err != nil {
+			node, err := client(c)
+			if err != nil {
 				return err
 			}
-			return printResult(c, api.Result{Success: true}, "%s accepted; see shardferry progress", name)
+			if err := node.Command(c.Context, name); err != nil {
+				return err
+			}
+			return printResult(c, accepted, "%s accepted; see shardferry progress", name)
 		},
 	}
 }
@@ -49,15 +51,19 @@ func resumeCommand() *cli.Command {
 		Name:      "resume",
 		Usage:     "let a paused sync go on",
 		UsageText: "shardferry resume\n   shardferry resume --recopy-lost",
-		Flags: []cli.Flag{
-			addrFlag(), jsonFlag(),
+		Flags: clientFlags(
+			keyFlag(),
 			&cli.BoolFlag{Name: "recopy-lost", Usage: "copy shards again whose changes are gone from the source's oplog; what is only on the destination is deleted there"},
-		},
+		),
 		Action: func(c *cli.Context) error {
-			if err := api.NewClient(c.String("api-addr")).Resume(c.Context, api.ResumeRequest{RecopyLost: c.Bool("recopy-lost")}); err != nil {
+			node, err := client(c)
+			if err != nil {
 				return err
 			}
-			return printResult(c, api.Result{Success: true}, "resume accepted; see shardferry progress")
+			if err := node.Resume(c.Context, api.ResumeRequest{RecopyLost: c.Bool("recopy-lost")}); err != nil {
+				return err
+			}
+			return printResult(c, accepted, "resume accepted; see shardferry progress")
 		},
 	}
 }
@@ -67,12 +73,12 @@ func startCommand() *cli.Command {
 		Name:      "start",
 		Usage:     "start the sync of a node that runs with --wait",
 		UsageText: "shardferry start\n   shardferry start --irreversible",
-		Flags: append([]cli.Flag{
-			addrFlag(), jsonFlag(),
+		Flags: append(clientFlags(
+			keyFlag(),
 			&cli.BoolFlag{Name: "irreversible", Usage: "do not keep the way back open after the commit"},
 			&cli.BoolFlag{Name: "keep-balancer", Usage: "let the balancer of the source run on; what it moves is followed"},
 			&cli.BoolFlag{Name: "with-users", Usage: "bring users and roles over too, with their credentials"},
-		}, selectionFlags()...),
+		), selectionFlags()...),
 		Action: func(c *cli.Context) error {
 			reversible := !c.Bool("irreversible")
 			var selection shardferry.Selection
@@ -80,10 +86,14 @@ func startCommand() *cli.Command {
 				return err
 			}
 			req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &reversible, KeepBalancer: c.Bool("keep-balancer"), WithUsers: c.Bool("with-users"), Selection: selection}
-			if err := api.NewClient(c.String("api-addr")).Start(c.Context, req); err != nil {
+			node, err := client(c)
+			if err != nil {
 				return err
 			}
-			return printResult(c, api.Result{Success: true}, "started; see shardferry progress")
+			if err := node.Start(c.Context, req); err != nil {
+				return err
+			}
+			return printResult(c, accepted, "started; see shardferry progress")
 		},
 	}
 }
@@ -93,21 +103,23 @@ func progressCommand() *cli.Command {
 		Name:      "progress",
 		Usage:     "show where the sync stands",
 		UsageText: "shardferry progress\n   shardferry progress --follow --interval 5s --json",
-		Flags: []cli.Flag{
-			addrFlag(), jsonFlag(),
+		Flags: clientFlags(
 			&cli.BoolFlag{Name: "follow", Usage: "go on showing it until interrupted"},
 			&cli.DurationFlag{Name: "interval", Usage: "with --follow: time between two lines", Value: time.Second},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			if c.Duration("interval") <= 0 {
 				return usage("--interval %v: want a positive duration", c.Duration("interval"))
 			}
-			client := api.NewClient(c.String("api-addr"))
+			node, err := client(c)
+			if err != nil {
+				return err
+			}
 			show := newDisplay(c.App.Writer, c.Bool("json"), 0)
 			tick := time.NewTicker(c.Duration("interval"))
 			defer tick.Stop()
 			for {
-				p, err := client.Progress(c.Context)
+				p, err := node.Progress(c.Context)
 				if err != nil && c.Err() != nil {
 					return nil // interrupted, which is how --follow ends
 				}
@@ -134,9 +146,13 @@ func verifyCommand() *cli.Command {
 		Name:      "verify",
 		Usage:     "compare every document, index and option of the two clusters",
 		UsageText: "shardferry verify --json\n\n   The exit code is 3 if they differ.",
-		Flags:     []cli.Flag{addrFlag(), jsonFlag()},
+		Flags:     clientFlags(),
 		Action: func(c *cli.Context) error {
-			r, err := api.NewClient(c.String("api-addr")).Verify(c.Context)
+			node, err := client(c)
+			if err != nil {
+				return err
+			}
+			r, err := node.Verify(c.Context)
 			if err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ func newApp() *cli.App {
 			controlCommand("commit", "cut over: block the source, finish, verify, open the destination"),
 			controlCommand("reverse", "after a commit: make the flow back to the old source the sync"),
 			controlCommand("rollback", "after a commit: bring applications back to the old source with one command"),
-			progressCommand(), verifyCommand(),
+			progressCommand(), verifyCommand(), auditCommand(), tokenCommand(),
 			sandboxCommand(), demoCommand(), chaosCommand(), benchCommand(),
 		},
 		HideHelpCommand:           true,
@@ -112,6 +112,9 @@ func newApp() *cli.App {
 // exit code of wrong usage.
 func strict(cmd *cli.Command) {
 	cmd.HideHelpCommand = true
+	for _, sub := range cmd.Subcommands {
+		strict(sub)
+	}
 	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 		return usage("%s: %w (see shardferry %s --help)", cmd.Name, err, cmd.Name)
 	}

@@ -97,14 +97,18 @@ func (j *syncJob) run(ctx context.Context) error {
 	if err != nil {
 		return usage("%w", err)
 	}
-	// The port is taken first: if it is in use nothing has happened yet.
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", j.settings.APIAddr)
+	server, err := j.settings.API.server(n, j.log)
 	if err != nil {
-		return fmt.Errorf("--api-addr %s: %w (nothing was changed; if another shardferry is running, give this one another address)", j.settings.APIAddr, err)
+		return err
+	}
+	// The port is taken first: if it is in use nothing has happened yet.
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", j.settings.API.APIAddr)
+	if err != nil {
+		return fmt.Errorf("--api-addr %s: %w (nothing was changed; if another shardferry is running, give this one another address)", j.settings.API.APIAddr, err)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.Run(gctx) })
-	g.Go(func() error { return api.NewServer(n, j.log).Run(gctx, l) })
+	g.Go(func() error { return server.Run(gctx, l) })
 	g.Go(func() error { return j.drive(gctx, n) })
 	return j.outcome(ctx, g.Wait())
 }
@@ -139,7 +143,7 @@ func (j *syncJob) drive(ctx context.Context, n *node.Node) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	j.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("api", j.settings.APIAddr))
+	j.log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("api", j.settings.API.APIAddr))
 	if r, ok := n.Resumed(); ok {
 		if s, _ := n.State(); s.State != shardferry.StateIdle {
 			if err := sameSelection(j.settings.Selection, s.Job.Selection); err != nil {

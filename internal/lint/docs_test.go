@@ -161,8 +161,12 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 	commands, flags := commandLineNames(t)
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	require.NoError(t, err)
-	server, err := os.ReadFile(filepath.Join(root, "api", "server.go"))
-	require.NoError(t, err)
+	var server []byte
+	for _, name := range []string{"server.go", "commands.go"} {
+		b, err := os.ReadFile(filepath.Join(root, "api", name))
+		require.NoError(t, err)
+		server = append(server, b...)
+	}
 	for path, body := range documents(t) {
 		for _, line := range append(spans(body), examples(body)...) {
 			for _, m := range commandLine.FindAllStringSubmatch(line, -1) {

@@ -48,7 +48,7 @@ func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) err
 			return err
 		}
 	}
-	return n.coord.Propose(ctx, state.Start{From: from, Job: state.Job{
+	return n.order(ctx, state.Start{From: from, Job: state.Job{
 		Source:       state.Endpoint{Name: req.Source, Hosts: n.ends.source.hosts, ID: n.ends.source.info.ID},
 		Destination:  state.Endpoint{Name: req.Destination, Hosts: n.ends.destination.hosts, ID: n.ends.destination.info.ID},
 		Reversible:   req.Reversible == nil || *req.Reversible,
@@ -95,7 +95,7 @@ func (n *Node) Commit(ctx context.Context, from string) error {
 	if ok, why := n.canCommit(s); s.State == shardferry.StateRunning && !ok {
 		return fmt.Errorf("%w: %s", api.ErrNotYet, why)
 	}
-	err := n.coord.Propose(ctx, state.Commit{At: time.Now(), From: from})
+	err := n.order(ctx, state.Commit{At: time.Now(), From: from})
 	if errors.Is(err, state.ErrNotYet) { // a schema change came between
 		err = fmt.Errorf("%w: %w", api.ErrNotYet, err)
 	}
@@ -134,7 +134,7 @@ func (n *Node) turn(ctx context.Context, cmd state.TurnAround) error {
 	if s, _ := n.coord.Watch(); s.State == shardferry.StateCommitted && !s.Job.Reversible {
 		return fmt.Errorf("%w: there is no way back, because the sync was started with --irreversible or our users may not bypass a write block (grant the role restore on both clusters before the next sync)", api.ErrInvalidState)
 	}
-	return n.coord.Propose(ctx, cmd)
+	return n.order(ctx, cmd)
 }
 
 // Verify implements api.Controller. It compares the clusters of the current leg
@@ -154,7 +154,7 @@ func (n *Node) propose(ctx context.Context, cmd state.Command) error {
 	if err := n.wait(ctx); err != nil {
 		return err
 	}
-	return n.coord.Propose(ctx, cmd)
+	return n.order(ctx, cmd)
 }
 
 // wait returns once the node can take commands.

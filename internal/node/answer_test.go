@@ -1,0 +1,114 @@
+package node_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/api"
+)
+
+// asks sends a command as the HTTP server does.
+func (s *stage) asks(who, command, key string) error {
+	s.t.Helper()
+	do := s.orders()[command]
+	return s.node.Answer(s.t.Context(), api.Request{Command: command, By: who, From: "10.0.0.1:9", Key: key}, func(ctx context.Context) error {
+		return do(ctx, "10.0.0.1:9")
+	})
+}
+
+// kind is the name by which an error travels.
+func kind(err error) string {
+	if err == nil {
+		return ""
+	}
+	name, _ := api.Describe(err)
+	return name
+}
+
+// said are the entries of the audit log, without their times.
+func (s *stage) said(since time.Time) (out []string) {
+	s.t.Helper()
+	entries, err := s.node.Audit(s.t.Context(), since)
+	require.NoError(s.t, err)
+	for _, e := range entries {
+		text := strings.TrimSpace(e.By + " " + e.Command)
+		if e.Error != "" {
+			text += ": " + e.Error
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// What was carried out is in the audit log, and what was refused: by the state, by
+// the lag, by a look at the clusters.
+func TestTheAuditLogHasWhatWasRefusedToo(t *testing.T) {
+	bubble(t, 0, 0, func(t *testing.T, s *stage) {
+		require.NoError(t, s.insert(s.guest, 1))
+		assert.Equal(t, "Refused", kind(s.asks("ada", "start", "")), "the destination is not empty")
+		require.NoError(t, s.guest.Database("d").Drop(t.Context()))
+		assert.Equal(t, "InvalidState", kind(s.asks("otto", "commit", "")))
+		require.NoError(t, s.asks("ada", "start", ""))
+		assert.Equal(t, "NotYet", kind(s.asks("otto", "commit", "")), "the copy is not done")
+		assert.Equal(t, "InvalidState", kind(s.asks("otto", "resume", "")))
+		s.stream()
+		before := time.Now()
+		time.Sleep(time.Second)
+		require.NoError(t, s.asks("otto", "pause", ""))
+		assert.Equal(t, []string{"ada start: Refused", "otto commit: InvalidState", "ada start", "otto commit: NotYet", "otto resume: InvalidState", "otto pause"}, s.said(time.Time{}))
+		assert.Equal(t, []string{"otto pause"}, s.said(before))
+		entries, err := s.node.Audit(t.Context(), time.Time{})
+		require.NoError(t, err)
+		assert.Contains(t, entries[0].Text, "the destination is not empty")
+		assert.Equal(t, "10.0.0.1:9", entries[0].From)
+	})
+}
+
+// The same key is answered as before, whatever has become of the sync.
+func TestAKeyIsDoneOnce(t *testing.T) {
+	bubble(t, 0, 0, func(t *testing.T, s *stage) {
+		require.NoError(t, s.insert(s.app, 1))
+		early := s.asks("otto", "commit", "k0")
+		assert.Equal(t, "InvalidState", kind(early))
+		require.NoError(t, s.asks("ada", "start", "k1"))
+		s.stream()
+		require.NoError(t, s.asks("ada", "start", "k1"), "it runs, and that is what was asked for")
+		assert.Equal(t, "InvalidState", kind(s.asks("ada", "start", "k2")))
+		again := s.asks("otto", "commit", "k0")
+		name, text := api.Describe(early)
+		nameAgain, textAgain := api.Describe(again)
+		assert.Equal(t, []string{name, text}, []string{nameAgain, textAgain}, "the first answer, word for word")
+
+		require.NoError(t, s.asks("otto", "pause", "k3"))
+		require.NoError(t, s.asks("otto", "resume", "k4"))
+		require.NoError(t, s.asks("otto", "pause", "k3"))
+		s.reach(shardferry.StateRunning)
+		require.ErrorIs(t, s.asks("otto", "commit", "k3"), api.ErrKeyReused)
+		assert.Equal(t, "InvalidState", kind(s.asks("ada", "resume", "k3")), "her key is another")
+		time.Sleep(25 * time.Hour)
+		require.NoError(t, s.asks("otto", "pause", "k3"))
+		s.reach(shardferry.StatePaused)
+	})
+}
+
+// A node that is killed knows the keys when it is back.
+func TestAKeyOutlivesTheNode(t *testing.T) {
+	play(t, setting{dir: t.TempDir()}, func(t *testing.T, s *stage) {
+		require.NoError(t, s.insert(s.app, 1))
+		s.up()
+		require.NoError(t, s.asks("ada", "start", "k1"))
+		s.stream()
+		require.NoError(t, s.asks("otto", "pause", "k2"))
+		s.down()
+		s.up()
+		require.NoError(t, s.asks("ada", "start", "k1"))
+		require.NoError(t, s.asks("otto", "pause", "k2"))
+		assert.Equal(t, []string{"ada start", "otto pause"}, s.said(time.Time{}))
+	})
+}

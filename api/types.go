@@ -157,6 +157,7 @@ type Detail struct {
 	Repairs         int64   `json:"repairs"` // documents read again from the source
 	ResumePoint     Time    `json:"resumePoint"`
 	Shards          []Shard `json:"shards"`
+	Nodes           []Node  `json:"nodes"`
 	Commit          *Commit `json:"commit,omitempty"`
 	Reversible      bool    `json:"reversible"`
 	Waits           []Wait  `json:"waits,omitempty"` // what does not get through at the moment
@@ -173,6 +174,15 @@ type ForeignWrite struct {
 	At time.Time `json:"at"`
 }
 
+// Node is one node of the cluster.
+type Node struct {
+	ID     string `json:"id"`
+	Addr   string `json:"address"` // of its port for other nodes
+	Voter  bool   `json:"voter"`
+	Leader bool   `json:"leader"`
+	Alive  *bool  `json:"alive"` // whether it answers the leader; null where that is not known
+}
+
 // Wait is something that is tried again and again.
 type Wait struct {
 	What    string `json:"what"`
@@ -183,6 +193,7 @@ type Wait struct {
 // Shard is the part of one source shard.
 type Shard struct {
 	ID      string `json:"id"`
+	Node    string `json:"node"` // which one works on it
 	Epoch   uint64 `json:"epoch"`
 	Applied Time   `json:"applied"`
 	Seen    Time   `json:"seen"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,12 +17,16 @@ import (
 
 // Config holds what a Coordinator needs.
 type Config struct {
-	ID     string // this node's name, unique in the cluster
-	Dir    string // where raft keeps its log and snapshots; empty: in memory, for tests
-	Voters []raft.Server
+	ID  string // this node's name, unique in the cluster
+	Dir string // where raft keeps its log and snapshots; empty: in memory, for tests
 
-	// Transport carries raft's messages. Nil is right for a node that is alone:
-	// it then talks to nobody.
+	// Peers connects several nodes. With it a node without a state waits until Init
+	// makes it the first of a cluster, or Join a further one. Without it a node is
+	// alone, and begins by itself.
+	Peers Peers
+
+	// Voters and Transport make a cluster whose nodes have raft only, for tests.
+	Voters    []raft.Server
 	Transport raft.Transport
 
 	Reconcilers []Reconciler
@@ -58,6 +63,7 @@ type Coordinator struct {
 	waits waits
 
 	lookout *lookout
+	joins   atomic.Bool // Join is under way
 }
 
 // New returns a Coordinator that is not running. Call Run once.
@@ -80,7 +86,7 @@ func New(cfg Config) (*Coordinator, error) {
 // Run takes part in the cluster until ctx ends or the node cannot go on. It
 // returns after raft and every reconciler have stopped.
 func (c *Coordinator) Run(ctx context.Context) (err error) {
-	st, err := openStores(c.cfg)
+	st, err := openStores(ctx, c.cfg)
 	if err != nil {
 		return err
 	}
@@ -88,13 +94,16 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 
 	notify := make(chan bool, 8) // raft blocks on it; leadership changes seldom
 	rc := raftConfig(c.cfg, notify)
-	if err := bootstrap(rc, st); err != nil {
+	if err := bootstrap(rc, st, c.cfg.Peers == nil); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	c.raft, err = raft.NewRaft(rc, c.fsm, st.logs, st.stable, st.snapshots, st.transport)
 	if err != nil {
 		// Raft only says that no snapshot could be read.
 		return fmt.Errorf("start raft: %w", cmp.Or(c.fsm.whyBroken(), err))
+	}
+	if err := c.knowsItself(); err != nil {
+		return errors.Join(err, c.raft.Shutdown().Error())
 	}
 	c.raft.RegisterObserver(c.lookout.by)
 	close(c.ready)
@@ -104,6 +113,9 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.follow(gctx, notify) })
 	g.Go(func() error { return c.fsm.watch(gctx) })
+	if c.cfg.Peers != nil {
+		g.Go(func() error { return c.belongs(gctx) })
+	}
 	err = g.Wait()
 	return errors.Join(err, c.shutDown())
 }
@@ -175,6 +187,9 @@ func (c *Coordinator) lead(ctx context.Context, notify <-chan bool) error {
 		return errNoLongerLeader
 	}
 	c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "leading", slog.String("node", c.cfg.ID))
+	if err := c.tellAddress(ctx); err != nil {
+		return errNoLongerLeader
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, r := range c.cfg.Reconcilers {
 		g.Go(func() error { return c.reconcile(gctx, r) })

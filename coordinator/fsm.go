@@ -24,6 +24,7 @@ type fsm struct {
 	sync    *state.Sync
 	view    *state.Sync   // a copy of sync for readers, nil when it is outdated
 	changed chan struct{} // closed at the next change
+	index   uint64        // in the raft log, of the last command that was applied
 	broken  error         // why nothing is applied any more
 	breaks  chan struct{} // closed when broken is set
 }
@@ -39,7 +40,7 @@ func newFSM() *fsm {
 // An entry that cannot be read is committed nevertheless. If it were skipped this
 // copy would differ from the others, so that it stays as it is, and the node ends.
 func (f *fsm) Apply(l *raft.Log) any {
-	cmd, err := decodeCommand(l.Data)
+	cmd, err := readEntry(l)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
@@ -49,6 +50,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 		return fmt.Errorf("%w: %w", shardferry.ErrOutcomeUnknown, f.broken)
 	}
 	err = cmd.Apply(f.sync)
+	f.index = l.Index
 	f.announce()
 	return err
 }
@@ -80,11 +82,12 @@ func (f *fsm) watch(ctx context.Context) error {
 
 // Snapshot implements raft.FSM. It copies, so that Persist may run beside Apply.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
-	if err := f.whyBroken(); err != nil {
-		return nil, err // raft counts as applied what was not
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		return nil, f.broken // raft counts as applied what was not
 	}
-	s, _ := f.read()
-	return snapshot{s}, nil
+	return snapshot{f.look(), f.index}, nil
 }
 
 // Restore implements raft.FSM. It replaces the state; it never adds to it. After
@@ -102,7 +105,7 @@ func (f *fsm) Restore(rc io.ReadCloser) (err error) {
 		f.end(fmt.Errorf("the snapshot cannot be read, and nothing is applied; all is kept: %w", err))
 		return f.broken
 	}
-	f.sync = restored
+	f.sync, f.index = restored.Sync, restored.Index
 	f.announce()
 	return nil
 }
@@ -112,10 +115,39 @@ func (f *fsm) Restore(rc io.ReadCloser) (err error) {
 func (f *fsm) read() (*state.Sync, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.look(), f.changed
+}
+
+// look is read for a caller that holds mu.
+func (f *fsm) look() *state.Sync {
 	if f.view == nil {
 		f.view = f.sync.Clone()
 	}
-	return f.view, f.changed
+	return f.view
+}
+
+// applied returns the index of the last command that was applied.
+func (f *fsm) applied() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.index
+}
+
+// reached waits until the command with this index is applied here.
+func (f *fsm) reached(ctx context.Context, index uint64) error {
+	for {
+		f.mu.Lock()
+		at, changed := f.index, f.changed
+		f.mu.Unlock()
+		if at >= index {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // announce tells readers that the state has changed. The caller holds mu.

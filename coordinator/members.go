@@ -22,7 +22,8 @@ type Member struct {
 
 // Members lists the nodes of the cluster in the order in which they joined. It
 // may be called at any time, from any goroutine; before the node has started the
-// list is empty. On a follower it may be a little old.
+// list is empty. On a follower it may be a little old:
+// see ClusterMembers.
 func (c *Coordinator) Members() []Member {
 	select {
 	case <-c.ready:
@@ -55,8 +56,9 @@ type lookout struct {
 	mu     sync.Mutex
 	silent map[raft.ServerID]silence
 
-	tells chan raft.Observation
-	by    *raft.Observer
+	changed chan struct{} // closed when another node leads, or none
+	tells   chan raft.Observation
+	by      *raft.Observer
 }
 
 // A silence is since when a node has not answered, and when that was last seen.
@@ -68,7 +70,7 @@ type silence struct{ since, seen time.Time }
 const staleSilence = 5 * time.Second
 
 func newLookout() *lookout {
-	l := &lookout{silent: map[raft.ServerID]silence{}, tells: make(chan raft.Observation, 16)}
+	l := &lookout{silent: map[raft.ServerID]silence{}, changed: make(chan struct{}), tells: make(chan raft.Observation, 16)}
 	// Blocking: an answer that got lost would leave a node failing for ever.
 	l.by = raft.NewObserver(l.tells, true, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
@@ -100,6 +102,8 @@ func (l *lookout) note(told any) {
 	case raft.LeaderObservation:
 		// What an earlier leadership knew is old.
 		clear(l.silent)
+		close(l.changed)
+		l.changed = make(chan struct{})
 	case raft.FailedHeartbeatObservation:
 		now := time.Now()
 		known, ok := l.silent[o.PeerID]
@@ -128,4 +132,31 @@ func (l *lookout) failing() map[raft.ServerID]time.Time {
 		}
 	}
 	return failing
+}
+
+// leaderChanged returns a channel that is closed when another node leads, or none.
+func (l *lookout) leaderChanged() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// Leading reports whether this node leads, by its own word, and who does
+// otherwise. Without a leader the member is zero.
+func (c *Coordinator) Leading() (bool, Member) {
+	for _, m := range c.Members() {
+		if m.Leader {
+			return m.ID == c.cfg.ID, m
+		}
+	}
+	return false, Member{}
+}
+
+// AwaitMember waits until this node belongs to a cluster: because it began one,
+// was taken into one, or did either in an earlier life.
+func (c *Coordinator) AwaitMember(ctx context.Context) error {
+	if err := c.started(ctx); err != nil {
+		return err
+	}
+	return c.belong(ctx)
 }

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,15 +13,27 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // ErrInUse reports that another process works with the data directory.
 var ErrInUse = errors.New("the data directory is in use by another process")
 
-const snapshotsKept = 2
+const (
+	snapshotsKept = 2
+
+	// answerWithin bounds what one node waits for another. A node that is stopped
+	// still takes connections; only this tells it from one that is busy.
+	answerWithin = time.Second
+)
+
+// networked is a transport whose end is also that of its connections.
+type networked struct{ *raft.NetworkTransport }
+
+// Close implements io.Closer.
+func (n networked) Close() error {
+	n.CloseStreams()
+	return n.NetworkTransport.Close()
+}
 
 type stores struct {
 	logs      raft.LogStore
@@ -39,8 +52,15 @@ func (s *stores) close() error {
 	return err
 }
 
-func openStores(cfg Config) (*stores, error) {
+func openStores(ctx context.Context, cfg Config) (*stores, error) {
 	st := &stores{transport: cfg.Transport, voters: cfg.Voters}
+	if cfg.Peers != nil {
+		t := networked{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream: cfg.Peers.Stream(ctx), MaxPool: 3, Timeout: answerWithin, Logger: raftLogger(cfg.Logger),
+		})}
+		st.transport = t.NetworkTransport
+		st.closers = append(st.closers, t)
+	}
 	if st.transport == nil {
 		_, t := raft.NewInmemTransport(raft.ServerAddress(cfg.ID))
 		st.transport = t
@@ -57,13 +77,9 @@ func openStores(cfg Config) (*stores, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	path := filepath.Join(cfg.Dir, "raft.db")
-	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: time.Second}})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
-	}
+	bolt, err := openBolt(filepath.Join(cfg.Dir, "raft.db"))
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, errors.Join(err, st.close())
 	}
 	st.closers = append(st.closers, bolt)
 	st.logs, st.stable = bolt, bolt
@@ -81,7 +97,16 @@ func raftConfig(cfg Config, notify chan<- bool) *raft.Config {
 	rc.Logger = raftLogger(cfg.Logger)
 	rc.SnapshotThreshold = 2048
 	rc.TrailingLogs = 1024
-	if len(cfg.Voters) <= 1 {
+	switch {
+	case cfg.Peers != nil:
+		// A dead leader is missed after one to two of the first, and another leads
+		// after one of the second more. Nodes whose processors are busy must still
+		// answer within them.
+		rc.HeartbeatTimeout, rc.ElectionTimeout = 600*time.Millisecond, 600*time.Millisecond
+		rc.LeaderLeaseTimeout = 500 * time.Millisecond
+		// Whoever is removed finds out and says so, instead of falling silent.
+		rc.ShutdownOnRemove = false
+	case len(cfg.Voters) <= 1:
 		// Nobody else can be leader, so there is nothing to wait for.
 		rc.HeartbeatTimeout, rc.ElectionTimeout = 50*time.Millisecond, 50*time.Millisecond
 		rc.LeaderLeaseTimeout = 50 * time.Millisecond

@@ -111,7 +111,7 @@ func describe(cmd state.Command) string {
 func (c *Coordinator) record(ctx context.Context, r Reconciler, cmds []state.Command) error {
 	for _, cmd := range cmds {
 		shardferry.Reached(ctx, shardferry.Done(r.Name(), describe(cmd)))
-		if err := c.Propose(ctx, cmd); err != nil {
+		if err := c.decide(ctx, cmd); err != nil {
 			return err
 		}
 		shardferry.Reached(ctx, shardferry.Recorded(r.Name(), describe(cmd)))
@@ -125,9 +125,9 @@ func (c *Coordinator) record(ctx context.Context, r Reconciler, cmds []state.Com
 func (c *Coordinator) hold(ctx context.Context, s *state.Sync, why error) error {
 	switch s.State {
 	case shardferry.StateCommitting:
-		return c.Propose(ctx, state.Abort{Leg: s.Leg.Number, Reason: why.Error()})
+		return c.decide(ctx, state.Abort{Leg: s.Leg.Number, Reason: why.Error()})
 	case shardferry.StateRunning:
-		return c.Propose(ctx, state.Pause{At: time.Now(), From: "coordinator", Hold: why.Error()})
+		return c.decide(ctx, state.Pause{At: time.Now(), From: "coordinator", Hold: why.Error()})
 	case shardferry.StateIdle, shardferry.StatePaused, shardferry.StateCommitted, shardferry.StateReversing:
 	}
 	return nil

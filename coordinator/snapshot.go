@@ -27,12 +27,13 @@ func snapshotHead(version byte) [headLength]byte { return [headLength]byte{'S', 
 // its own is 2 GiB.
 type snapshotDocument struct {
 	Version int         `bson:"version"`
+	Index   uint64      `bson:"index,omitempty"` // in the raft log, of the last command in it
 	Sync    *state.Sync `bson:"sync"`
 }
 
 var snapshotForm = formOf(reflect.TypeFor[snapshotDocument]())
 
-func readSnapshot(from io.Reader) (*state.Sync, error) {
+func readSnapshot(from io.Reader) (*snapshotDocument, error) {
 	r := bufio.NewReader(from)
 	head, err := r.Peek(headLength)
 	if err != nil {
@@ -60,7 +61,7 @@ func readSnapshot(from io.Reader) (*state.Sync, error) {
 	return readDocument(z, snapshotVersion)
 }
 
-func readDocument(r io.Reader, want int64) (*state.Sync, error) {
+func readDocument(r io.Reader, want int64) (*snapshotDocument, error) {
 	b, err := io.ReadAll(r)
 	if err != nil {
 		return nil, fmt.Errorf("read snapshot: %w", err)
@@ -76,26 +77,31 @@ func readDocument(r io.Reader, want int64) (*state.Sync, error) {
 	if err := bson.Unmarshal(b, &doc); err != nil {
 		return nil, fmt.Errorf("decode snapshot: %w", err)
 	}
-	return doc.Sync, nil
+	return &doc, nil
 }
 
 func newerSnapshot(version int64) error {
 	return fmt.Errorf("version %d is not known, the last known one is %d: %w", version, snapshotVersion, ErrNewer)
 }
 
-type snapshot struct{ sync *state.Sync }
+type snapshot struct {
+	sync  *state.Sync
+	index uint64
+}
 
 // Persist implements raft.FSMSnapshot.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := WriteSnapshot(sink, s.sync); err != nil {
+	if err := writeSnapshot(sink, s); err != nil {
 		return errors.Join(fmt.Errorf("persist snapshot %s: %w", sink.ID(), err), sink.Cancel())
 	}
 	return sink.Close()
 }
 
 // WriteSnapshot writes a snapshot of a state.
-func WriteSnapshot(w io.Writer, s *state.Sync) error {
-	b, err := bson.Marshal(snapshotDocument{Version: snapshotVersion, Sync: s})
+func WriteSnapshot(w io.Writer, s *state.Sync) error { return writeSnapshot(w, snapshot{sync: s}) }
+
+func writeSnapshot(w io.Writer, s snapshot) error {
+	b, err := bson.Marshal(snapshotDocument{Version: snapshotVersion, Index: s.index, Sync: s.sync})
 	if err != nil {
 		return err
 	}

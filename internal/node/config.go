@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/internal/peer"
 )
 
 // Config holds what a Node needs. Zero durations and counts mean the default.
 type Config struct {
-	ID          string // default "node1"
-	DataDir     string // where the state is kept; empty: in memory, gone with the process
+	ID          string       // default "node1"
+	DataDir     string       // where the state is kept; empty: in memory, gone with the process
+	Peers       *PeersConfig // nil: the node works alone
 	Source      mongoconn.Config
 	Destination mongoconn.Config
 
@@ -27,6 +29,13 @@ type Config struct {
 	Memory         int64         // bytes that the process may take; default 512 MiB
 
 	Logger *slog.Logger
+}
+
+// PeersConfig is what a node among several needs.
+type PeersConfig struct {
+	Port   peer.Config
+	Join   string // address of the port of any member; empty: the node is told later, or is the first
+	NoVote bool   // with Join: it works, and does not count for a majority
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/shardferry/shardferry/coordinator"
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/mongoconn"
+	"github.com/shardferry/shardferry/internal/peer"
 )
 
 // ErrOtherJob reports a data directory that belongs to another pair of clusters.
@@ -23,6 +24,7 @@ var ErrOtherJob = errors.New("the data directory belongs to another job: give it
 type Node struct {
 	cfg   Config
 	coord *coordinator.Coordinator
+	port  *peer.Port    // nil: it works alone
 	ready chan struct{} // closed once ends is set and the state is read
 	ends  *ends
 
@@ -40,9 +42,14 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, ready: make(chan struct{})}
+	peers, err := n.connectPeers()
+	if err != nil {
+		return nil, err
+	}
 	n.coord, err = coordinator.New(coordinator.Config{
-		ID:  cfg.ID,
-		Dir: cfg.DataDir,
+		ID:    cfg.ID,
+		Dir:   cfg.DataDir,
+		Peers: peers,
 		Reconcilers: n.onceReady(
 			&coordinator.Assignments{Hosts: n.hosts},
 			coordinator.Setup{Preparer: preparer{n}},
@@ -60,6 +67,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.answerPeers()
 	return n, nil
 }
 
@@ -67,7 +75,7 @@ func New(cfg Config) (*Node, error) {
 // two clusters: they write.
 func (n *Node) onceReady(all ...coordinator.Reconciler) []coordinator.Reconciler {
 	for i, r := range all {
-		all[i] = patient{Reconciler: r, ready: n.ready}
+		all[i] = patient{Reconciler: r, node: n}
 	}
 	return all
 }
@@ -76,7 +84,7 @@ func (n *Node) onceReady(all ...coordinator.Reconciler) []coordinator.Reconciler
 type patient struct {
 	coordinator.Reconciler
 
-	ready <-chan struct{}
+	node *Node
 }
 
 // Idle implements coordinator.Idler.
@@ -85,7 +93,10 @@ func (p patient) Idle() time.Duration { return coordinator.IdleOf(p.Reconciler) 
 // Reconcile implements coordinator.Reconciler.
 func (p patient) Reconcile(ctx context.Context, s *state.Sync) ([]state.Command, error) {
 	select {
-	case <-p.ready:
+	case <-p.node.ready:
+		if err := p.node.sameJob(s); err != nil {
+			return nil, err // the node is about to end
+		}
 		return p.Reconciler.Reconcile(ctx, s)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
@@ -106,21 +117,28 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	n.ends = ends
 
 	g, ctx := errgroup.WithContext(ctx)
+	if n.port != nil {
+		g.Go(func() error { return n.port.Run(ctx) })
+	}
 	g.Go(func() error { return n.coord.Run(ctx) })
 	g.Go(func() error {
+		if err := n.belong(ctx, g); err != nil {
+			return err
+		}
 		if err := n.recall(ctx); err != nil {
 			return err
 		}
 		close(n.ready)
 		s := supervisor{node: n, workers: map[shardferry.ShardID]*running{}, patience: map[shardferry.ShardID]*patience{}}
 		g.Go(func() error { return n.nudge(ctx) })
+		g.Go(func() error { return n.mind(ctx) })
 		return s.run(ctx)
 	})
 	return g.Wait()
 }
 
-// leaderTimeout bounds the wait for a leader at start. A node that is alone needs
-// a fraction of a second.
+// leaderTimeout bounds the wait for a leader at start, of a node that is alone: it
+// needs a fraction of a second. Others may have to wait for a majority to start.
 const leaderTimeout = 30 * time.Second
 
 var errNoLeader = fmt.Errorf("the coordinator has had no leader for %v", leaderTimeout)
@@ -128,20 +146,12 @@ var errNoLeader = fmt.Errorf("the coordinator has had no leader for %v", leaderT
 // recall waits until the state of earlier runs is known, and makes sure that it
 // is about these two clusters.
 func (n *Node) recall(ctx context.Context) error {
-	wait, cancel := context.WithTimeoutCause(ctx, leaderTimeout, errNoLeader)
-	defer cancel()
-	if _, err := n.coord.Leads(wait); err != nil {
-		return err
-	}
-	if err := n.coord.CaughtUp(ctx); err != nil {
+	if err := n.catchUp(ctx); err != nil {
 		return err
 	}
 	s, _ := n.coord.Watch()
-	if s.State == shardferry.StateIdle {
-		return nil
-	}
-	if s.Job.Source.ID != n.ends.source.info.ID || s.Job.Destination.ID != n.ends.destination.info.ID {
-		return fmt.Errorf("%s holds the sync of %s to %s: %w", n.cfg.DataDir, s.Job.Source.Hosts, s.Job.Destination.Hosts, ErrOtherJob)
+	if err := n.sameJob(s); err != nil || s.State == shardferry.StateIdle {
+		return err
 	}
 	r := resumed(s)
 	n.before = &r
@@ -149,6 +159,28 @@ func (n *Node) recall(ctx context.Context) error {
 		slog.Int("tasks_done", r.TasksDone), slog.Int("tasks", r.Tasks), slog.Int64("docs_copied", r.Documents),
 		slog.Any("resume_point", r.ResumePoint))
 	return nil
+}
+
+// catchUp waits until everything that was recorded is known here.
+func (n *Node) catchUp(ctx context.Context) error {
+	if n.port == nil {
+		wait, cancel := context.WithTimeoutCause(ctx, leaderTimeout, errNoLeader)
+		defer cancel()
+		if _, err := n.coord.Leads(wait); err != nil {
+			return err
+		}
+		return n.coord.CaughtUp(ctx)
+	}
+	for {
+		if _, err := n.coord.Leads(ctx); err != nil {
+			return err
+		}
+		err := n.coord.CaughtUp(ctx)
+		if !errors.Is(err, shardferry.ErrNotLeader) || ctx.Err() != nil {
+			return err
+		}
+		n.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "no majority of the nodes is there yet", slog.Any("error", err))
+	}
 }
 
 // Resumed says what an earlier run had done, if there was one. It may be called

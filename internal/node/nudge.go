@@ -36,7 +36,8 @@ func (c *sourceClock) read(leg int) (shardferry.ClusterTime, bool) {
 }
 
 // nudge writes a note into the oplog of every source shard now and then: an
-// idle shard's stream moves by it, and its time is the measure of lag.
+// idle shard's stream moves by it, and its time is the measure of lag. The leader
+// does so, the others ask it.
 func (n *Node) nudge(ctx context.Context) error {
 	tick := time.NewTicker(n.cfg.NoteInterval)
 	defer tick.Stop()
@@ -52,7 +53,11 @@ func (n *Node) nudge(ctx context.Context) error {
 			}
 			continue
 		}
-		n.note(ctx, s)
+		if n.leads() {
+			n.note(ctx, s)
+		} else {
+			n.setClock(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -10,13 +10,14 @@ import (
 	"github.com/shardferry/shardferry/coordinator/state"
 )
 
-// Progress implements api.Controller. All of it comes from what is replicated,
+// progress is what this node knows. All of it comes from what is replicated,
 // which is what was applied and acknowledged; only the source's own time comes
 // from the source.
-func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
+func (n *Node) progress(ctx context.Context) (api.Progress, error) {
 	if err := n.wait(ctx); err != nil {
 		return api.Progress{}, err
 	}
+	_, leader := n.coord.Leading()
 	s, _ := n.coord.Watch()
 	p := api.Progress{
 		State:         s.State,
@@ -24,9 +25,10 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 		Info:          info(s),
 		TotalEvents:   s.Totals.Events,
 		MongosyncID:   n.cfg.ID,
-		CoordinatorID: n.cfg.ID,
+		CoordinatorID: leader.ID,
 		Warnings:      []string{},
 	}
+	p.Detail.Nodes = n.nodes()
 	if s.State == shardferry.StateIdle {
 		return p, nil
 	}
@@ -41,6 +43,7 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 		}
 	}
 	p.Detail = n.detail(s)
+	p.Detail.Nodes = n.nodes()
 	if s.State == shardferry.StateRunning {
 		p.Detail.Waiting = why
 	}
@@ -161,7 +164,7 @@ func (n *Node) detail(s *state.Sync) api.Detail {
 	for _, sh := range s.Leg.Shards {
 		d.Repairs += sh.Repairs + sh.Now.Repairs
 		one := api.Shard{
-			ID: string(sh.ID), Epoch: sh.Epoch, Events: sh.Events + sh.Now.Events,
+			ID: string(sh.ID), Node: sh.Owner, Epoch: sh.Epoch, Events: sh.Events + sh.Now.Events,
 			Applied: api.Time(sh.Applied), Seen: api.Time(sh.Seen), Held: sh.Now.Held,
 		}
 		if known {

@@ -196,6 +196,9 @@ func (s *supervisor) hold(ctx context.Context, st *state.Sync, e ended) {
 // earlier epochs are closed on the destination, and only then is anything
 // written.
 func (n *Node) work(ctx context.Context, leg int, shard shardferry.ShardID) error {
+	if s, _ := n.coord.Watch(); n.sameJob(s) != nil {
+		return n.sameJob(s) // the node is about to end
+	}
 	if err := n.coord.Propose(ctx, state.Take{Leg: leg, Shard: shard, Owner: n.cfg.ID}); err != nil {
 		return cause(ctx, err)
 	}

@@ -24,10 +24,10 @@ func (s *Server) commands(mux *http.ServeMux) {
 	for name, do := range map[string]func(context.Context, string) error{
 		"pause": ctl.Pause, "commit": ctl.Commit, "reverse": ctl.Reverse, "rollback": ctl.Rollback,
 	} {
-		command(s, mux, name, func(ctx context.Context, _ struct{}, from string) error { return do(ctx, from) })
+		command(s, mux, name, RoleOperator, func(ctx context.Context, _ struct{}, from string) error { return do(ctx, from) })
 	}
-	command(s, mux, "start", ctl.Start)
-	command(s, mux, "resume", func(ctx context.Context, req ResumeRequest, from string) error {
+	command(s, mux, "start", RoleOperator, ctl.Start)
+	command(s, mux, "resume", RoleOperator, func(ctx context.Context, req ResumeRequest, from string) error {
 		if req.RecopyLost {
 			return ctl.RecopyLost(ctx, from)
 		}
@@ -35,9 +35,9 @@ func (s *Server) commands(mux *http.ServeMux) {
 	})
 }
 
-// command adds a command with the fields of T.
-func command[T any](s *Server, mux *http.ServeMux, name string, do func(context.Context, T, string) error) {
-	mux.HandleFunc("POST /api/v1/"+name, s.needs(RoleOperator, func(w http.ResponseWriter, r *http.Request) {
+// command adds a command with the fields of T, for those who have the role.
+func command[T any](s *Server, mux *http.ServeMux, name string, role Role, do func(context.Context, T, string) error) {
+	mux.HandleFunc("POST /api/v1/"+name, s.needs(role, func(w http.ResponseWriter, r *http.Request) {
 		who := callerOf(r.Context())
 		req := Request{Command: name, By: who.name, From: who.from}
 		var fields T

@@ -9,7 +9,8 @@ import (
 
 // Asked is a command of an operator as it came from outside, with what is kept of
 // it: who asked for it, and under which key. One of the commands at its end is
-// set, or Refused if the node has refused it without asking the state.
+// set; or Refused, if the node has refused it without asking the state; or Done, if
+// it is no command of the state, as those about the nodes of a cluster.
 //
 // Other than commands are, it changes something when it is refused: what is kept,
 // and nothing else.
@@ -23,6 +24,8 @@ type Asked struct {
 	Hash    []byte    `bson:"hash,omitempty"` // of the command and its fields, if there is a key
 
 	Refused *RefusedError `bson:"refused,omitempty"`
+
+	Done bool `bson:"done,omitempty"`
 
 	Start      *Start      `bson:"start,omitempty"`
 	Pause      *Pause      `bson:"pause,omitempty"`
@@ -102,6 +105,8 @@ func (c Asked) Apply(s *Sync) error {
 func (c Asked) order(s *Sync) *RefusedError {
 	var err error
 	switch {
+	case c.Done:
+		return nil
 	case c.Start != nil:
 		err = c.Start.do(s)
 	case c.Pause != nil:

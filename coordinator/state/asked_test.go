@@ -83,10 +83,14 @@ func TestTheAuditLogSaysWhoWhatAndWhatCameOfIt(t *testing.T) {
 	recopy := state.Asked{At: at(1002), Command: "resume", By: "bob", From: "10.0.0.2:7", With: `{"recopyLost":true}`, Resume: &state.Resume{At: at(1002)}}
 	isRefused(t, recopy.Apply(s))
 	require.Error(t, state.Resume{At: at(1003)}.Apply(s), "the program's own are kept if they were carried out")
+	apply(t, s, state.Asked{At: at(1004), Command: "cluster/join", By: "ada", From: "10.0.0.3:7", Done: true})
+	isRefused(t, state.Asked{At: at(1005), Command: "dance"}.Apply(s))
+	s.Audit = s.Audit[:len(s.Audit)-1]
 	assert.Equal(t, []state.AuditEntry{
 		{At: at(1000), Command: "pause", By: "alice", From: "10.0.0.1:99"},
 		{At: at(1001), Command: "resume", From: "sync"},
 		{At: at(1002), Command: "resume", By: "bob", From: "10.0.0.2:7", With: `{"recopyLost":true}`, Kind: "InvalidState", Text: "cannot resume while RUNNING"},
+		{At: at(1004), Command: "cluster/join", By: "ada", From: "10.0.0.3:7"},
 	}, s.Audit)
 }
 

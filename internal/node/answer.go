@@ -22,8 +22,9 @@ type request struct {
 
 type requestKey struct{}
 
-// Answer implements api.Controller. What the state decides it keeps itself. What
-// the node refuses before, by looking at the clusters or at the lag, it is told.
+// Answer implements api.Controller. What the state decides it keeps itself. It is
+// told what the node refuses before, by looking at the clusters or at the lag, and
+// what is done without it.
 func (n *Node) Answer(ctx context.Context, asked api.Request, do func(context.Context) error) error {
 	if err := n.wait(ctx); err != nil {
 		return err
@@ -37,8 +38,16 @@ func (n *Node) Answer(ctx context.Context, asked api.Request, do func(context.Co
 		return answered(err)
 	}
 	err := do(context.WithValue(ctx, requestKey{}, req))
-	if err == nil || req.recorded || undecided(err) {
+	if req.recorded || undecided(err) {
 		return err
+	}
+	if err == nil { // it was no command of the state
+		done := req.asked(nil)
+		done.Done = true
+		if kept := n.coord.Propose(ctx, done); kept != nil {
+			n.unkept(ctx, req, kept)
+		}
+		return nil
 	}
 	var refused state.RefusedError
 	refused.Kind, refused.Text = api.Describe(err)
@@ -50,9 +59,14 @@ func (n *Node) Answer(ctx context.Context, asked api.Request, do func(context.Co
 	case errors.As(kept, &before) && before.Text != refused.Text, errors.Is(kept, state.ErrKeyReused):
 		return answered(kept)
 	case !errors.As(kept, &before):
-		n.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "a refused command is not in the audit log", slog.String("command", req.Command), slog.Any("error", kept))
+		n.unkept(ctx, req, kept)
 	}
 	return err
+}
+
+// unkept says that the audit log lacks a command.
+func (n *Node) unkept(ctx context.Context, req *request, err error) {
+	n.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "a command is not in the audit log", slog.String("command", req.Command), slog.Any("error", err))
 }
 
 // undecided reports whether an error leaves open what becomes of the command, or

@@ -120,6 +120,20 @@ func TestTheSameRefusalIsKeptOnce(t *testing.T) {
 	assert.Len(t, s.Audit, before+9)
 }
 
+// A copy and the state go different ways, and neither sees what the other keeps.
+func TestCopiesKeepTheirOwnCommands(t *testing.T) {
+	s := stations(t)["running"]
+	for i := range int64(5) { // until there is room for more
+		apply(t, s, pauseAs("alice", fmt.Sprint(i), 1000+i), state.Resume{At: at(1000 + i)})
+		view := s.Clone()
+		apply(t, view, pauseAs("bob", fmt.Sprint("b", i), 2000+i))
+		audit, answers := view.Audit[len(view.Audit)-1], view.Answers[len(view.Answers)-1]
+		apply(t, s, pauseAs("carol", fmt.Sprint("c", i), 3000+i), state.Resume{At: at(3000 + i)})
+		assert.Equal(t, audit, view.Audit[len(view.Audit)-1])
+		assert.Equal(t, answers, view.Answers[len(view.Answers)-1])
+	}
+}
+
 func TestTheAuditLogIsBounded(t *testing.T) {
 	s := stations(t)["running"]
 	many := func() {

@@ -90,6 +90,10 @@ func TestAKeyIsDoneOnce(t *testing.T) {
 		require.NoError(t, s.asks("otto", "resume", "k4"))
 		require.NoError(t, s.asks("otto", "pause", "k3"))
 		s.reach(shardferry.StateRunning)
+		require.NoError(t, s.node.Answer(t.Context(), api.Request{Command: "pause", By: "otto", Key: "k3"}, func(context.Context) error {
+			assert.Fail(t, "the clusters are not asked again")
+			return nil
+		}))
 		require.ErrorIs(t, s.asks("otto", "commit", "k3"), api.ErrKeyReused)
 		assert.Equal(t, "InvalidState", kind(s.asks("ada", "resume", "k3")), "her key is another")
 	})

@@ -294,6 +294,15 @@ func TestWebPagesOfOthersAreRefused(t *testing.T) {
 	assert.Equal(t, http.StatusOK, status)
 }
 
+func TestLoopbackIsThisMachineOnly(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1:1": true, "127.9.9.9:1": true, "localhost:1": true, "localhost": true, "[::1]:1": true, "[::1]": true, "[::ffff:127.0.0.1]:1": true,
+		":1": false, "": false, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.1:1": false, "localhost.example:1": false, "127.0.0.1.example:1": false, "2130706433:1": false,
+	} {
+		assert.Equal(t, want, api.Loopback(addr), addr)
+	}
+}
+
 func TestATokenDoesNotTravelInTheClear(t *testing.T) {
 	for addr, sent := range map[string]bool{
 		"ferry.example:1": false, "10.0.0.1:1": false, "http://ferry.example:1": false,

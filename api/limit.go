@@ -3,6 +3,7 @@ package api
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ func network(remote string) string {
 func Loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		host = addr
+		host = strings.Trim(addr, "[]")
 	}
 	if host == "localhost" {
 		return true

@@ -77,7 +77,7 @@ func encodeCommand(cmd state.Command) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %T: %w", cmd, err)
 	}
-	return append([]byte{code}, doc...), nil
+	return compress(append([]byte{code}, doc...))
 }
 
 // decodeCommand reads an entry. What was written by a newer program is ErrNewer,
@@ -87,6 +87,10 @@ func decodeCommand(b []byte) (state.Command, error) {
 	if len(b) == 0 {
 		return nil, errors.New("decode command: empty log entry")
 	}
+	b, err := expand(b)
+	if err != nil {
+		return nil, err
+	}
 	t := kinds[b[0]]
 	if t == nil {
 		return nil, fmt.Errorf("command %d is not known, the last known one is %d: %w", b[0], newestCode(), ErrNewer)
@@ -95,7 +99,7 @@ func decodeCommand(b []byte) (state.Command, error) {
 		return nil, fmt.Errorf("decode %v: %w", t, err)
 	}
 	cmd := reflect.New(t)
-	if err := bson.Unmarshal(b[1:], cmd.Interface()); err != nil {
+	if err = bson.Unmarshal(b[1:], cmd.Interface()); err != nil {
 		return nil, fmt.Errorf("decode %v: %w", t, err)
 	}
 	c, ok := cmd.Elem().Interface().(state.Command)

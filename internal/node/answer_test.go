@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/api"
+	"github.com/shardferry/shardferry/coordinator/state"
 )
 
 // asks sends a command as the HTTP server does.
@@ -112,5 +114,44 @@ func TestAKeyOutlivesTheNode(t *testing.T) {
 		require.NoError(t, s.asks("ada", "start", "k1"))
 		require.NoError(t, s.asks("otto", "pause", "k2"))
 		assert.Equal(t, []string{"ada start", "otto pause"}, s.said(time.Time{}))
+	})
+}
+
+// Whoever loses the node that took a command sends it to another one, with its key.
+func TestAKeyIsKnownToEveryNode(t *testing.T) {
+	play(t, setting{srcShards: 1, dstShards: 1}, func(t *testing.T, s *stage) {
+		require.NoError(t, s.insert(s.app, 1, 2, 3))
+		e := several(s, 3)
+		defer e.down()
+		send := func(p *player, command, key string) (err error) {
+			t.Helper()
+			s.node = p.Node
+			for range 60 { // while a leader is found
+				if err = s.asks("otto", command, key); !errors.Is(err, shardferry.ErrNotLeader) && !errors.Is(err, shardferry.ErrOutcomeUnknown) {
+					break
+				}
+				time.Sleep(time.Second)
+			}
+			return err
+		}
+		first, other := e.leader()
+		require.NoError(t, send(first, "start", "k1"))
+		other.until(t, "stream", func(s *state.Sync) bool { return s.Leg.Phase == state.PhaseStreaming })
+		require.NoError(t, send(first, "pause", "k2"))
+		require.NoError(t, send(other, "resume", "k3"))
+		e.kill(first)
+		next, last := e.leader()
+		for _, p := range []*player{next, last} {
+			require.NoError(t, send(p, "start", "k1"))
+			require.NoError(t, send(p, "pause", "k2"))
+			require.ErrorIs(t, send(p, "commit", "k2"), api.ErrKeyReused)
+			st, _ := p.State()
+			assert.Equal(t, shardferry.StateRunning, st.State, "it paused again")
+			assert.Equal(t, []string{"otto start", "otto pause", "otto resume"}, s.said(time.Time{}))
+		}
+		require.NoError(t, send(last, "pause", "k4"))
+		next.until(t, "pause", func(s *state.Sync) bool { return s.State == shardferry.StatePaused })
+		assert.Equal(t, "InvalidState", kind(send(next, "pause", "k5")))
+		last.until(t, "refusal", func(s *state.Sync) bool { return s.Audit[len(s.Audit)-1].Kind == "InvalidState" })
 	})
 }

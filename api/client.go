@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -156,6 +157,10 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 		return fmt.Errorf("no shardferry node answers at %s (is shardferry sync running? see --api-addr): %w", base, err)
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if to, ok := into.(io.Writer); ok && resp.StatusCode == http.StatusOK {
+		_, err := io.Copy(to, resp.Body)
+		return err
+	}
 	if resp.StatusCode == http.StatusOK && into != nil {
 		if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 			return fmt.Errorf("%s: the answer is not understood: %w", path, err)

@@ -31,6 +31,9 @@ const (
 type Config struct {
 	Controller Controller
 
+	// Cluster has the nodes that belong together. Nil: the node works alone.
+	Cluster ClusterController
+
 	// Tokens say who may do what. Nil: whoever reaches the server may do all.
 	Tokens *Tokens
 
@@ -101,6 +104,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	s.commands(mux)
+	s.cluster(mux)
 	ask := func(name string, role Role, h http.HandlerFunc) {
 		mux.HandleFunc("GET /api/v1/"+name, s.needs(role, h))
 	}

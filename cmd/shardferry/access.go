@@ -69,8 +69,8 @@ func (a *apiSettings) validate() error {
 
 // server makes the server of a node's API. It reads files, so that what is wrong
 // with them is said before anything has begun.
-func (a *apiSettings) server(ctl api.Controller, log *slog.Logger) (*api.Server, error) {
-	cfg := api.Config{Controller: ctl, LoopbackOnly: api.Loopback(a.APIAddr) && a.TokensFile == "" && !a.Insecure, Rate: a.APIRate, Logger: log}
+func (a *apiSettings) server(ctl api.Controller, cluster api.ClusterController, log *slog.Logger) (*api.Server, error) {
+	cfg := api.Config{Controller: ctl, Cluster: cluster, LoopbackOnly: api.Loopback(a.APIAddr) && a.TokensFile == "" && !a.Insecure, Rate: a.APIRate, Logger: log}
 	var err error
 	if a.TokensFile != "" {
 		if cfg.Tokens, err = api.OpenTokens(a.TokensFile, log); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -65,11 +66,17 @@ func readSettings(c *cli.Context) (settings, error) {
 			return s, usage("%w", err)
 		}
 	}
+	err := s.take(c)
+	return s, err
+}
+
+// take copies flags and the environment into what came from a file.
+func (s *settings) take(c *cli.Context) error {
 	if err := takeURI(c, "source", &s.Source, s.SourceFile); err != nil {
-		return s, err
+		return err
 	}
 	if err := takeURI(c, "destination", &s.Destination, s.DestinationFile); err != nil {
-		return s, err
+		return err
 	}
 	take(c, "data-dir", c.String, &s.DataDir)
 	s.API.take(c)
@@ -83,9 +90,9 @@ func readSettings(c *cli.Context) (settings, error) {
 	take(c, "with-users", c.Bool, &s.WithUsers)
 	take(c, "log-level", c.String, &s.LogLevel)
 	if err := takeSelection(c, &s.Selection); err != nil {
-		return s, err
+		return err
 	}
-	return s, s.validate()
+	return s.validate()
 }
 
 // take copies a flag into the settings if it was given, or if the file left the
@@ -97,7 +104,19 @@ func take[T comparable](c *cli.Context, flag string, get func(string) T, into *T
 	}
 }
 
-func (s *settings) load(path string) error {
+// limitMemory lets the garbage collector work harder when the process comes near
+// what it may take. GOMEMLIMIT wins.
+func (s *settings) limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(s.MemoryMiB) << 20 * 9 / 10)
+	}
+}
+
+func (s *settings) load(path string) error { return loadFile(path, s, "") }
+
+// loadFile reads a configuration file. more are the settings that into has beside
+// those of sync.
+func loadFile(path string, into any, more string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
@@ -105,10 +124,10 @@ func (s *settings) load(path string) error {
 	defer func() { _ = f.Close() }() // it was only read
 	dec := yaml.NewDecoder(f)
 	dec.KnownFields(true)
-	err = dec.Decode(s)
+	err = dec.Decode(into)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, tokensFile, apiTLSCert, apiTLSKey, apiClientCA, apiRate, insecure, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, withUsers, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap)", path, wrongLines(err))
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, tokensFile, apiTLSCert, apiTLSKey, apiClientCA, apiRate, insecure, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, withUsers, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap%s)", path, wrongLines(err), more)
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func newApp() *cli.App {
 			controlCommand("reverse", "after a commit: make the flow back to the old source the sync"),
 			controlCommand("rollback", "after a commit: bring applications back to the old source with one command"),
 			progressCommand(), verifyCommand(), auditCommand(), tokenCommand(),
-			sandboxCommand(), demoCommand(), chaosCommand(), benchCommand(),
+			nodeCommand(), clusterCommand(), sandboxCommand(), demoCommand(), chaosCommand(), benchCommand(),
 		},
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true,

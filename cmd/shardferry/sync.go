@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -79,10 +78,7 @@ type syncJob struct {
 var errDone = errors.New("done")
 
 func (j *syncJob) run(ctx context.Context) error {
-	// The garbage collector works harder when the process comes near. GOMEMLIMIT wins.
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(j.settings.MemoryMiB) << 20 * 9 / 10)
-	}
+	j.settings.limitMemory()
 	n, err := node.New(node.Config{
 		DataDir:      j.settings.DataDir,
 		Source:       mongoconn.Config{URI: j.settings.Source},
@@ -97,7 +93,7 @@ func (j *syncJob) run(ctx context.Context) error {
 	if err != nil {
 		return usage("%w", err)
 	}
-	server, err := j.settings.API.server(n, j.log)
+	server, err := j.settings.API.server(n, nil, j.log)
 	if err != nil {
 		return err
 	}

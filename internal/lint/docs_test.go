@@ -162,7 +162,7 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	require.NoError(t, err)
 	var server []byte
-	for _, name := range []string{"server.go", "commands.go"} {
+	for _, name := range []string{"server.go", "commands.go", "cluster.go"} {
 		b, err := os.ReadFile(filepath.Join(root, "api", name))
 		require.NoError(t, err)
 		server = append(server, b...)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,11 +10,15 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,4 +112,34 @@ func TestCommandsWithTokensOverTLS(t *testing.T) {
 	p.terminate()
 	assert.Equal(t, 0, p.wait())
 	assert.Contains(t, p.complaints(), "needs the role operator")
+}
+
+// Whoever follows the progress is not thrown out for asking often.
+func TestFollowWaitsWhenItAsksTooOften(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var asked atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch asked.Add(1) {
+		case 1, 3:
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, `{"success":false,"error":"TooMany","errorDescription":"too many requests"}`)
+		case 2:
+			_, _ = io.WriteString(w, `{"success":true,"progress":{"state":"RUNNING"}}`)
+		default:
+			cancel()
+		}
+	}))
+	defer srv.Close()
+	var said bytes.Buffer
+	app := newApp()
+	app.Writer = &said
+	require.NoError(t, app.RunContext(ctx, []string{"shardferry", "progress", "--follow", "--interval", "1ms", "--api-addr", srv.URL}))
+	assert.Equal(t, 1, strings.Count(said.String(), "RUNNING"))
+
+	asked.Store(0)
+	err := app.RunContext(t.Context(), []string{"shardferry", "progress", "--api-addr", srv.URL})
+	require.ErrorIs(t, err, api.ErrTooMany, "without --follow it is an answer")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -123,10 +124,13 @@ func progressCommand() *cli.Command {
 				if err != nil && c.Err() != nil {
 					return nil // interrupted, which is how --follow ends
 				}
-				if err != nil {
+				busy := c.Bool("follow") && errors.Is(err, api.ErrTooMany) // asked again in a moment
+				if err != nil && !busy {
 					return err
 				}
-				show.progress(p)
+				if !busy {
+					show.progress(p)
+				}
 				if !c.Bool("follow") {
 					show.endBar()
 					return nil

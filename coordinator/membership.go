@@ -270,7 +270,7 @@ func (c *Coordinator) promoteHere(ctx context.Context, body []byte) (reply, erro
 	case err != nil:
 		return reply{}, err
 	case s == nil:
-		return reply{}, fmt.Errorf("%w: the node was removed", ErrMembership)
+		return reply{}, fmt.Errorf("%w: the node that asks is none: it was removed, or its --node-id is another one now", ErrMembership)
 	case s.Suffrage == raft.Voter:
 		return reply{}, nil
 	}

@@ -41,6 +41,30 @@ func TestNodesJoin(t *testing.T) {
 	})
 }
 
+// A node gets a vote only when it knows all: before that it would hold the others
+// up.
+func TestAVoteComesLast(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		all := vacant(t, dir, 2)
+		all[0].start()
+		all[1].start()
+		require.NoError(t, all[0].c.Init(t.Context()))
+		require.NoError(t, all[0].c.Propose(t.Context(), begin))
+		joined := make(chan error, 1)
+		go func() { joined <- all[1].c.Join(t.Context(), "n1:1", true) }()
+		for len(all[1].c.Members()) < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		all[1].deafen() // it is heard, and does not hear
+		time.Sleep(10 * time.Second)
+		require.NoError(t, all[0].c.Propose(t.Context(), planned), "it waits for nobody")
+		all[1].heal()
+		require.NoError(t, <-joined)
+		assert.Equal(t, state.PhaseCreating, phase(all[1]))
+	})
+}
+
 // A node that has forgotten what it had voted and taken must not pass for the one
 // it was.
 func TestAnEmptyDirectoryTakesNoPlace(t *testing.T) {
@@ -62,18 +86,36 @@ func TestAnEmptyDirectoryTakesNoPlace(t *testing.T) {
 	})
 }
 
-func TestAnAddressHasOneNode(t *testing.T) {
+// Neither a name nor an address is given twice.
+func TestNamesAndAddressesAreOnesOwn(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		all := settled(t, dir, 2)
-		_, err := all[0].c.Answers()["join"](t.Context(), nil)
-		require.NoError(t, err, "nonsense is answered")
-		other := vacant(t, dir+"/other", 2)[1]
-		other.net, other.others = all[0].net, all[0].others
-		all[1].kill()
-		other.host = "n2"
-		other.start()
-		require.ErrorIs(t, other.c.Join(t.Context(), "n1:1", true), coordinator.ErrMembership)
+		all := settled(t, dir, 3)
+		f := follower(all, leads(t, all))
+		f.kill()
+		for _, other := range []*member{{host: f.host, id: "other"}, {host: "elsewhere", id: f.host}} {
+			other.t, other.net, other.others, other.dir = t, f.net, f.others, dir+"/new-"+other.host
+			other.start()
+			err := other.c.Join(t.Context(), leads(t, all).host+":1", true)
+			require.ErrorIs(t, err, coordinator.ErrMembership)
+			require.ErrorContains(t, err, "cluster leave --node-id "+f.host)
+			other.stop()
+		}
+	})
+}
+
+// What is no question of a node is answered, and does nothing.
+func TestNonsenseDoesNotJoin(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		all := settled(t, dir, 1)
+		for _, body := range [][]byte{nil, {5, 0, 0, 0, 0}, []byte("nonsense")} {
+			_, err := all[0].c.Answers()["join"](t.Context(), body)
+			require.NoError(t, err)
+		}
+		members, err := all[0].c.ClusterMembers(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, members, 1)
 	})
 }
 
@@ -108,9 +150,11 @@ func TestMembersLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := settled(t, dir, 3)
 		l := leads(t, all)
+		began := time.Now()
 		require.NoError(t, l.c.Leave(t.Context(), l.host), "a leader hands over first")
 		rest := follower(all, l)
 		next := leads(t, all)
+		assert.Less(t, time.Since(began), 500*time.Millisecond, "it is not missed first")
 		assert.NotEqual(t, l, next)
 		members, err := rest.c.ClusterMembers(t.Context())
 		require.NoError(t, err)

@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type member struct {
 	t      *testing.T
 	net    *virtual.Network
 	host   string
+	id     string // default the host
 	dir    string
 	others *[]*member
 
@@ -40,7 +42,7 @@ func (m *member) start(reconcilers ...coordinator.Reconciler) {
 	port, err := peer.New(peer.Config{Listen: m.host + ":1", Network: m.net.Host(m.host), Insecure: true})
 	require.NoError(m.t, err)
 	m.c, err = coordinator.New(coordinator.Config{
-		ID: m.host, Dir: m.dir, Peers: port, Reconcilers: reconcilers,
+		ID: cmp.Or(m.id, m.host), Dir: m.dir, Peers: port, Reconcilers: reconcilers,
 		Patience: func() coordinator.Patience { return &calm{tries: math.MaxInt} },
 	})
 	require.NoError(m.t, err)

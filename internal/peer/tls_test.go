@@ -77,8 +77,11 @@ func TestBothSidesProveWhoTheyAre(t *testing.T) {
 		a, b := open(t, net, "a", with(ours.write(dir, "a", time.Hour))), open(t, net, "b", with(ours.write(dir, "b", time.Hour)))
 		stranger := open(t, net, "c", with(others.write(dir, "c", time.Hour)))
 		plain := open(t, net, "d", nil)
+		theirs := others.write(dir, "f", time.Hour)
+		theirs.CA = ours.write(dir, "a", time.Hour).CA
+		spy := open(t, net, "f", with(theirs)) // it believes us, and has no certificate that we believe
 		liar := open(t, net, "e", with(ours.write(dir, "x", time.Hour)))
-		for _, p := range []*peer.Port{a, b, stranger, plain, liar} {
+		for _, p := range []*peer.Port{a, b, stranger, plain, spy, liar} {
 			run(t, p)
 		}
 		reply, err := a.Call(t.Context(), "b:1", "echo", []byte("hello"))
@@ -87,7 +90,7 @@ func TestBothSidesProveWhoTheyAre(t *testing.T) {
 		for _, tt := range []struct {
 			from *peer.Port
 			to   string
-		}{{stranger, "a:1"}, {plain, "a:1"}, {a, "c:1"}, {a, "d:1"}, {a, "e:1"}} {
+		}{{stranger, "a:1"}, {plain, "a:1"}, {spy, "a:1"}, {a, "c:1"}, {a, "d:1"}, {a, "e:1"}} {
 			_, err := tt.from.Call(t.Context(), tt.to, "echo", nil)
 			require.Error(t, err, "to %s", tt.to)
 		}

@@ -36,6 +36,8 @@ type Config struct {
 	Patience func() Patience
 
 	Logger *slog.Logger
+
+	stored func(*stores) // puts other stores in their place, in tests
 }
 
 // A Patience decides for how long a reconciler that fails is called again. It
@@ -91,13 +93,17 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
+	if c.cfg.stored != nil {
+		c.cfg.stored(st)
+	}
 
 	notify := make(chan bool, 8) // raft blocks on it; leadership changes seldom
 	rc := raftConfig(c.cfg, notify)
 	if err := bootstrap(rc, st, c.cfg.Peers == nil); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
-	c.raft, err = raft.NewRaft(rc, c.fsm, st.logs, st.stable, st.snapshots, st.transport)
+	kept := newDisk(st.logs, st.stable)
+	c.raft, err = raft.NewRaft(rc, c.fsm, kept, kept, st.snapshots, st.transport)
 	if err != nil {
 		// Raft only says that no snapshot could be read.
 		return fmt.Errorf("start raft: %w", cmp.Or(c.fsm.whyBroken(), err))
@@ -113,6 +119,7 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.follow(gctx, notify) })
 	g.Go(func() error { return c.fsm.watch(gctx) })
+	g.Go(func() error { return kept.watch(gctx) })
 	if c.cfg.Peers != nil {
 		g.Go(func() error { return c.belongs(gctx) })
 	}

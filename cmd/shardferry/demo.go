@@ -17,7 +17,11 @@ func demoCommand() *cli.Command {
 		Name:  "demo",
 		Usage: "move a simulated sharded cluster under load, commit, and roll back",
 		UsageText: `shardferry demo
-   shardferry demo --docs 20000 --seed 7 --json`,
+   shardferry demo --docs 20000 --seed 7 --json
+   shardferry demo --nodes 3 --kill-leader-every 5s --docs 500000
+
+   With several nodes each is a process of its own, and the one that leads is killed
+   again and again until the commit is done; it does not roll back then.`,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "docs", Usage: "documents to move", Value: 100_000},
 			&cli.IntFlag{Name: "shards", Usage: "shards of the source", Value: 3},
@@ -25,6 +29,9 @@ func demoCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of the data and of the workload", Value: 1},
 			&cli.IntFlag{Name: "rate", Usage: "operations a second of the applications", Value: 400},
 			&cli.DurationFlag{Name: "linger", Usage: "how long applications write between the steps", Value: 3 * time.Second},
+			&cli.IntFlag{Name: "nodes", Usage: "nodes that share the work: 1, 3 or 5", Value: 1},
+			&cli.DurationFlag{Name: "kill-leader-every", Usage: "with several nodes: time between two losses of a leader", Value: 5 * time.Second},
+			&cli.IntFlag{Name: "kills", Usage: "with several nodes: losses of a leader between the copy and the commit", Value: 3},
 			&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "error"},
 			jsonFlag(),
 		},
@@ -36,10 +43,18 @@ func runDemo(c *cli.Context) error {
 	for _, f := range []struct {
 		name     string
 		min, max int
-	}{{"docs", 1, 100_000_000}, {"shards", 1, 50}, {"dest-shards", 1, 50}, {"rate", 1, 100_000}} {
+	}{{"docs", 1, 100_000_000}, {"shards", 1, 50}, {"dest-shards", 1, 50}, {"rate", 1, 100_000}, {"nodes", 1, 5}, {"kills", 0, 1000}} {
 		if v := c.Int(f.name); v < f.min || v > f.max {
 			return usage("--%s %d: want %d to %d", f.name, v, f.min, f.max)
 		}
+	}
+	switch {
+	case c.Int("nodes")%2 == 0:
+		return usage("--nodes %d: want 1, 3 or 5: with an even number one more may not fail", c.Int("nodes"))
+	case c.Int("nodes") == 1 && (c.IsSet("kill-leader-every") || c.IsSet("kills")):
+		return usage("--kill-leader-every and --kills need --nodes 3 or 5")
+	case c.Duration("kill-leader-every") < time.Second:
+		return usage("--kill-leader-every %v: want 1s or more", c.Duration("kill-leader-every"))
 	}
 	log, err := newLogger(os.Stderr, c.String("log-level"), c.Bool("json"))
 	if err != nil {
@@ -50,6 +65,9 @@ func runDemo(c *cli.Context) error {
 		return fmt.Errorf("make a data directory: %w", err)
 	}
 	show := newDisplay(c.App.Writer, c.Bool("json"), 0)
+	if c.Int("nodes") > 1 {
+		return errors.Join(runSurvival(c, dir, log, show), os.RemoveAll(dir))
+	}
 	demo := rehearse.Demo{
 		Docs: c.Int("docs"), SourceShards: c.Int("shards"), DestShards: c.Int("dest-shards"), Seed: c.Uint64("seed"),
 		Rate: c.Int("rate"), Linger: c.Duration("linger"), DataDir: dir, Logger: log,

@@ -36,9 +36,15 @@ const stopLimit = 10 * time.Second
 
 // start runs this program with args. The child is told to end when ctx ends.
 func (b *Bench) start(ctx context.Context, args ...string) (*process, error) {
-	argv := slices.Concat(b.Program, args)
+	return startProcess(ctx, b.Program, b.Env, args...)
+}
+
+// startProcess runs a program with args, and env besides the own one. The child is
+// told to end when ctx ends.
+func startProcess(ctx context.Context, program, env []string, args ...string) (*process, error) {
+	argv := slices.Concat(program, args)
 	p := &process{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), began: time.Now()}
-	p.cmd.Env = append(os.Environ(), b.Env...)
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = &p.errs
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = stopLimit
@@ -97,6 +103,17 @@ func (p *process) stop() error {
 	if err := p.cmd.Wait(); err != nil {
 		return fmt.Errorf("%s: %w: %s", p, err, p.errs.String())
 	}
+	return nil
+}
+
+// kill ends the child as a crash does (SIGKILL), and waits until it is gone. It may
+// be started again after that.
+func (p *process) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill %s: %w", p, err)
+	}
+	_ = p.ended.Wait() // a pipe that breaks at the end is no concern
+	_ = p.cmd.Wait()   // it tells that it was killed
 	return nil
 }
 

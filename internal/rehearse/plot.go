@@ -27,8 +27,8 @@ type plot struct {
 
 func (p *plot) run(ctx context.Context) error {
 	began := time.Now()
-	stopWork := p.beside(ctx, p.work.Run)
-	stopPulse := p.beside(ctx, func(ctx context.Context) error { return p.pulse.Run(ctx, p.src, p.dst) })
+	stopWork := beside(ctx, p.work.Run)
+	stopPulse := beside(ctx, func(ctx context.Context) error { return p.pulse.Run(ctx, p.src, p.dst) })
 	if err := p.forward(ctx, began); err != nil {
 		return errors.Join(err, stopPulse(), stopWork())
 	}
@@ -47,7 +47,7 @@ func (p *plot) run(ctx context.Context) error {
 
 // beside runs an actor until the returned function is called, which waits for
 // its end and returns what went wrong.
-func (p *plot) beside(ctx context.Context, actor func(context.Context) error) (stop func() error) {
+func beside(ctx context.Context, actor func(context.Context) error) (stop func() error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan error, 1)
 	go func() { done <- actor(ctx) }()

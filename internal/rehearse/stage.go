@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -34,6 +36,8 @@ func Users() []mongotest.User {
 type Stage struct {
 	Source      *mongotest.Cluster
 	Destination *mongotest.Cluster
+
+	listens bool // on ports of this machine
 }
 
 // StageOptions say what two clusters NewStage makes.
@@ -43,25 +47,33 @@ type StageOptions struct {
 	Members           int           // of each replica set; 0: 1
 	ElectionTimeout   time.Duration // of sets of several members
 	OplogEntries      int           // bounds each oplog; 0: nothing does
-	Logger            *slog.Logger  // nil: none
+	// SourcePort and DestinationPort are the first of the ports on this machine on
+	// which other processes reach the clusters: one for each shard, the config server
+	// and the router. 0: none does.
+	SourcePort, DestinationPort int
+	Logger                      *slog.Logger // nil: none
 }
 
 // NewStage makes two clusters. They do not run yet.
 func NewStage(o StageOptions) (*Stage, error) {
-	one := func(name string, shards int) (*mongotest.Cluster, error) {
+	one := func(name string, shards, port int) (*mongotest.Cluster, error) {
+		listen := ""
+		if port > 0 {
+			listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		}
 		return mongotest.New(mongotest.Options{
-			Name: name, Shards: shards, Members: o.Members, ElectionTimeout: o.ElectionTimeout, OplogEntries: o.OplogEntries, Users: Users(), Logger: o.Logger,
+			Name: name, Listen: listen, Shards: shards, Members: o.Members, ElectionTimeout: o.ElectionTimeout, OplogEntries: o.OplogEntries, Users: Users(), Logger: o.Logger,
 		})
 	}
-	src, err := one("source", o.SourceShards)
+	src, err := one("source", o.SourceShards, o.SourcePort)
 	if err != nil {
 		return nil, err
 	}
-	dst, err := one("destination", o.DestinationShards)
+	dst, err := one("destination", o.DestinationShards, o.DestinationPort)
 	if err != nil {
 		return nil, err
 	}
-	return &Stage{Source: src, Destination: dst}, nil
+	return &Stage{Source: src, Destination: dst, listens: o.SourcePort > 0}, nil
 }
 
 // Run runs both clusters until ctx ends.
@@ -69,6 +81,10 @@ func (s *Stage) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Source.Run(ctx) })
 	g.Go(func() error { return s.Destination.Run(ctx) })
+	if s.listens {
+		g.Go(func() error { return s.Source.ListenAndServe(ctx) })
+		g.Go(func() error { return s.Destination.ListenAndServe(ctx) })
+	}
 	return g.Wait()
 }
 

@@ -1,0 +1,142 @@
+package rehearse
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shardferry/shardferry/api"
+	"github.com/shardferry/shardferry/mongotest"
+)
+
+// Survival is the story of a cluster that moves while the node that leads the move
+// is killed again and again. The nodes are processes of their own.
+type Survival struct {
+	Docs         int
+	SourceShards int
+	DestShards   int
+	Seed         uint64
+	Rate         int // operations a second of the applications
+	Nodes        int
+	KillEvery    time.Duration
+	Streaming    int      // losses of a leader after the copy, before the commit
+	Program      []string // how to run this program; commands are appended
+	Dir          string   // for what the nodes keep; must exist
+	Logger       *slog.Logger
+	Say          func(event, format string, args ...any) // reports each step; never nil
+}
+
+// Survived is what a Survival measured.
+type Survived struct {
+	Failovers   []Failover
+	TasksUndone int   // copy tasks that were done and had to be done again
+	Documents   int64 // compared after the commit
+	Writes      int64 // operations that applications had acknowledged
+	CutoverMS   int64 // how long applications could not write at the commit
+	Seconds     float64
+	Verified    bool // the commit's own comparison, and another one after it
+	Differences []string
+}
+
+// Run plays the story. It returns what it measured also when it fails.
+func (s *Survival) Run(ctx context.Context) (Survived, error) {
+	var res Survived
+	ports, err := freePorts(ctx, s.SourceShards+s.DestShards+4)
+	if err != nil {
+		return res, err
+	}
+	stage, err := NewStage(StageOptions{
+		SourceShards: s.SourceShards, DestinationShards: s.DestShards, Logger: s.Logger, SourcePort: ports, DestinationPort: ports + s.SourceShards + 2,
+	})
+	if err != nil {
+		return res, err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return stage.Run(gctx) })
+	g.Go(func() error {
+		if err := stage.WaitReady(gctx); err != nil {
+			return err
+		}
+		if err := s.play(gctx, stage, &res); err != nil {
+			return err
+		}
+		return errFinished
+	})
+	if err := g.Wait(); !errors.Is(err, errFinished) {
+		return res, err
+	}
+	return res, nil
+}
+
+func (s *Survival) play(ctx context.Context, stage *Stage, res *Survived) error {
+	src, err := App(stage.Source)
+	if err != nil {
+		return err
+	}
+	defer disconnect(ctx, src)
+	dst, err := App(stage.Destination)
+	if err != nil {
+		return err
+	}
+	defer disconnect(ctx, dst)
+	n, err := Load(ctx, src, stage.Source.Shards(), s.Docs, s.Seed)
+	if err != nil {
+		return err
+	}
+	s.Say("loaded", "loaded %d documents into %d source shards", n, s.SourceShards)
+
+	watch := newFailoverWatch()
+	stage.Destination.SetFaults(mongotest.Faults{Command: func(c mongotest.Command) mongotest.Fault {
+		if c.Name == "insert" && c.AppName == OperatorName {
+			watch.wrote(c.DB + "." + firstOf(c.Body))
+		}
+		return mongotest.Fault{}
+	}})
+	f, err := newFleet(ctx, s.Program, []string{
+		"SHARDFERRY_SOURCE=" + OperatorURI(stage.Source), "SHARDFERRY_DESTINATION=" + OperatorURI(stage.Destination),
+	}, s.Dir, s.Nodes)
+	if err != nil {
+		return err
+	}
+	work := &Workload{Rate: s.Rate, Schema: 700 * time.Millisecond, Seed: s.Seed, Logger: s.Logger}
+	work.SetClusters(src, dst)
+	t := trial{Survival: s, fleet: f, watch: watch, work: work, src: src, dst: dst, res: res}
+	return errors.Join(t.run(ctx), f.stop())
+}
+
+// trial is a Survival that runs.
+type trial struct {
+	*Survival
+	fleet    *fleet
+	watch    *failoverWatch
+	work     *Workload
+	src, dst *mongo.Client
+	res      *Survived
+}
+
+func (t *trial) run(ctx context.Context) error {
+	if err := t.gather(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	err := t.fleet.command(ctx, func(ctx context.Context, c *api.Client) error {
+		return c.Start(ctx, api.StartRequest{Source: "cluster0", Destination: "cluster1"})
+	})
+	if err != nil {
+		return err
+	}
+	stopWork := beside(ctx, t.work.Run)
+	stopKills := beside(ctx, t.kills)
+	err = t.move(ctx)
+	err = errors.Join(err, stopKills(), stopWork())
+	t.res.Failovers, t.res.TasksUndone = t.watch.ended()
+	t.res.Writes, t.res.Seconds = t.work.Writes(), time.Since(began).Seconds()
+	if err != nil {
+		return err
+	}
+	return t.last(ctx)
+}

@@ -1,0 +1,161 @@
+package rehearse
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/api"
+	"github.com/shardferry/shardferry/internal/mongoconn"
+)
+
+// gather starts the nodes and waits until they are one cluster.
+func (t *trial) gather(ctx context.Context) error {
+	for _, m := range t.fleet.nodes {
+		if err := t.fleet.start(ctx, m); err != nil {
+			return err
+		}
+		if err := t.answers(ctx, m); err != nil {
+			return err
+		}
+	}
+	t.Say("gathered", "%d nodes are one cluster, state in %s", len(t.fleet.nodes), t.Dir)
+	return nil
+}
+
+// gatherLimit is how long a node may take to be there.
+const gatherLimit = 30 * time.Second
+
+func (t *trial) answers(ctx context.Context, m *member) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, gatherLimit, fmt.Errorf("%s does not answer within %v", m.id, gatherLimit))
+	defer cancel()
+	for {
+		if _, err := m.progress(ctx); err == nil {
+			return nil
+		}
+		if err := mongoconn.Sleep(ctx, sampleEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// sampleEvery is how often the progress is looked at: what a failover cost is known
+// no better.
+const sampleEvery = 25 * time.Millisecond
+
+// kills kills the leader again and again, and starts it anew once another one leads.
+func (t *trial) kills(ctx context.Context) error {
+	next := time.Now().Add(t.KillEvery)
+	var dead *member
+	var phase string
+	for {
+		p, err := t.fleet.progress(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == nil {
+			t.watch.progressed(p, time.Now())
+			phase = p.Detail.Phase
+		}
+		switch leader := t.fleet.named(p.CoordinatorID); {
+		case dead != nil && t.watch.over():
+			if err := t.fleet.start(ctx, dead); err != nil {
+				return err
+			}
+			dead = nil
+		case dead == nil && err == nil && leader != nil && time.Now().After(next) && p.State == shardferry.StateRunning:
+			next = time.Now().Add(t.KillEvery)
+			t.watch.killed(leader.id, phase, time.Now())
+			if err := leader.kill(); err != nil {
+				return err
+			}
+			dead = leader
+			t.Say("killed", "killed %s, which led (%s)", leader.id, phase)
+		}
+		if err := mongoconn.Sleep(ctx, sampleEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// until waits until the progress is as it should be.
+func (t *trial) until(ctx context.Context, what string, holds func(api.Progress) bool) (api.Progress, error) {
+	for {
+		p, err := t.fleet.progress(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return p, fmt.Errorf("wait for %s: %w", what, context.Cause(ctx))
+		case err != nil: // nobody leads at the moment
+		case holds(p):
+			return p, nil
+		case p.State == shardferry.StatePaused:
+			return p, fmt.Errorf("while waiting for %s the sync paused: %s", what, p.Detail.Hold)
+		}
+		if err := mongoconn.Sleep(ctx, sampleEvery); err != nil {
+			return p, fmt.Errorf("wait for %s: %w", what, err)
+		}
+	}
+}
+
+// move copies and commits, however many leaders are lost meanwhile.
+func (t *trial) move(ctx context.Context) error {
+	p, err := t.until(ctx, "the copy", func(p api.Progress) bool { return p.Detail.Phase == "streaming" })
+	if err != nil {
+		return err
+	}
+	copied := t.watch.count()
+	t.Say("copied", "copied %d documents, %d leaders lost", p.Detail.DocumentsCopied, copied)
+	if _, err := t.until(ctx, "more losses of a leader", func(api.Progress) bool { return t.watch.count() >= copied+t.Streaming && t.watch.over() }); err != nil {
+		return err
+	}
+	// A commit that was given up with its leader, or was not accepted, is asked for again.
+	p, err = t.until(ctx, "the commit", func(p api.Progress) bool {
+		if p.State == shardferry.StateRunning && p.CanCommit {
+			_ = t.fleet.command(ctx, func(ctx context.Context, c *api.Client) error { return c.Command(ctx, "commit") })
+		}
+		return p.CanWrite
+	})
+	if err != nil {
+		return err
+	}
+	t.res.Documents, t.res.Verified = p.Detail.Commit.Documents, p.Detail.Commit.Differences == 0
+	t.res.CutoverMS = p.Detail.Commit.BlockedMS
+	t.Say("committed", "committed: %d documents verified, writes were blocked for %d ms", t.res.Documents, t.res.CutoverMS)
+	return nil
+}
+
+// last waits until the old source has followed, and compares every document by
+// other means than the product's own.
+func (t *trial) last(ctx context.Context) error {
+	target, err := mongoconn.Note(ctx, t.dst, "demo")
+	if err != nil {
+		return err
+	}
+	_, err = t.until(ctx, "the last events", func(p api.Progress) bool {
+		return !shardferry.ClusterTime(p.Detail.ResumePoint).Before(target)
+	})
+	if err != nil {
+		return err
+	}
+	checked, err := Check(ctx, t.src, t.dst)
+	if err != nil {
+		return err
+	}
+	t.res.Differences = checked.Differences
+	if !t.res.Verified || len(checked.Differences) > 0 || t.res.TasksUndone > 0 {
+		t.res.Verified = false
+		return fmt.Errorf("%w: %v; %d copy tasks were done again", ErrDifferent, checked.Differences, t.res.TasksUndone)
+	}
+	t.Say("checked", "checked %d documents on both clusters: no difference", checked.Documents)
+	return nil
+}
+
+// firstOf names a batch of inserts by its collection and its first document.
+func firstOf(insert bson.Raw) string {
+	docs, _ := insert.Lookup("documents").ArrayOK()
+	first, _ := bson.Raw(docs).Lookup("0").DocumentOK()
+	return fmt.Sprintf("%s %x", insert.Lookup("insert"), first.Lookup("_id").Value)
+}

@@ -22,8 +22,9 @@ func runSurvival(c *cli.Context, dir string, log *slog.Logger, show *display) er
 	}
 	s := rehearse.Survival{
 		Docs: c.Int("docs"), SourceShards: c.Int("shards"), DestShards: c.Int("dest-shards"), Seed: c.Uint64("seed"), Rate: c.Int("rate"),
-		Nodes: c.Int("nodes"), KillEvery: c.Duration("kill-leader-every"), Streaming: c.Int("kills"),
-		Program: []string{self}, Dir: dir, Logger: log, Say: show.event,
+		Nodes: c.Int("nodes"), KillEvery: c.Duration("kill-leader-every"), PauseFor: c.Duration("pause-leader-for"),
+		Streaming: c.Int("kills"),
+		Program:   []string{self}, Dir: dir, Logger: log, Say: show.event,
 	}
 	res, err := s.Run(c.Context)
 	if perr := printSurvived(c, s, res); perr != nil {

@@ -117,6 +117,18 @@ func (p *process) kill() error {
 	return nil
 }
 
+// pause lets the child stand still as it is (SIGSTOP), until it is continued.
+func (p *process) pause() error { return p.signal(syscall.SIGSTOP) }
+
+func (p *process) resume() error { return p.signal(syscall.SIGCONT) }
+
+func (p *process) signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("send %v to %s: %w", s, p, err)
+	}
+	return nil
+}
+
 func (p *process) String() string {
 	return strings.Join(p.cmd.Args[1:min(2, len(p.cmd.Args))], " ")
 }

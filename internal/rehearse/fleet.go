@@ -27,14 +27,27 @@ type member struct {
 	raft, addr string // of its ports for other nodes and for operators
 	client     *api.Client
 
-	mu    sync.Mutex
-	child *process // nil while it is dead
+	mu     sync.Mutex
+	child  *process // nil while it is dead
+	paused bool
 }
 
+// alive reports whether the node can answer.
 func (m *member) alive() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.child != nil
+	return m.child != nil && !m.paused
+}
+
+// pause lets a node stand still, or go on again.
+func (m *member) pause(on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.paused = on
+	if on {
+		return m.child.pause()
+	}
+	return m.child.resume()
 }
 
 // newFleet makes a fleet of n nodes that do not run yet.

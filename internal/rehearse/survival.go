@@ -22,10 +22,11 @@ type Survival struct {
 	Seed         uint64
 	Rate         int // operations a second of the applications
 	Nodes        int
-	KillEvery    time.Duration
-	Streaming    int      // losses of a leader after the copy, before the commit
-	Program      []string // how to run this program; commands are appended
-	Dir          string   // for what the nodes keep; must exist
+	KillEvery    time.Duration // from one loss of a leader that is over to the next
+	PauseFor     time.Duration // leaders are paused so long instead of killed; 0: they are killed
+	Streaming    int           // losses of a leader after the copy, before the commit
+	Program      []string      // how to run this program; commands are appended
+	Dir          string        // for what the nodes keep; must exist
 	Logger       *slog.Logger
 	Say          func(event, format string, args ...any) // reports each step; never nil
 }
@@ -130,7 +131,7 @@ func (t *trial) run(ctx context.Context) error {
 		return err
 	}
 	stopWork := beside(ctx, t.work.Run)
-	stopKills := beside(ctx, t.kills)
+	stopKills := beside(ctx, t.losses)
 	err = t.move(ctx)
 	err = errors.Join(err, stopKills(), stopWork())
 	t.res.Failovers, t.res.TasksUndone = t.watch.ended()

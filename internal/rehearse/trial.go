@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,39 +47,78 @@ func (t *trial) answers(ctx context.Context, m *member) error {
 // no better.
 const sampleEvery = 25 * time.Millisecond
 
-// kills kills the leader again and again, and starts it anew once another one leads.
-func (t *trial) kills(ctx context.Context) error {
+// losses has the leader lost again and again: killed, and started anew once another
+// one leads, or paused for a while.
+func (t *trial) losses(ctx context.Context) error {
 	next := time.Now().Add(t.KillEvery)
-	var dead *member
-	var phase string
+	var gone, last *member // who is away, and who was before
+	var since time.Time
 	for {
 		p, err := t.fleet.progress(ctx)
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return errors.Join(t.wake(gone), context.Cause(ctx))
 		}
 		if err == nil {
 			t.watch.progressed(p, time.Now())
-			phase = p.Detail.Phase
 		}
 		switch leader := t.fleet.named(p.CoordinatorID); {
-		case dead != nil && t.watch.over():
-			if err := t.fleet.start(ctx, dead); err != nil {
+		case gone != nil && t.watch.over() && time.Since(since) >= t.PauseFor:
+			if err := t.back(ctx, gone); err != nil {
 				return err
 			}
-			dead = nil
-		case dead == nil && err == nil && leader != nil && time.Now().After(next) && p.State == shardferry.StateRunning:
-			next = time.Now().Add(t.KillEvery)
-			t.watch.killed(leader.id, phase, time.Now())
-			if err := leader.kill(); err != nil {
+			gone, last = nil, gone
+		case gone == nil && err == nil && leader != nil && time.Now().After(next) && p.State == shardferry.StateRunning && t.isBack(ctx, last):
+			gone, since = leader, time.Now()
+			next = since.Add(t.PauseFor + t.KillEvery)
+			t.watch.killed(leader.id, p.Detail.Phase, since)
+			if err := t.lose(leader, p.Detail.Phase); err != nil {
 				return err
 			}
-			dead = leader
-			t.Say("killed", "killed %s, which led (%s)", leader.id, phase)
 		}
 		if err := mongoconn.Sleep(ctx, sampleEvery); err != nil {
-			return err
+			return errors.Join(t.wake(gone), err)
 		}
 	}
+}
+
+// isBack reports whether a node that was away takes part again: without it the
+// others could not do without one more.
+func (t *trial) isBack(ctx context.Context, m *member) bool {
+	if m == nil {
+		return true
+	}
+	_, err := m.progress(ctx)
+	return err == nil
+}
+
+// lose takes a node away.
+func (t *trial) lose(m *member, phase string) error {
+	if t.PauseFor > 0 {
+		t.Say("paused", "paused %s for %v, which led (%s)", m.id, t.PauseFor, phase)
+		return m.pause(true)
+	}
+	t.Say("killed", "killed %s, which led (%s)", m.id, phase)
+	return m.kill()
+}
+
+// wake continues a node that is paused, so that it can be ended.
+func (t *trial) wake(m *member) error {
+	if m == nil || t.PauseFor == 0 {
+		return nil
+	}
+	return m.pause(false)
+}
+
+// back brings a node back that is gone, if there is one.
+func (t *trial) back(ctx context.Context, m *member) error {
+	switch {
+	case m == nil:
+		return nil
+	case t.PauseFor > 0:
+		t.Say("continued", "continued %s", m.id)
+		return m.pause(false)
+	}
+	return t.fleet.start(ctx, m)
 }
 
 // until waits until the progress is as it should be.

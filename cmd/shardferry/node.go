@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -167,7 +168,17 @@ func runNode(c *cli.Context, s nodeSettings, log *slog.Logger) error {
 	if err := say("starting", "node %s: commands at %s, other nodes at %s, state in %s", s.Peers.NodeID, l.Addr(), s.Peers.RaftAddr, s.Sync.DataDir); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	g, ctx := errgroup.WithContext(c.Context)
+	told := c.Context
+	g, ctx := errgroup.WithContext(context.WithoutCancel(told))
+	g.Go(func() error {
+		select {
+		case <-told.Done():
+			handOver(ctx, n, log)
+			return context.Cause(told)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
 	g.Go(func() error { return n.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx, l) })
 	g.Go(func() error {
@@ -179,6 +190,23 @@ func runNode(c *cli.Context, s nodeSettings, log *slog.Logger) error {
 		}
 	})
 	return nodeOutcome(c, s, g.Wait())
+}
+
+// handOverLimit bounds how long a node that is told to stop gives its work away.
+const handOverLimit = 10 * time.Second
+
+// handOver gives away what a node does before it ends, so that nothing stands still.
+func handOver(ctx context.Context, n *node.Node, log *slog.Logger) {
+	ctx, cancel := context.WithTimeoutCause(ctx, handOverLimit, fmt.Errorf("not done within %v", handOverLimit))
+	defer cancel()
+	select {
+	case <-n.Ready():
+	default:
+		return // it has nothing yet
+	}
+	if err := n.Drain(ctx); err != nil {
+		log.LogAttrs(ctx, slog.LevelWarn, "the node stops with work that others have to take over", slog.Any("error", err))
+	}
 }
 
 // nodeOutcome turns how a node ended into what is said about it and its exit code.

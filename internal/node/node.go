@@ -131,6 +131,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		close(n.ready)
 		s := supervisor{node: n, workers: map[shardferry.ShardID]*running{}, patience: map[shardferry.ShardID]*patience{}}
 		g.Go(func() error { return n.nudge(ctx) })
+		g.Go(func() error { return n.returned(ctx) })
 		g.Go(func() error { return n.mind(ctx) })
 		return s.run(ctx)
 	})

@@ -50,13 +50,13 @@ func (w *failoverWatch) killed(node, phase string, at time.Time) {
 func (w *failoverWatch) progressed(p api.Progress, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f := w.now; f != nil && f.Leaderless == 0 && p.CoordinatorID != f.Node {
+	if f := w.now; f != nil && f.Leaderless == 0 && p.CoordinatorID != "" && p.CoordinatorID != f.Node {
 		f.Leaderless = at.Sub(w.since)
 	}
-	if p.Detail.TasksDone < w.tasks {
-		w.undone += w.tasks - p.Detail.TasksDone
+	if p.State != shardferry.StateCommitted { // what flows back has no tasks
+		w.undone += max(0, w.tasks-p.Detail.TasksDone)
+		w.tasks = p.Detail.TasksDone
 	}
-	w.tasks = p.Detail.TasksDone
 	for _, s := range p.Detail.Shards {
 		last, known := w.moved[s.ID]
 		was := shardferry.ClusterTime(w.at[s.ID])

@@ -131,7 +131,7 @@ func (t *trial) run(ctx context.Context) error {
 		return err
 	}
 	stopWork := beside(ctx, t.work.Run)
-	stopKills := beside(ctx, t.losses)
+	stopKills := beside(ctx, func(until context.Context) error { return t.losses(until, ctx) })
 	err = t.move(ctx)
 	err = errors.Join(err, stopKills(), stopWork())
 	t.res.Failovers, t.res.TasksUndone = t.watch.ended()

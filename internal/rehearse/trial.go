@@ -19,7 +19,16 @@ func (t *trial) gather(ctx context.Context) error {
 		if err := t.fleet.start(ctx, m); err != nil {
 			return err
 		}
-		if err := t.answers(ctx, m); err != nil {
+		if m == t.fleet.nodes[0] {
+			if err := t.answers(ctx, m, func(ctx context.Context) error { return m.client.ClusterCommand(ctx, "init", api.ClusterRequest{}) }); err != nil {
+				return err
+			}
+		}
+		answers := func(ctx context.Context) error {
+			_, err := m.progress(ctx)
+			return err
+		}
+		if err := t.answers(ctx, m, answers); err != nil {
 			return err
 		}
 	}
@@ -30,15 +39,17 @@ func (t *trial) gather(ctx context.Context) error {
 // gatherLimit is how long a node may take to be there.
 const gatherLimit = 30 * time.Second
 
-func (t *trial) answers(ctx context.Context, m *member) error {
+// answers waits until a node does what it is asked.
+func (t *trial) answers(ctx context.Context, m *member, asked func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, gatherLimit, fmt.Errorf("%s does not answer within %v", m.id, gatherLimit))
 	defer cancel()
 	for {
-		if _, err := m.progress(ctx); err == nil {
+		err := asked(ctx)
+		if err == nil {
 			return nil
 		}
-		if err := mongoconn.Sleep(ctx, sampleEvery); err != nil {
-			return err
+		if serr := mongoconn.Sleep(ctx, sampleEvery); serr != nil {
+			return fmt.Errorf("%w: %w", serr, err)
 		}
 	}
 }
@@ -48,8 +59,8 @@ func (t *trial) answers(ctx context.Context, m *member) error {
 const sampleEvery = 25 * time.Millisecond
 
 // losses has the leader lost again and again: killed, and started anew once another
-// one leads, or paused for a while.
-func (t *trial) losses(ctx context.Context) error {
+// one leads, or paused for a while. What it starts lives as long as life.
+func (t *trial) losses(ctx, life context.Context) error {
 	next := time.Now().Add(t.KillEvery)
 	var gone, last *member // who is away, and who was before
 	var since time.Time
@@ -63,7 +74,7 @@ func (t *trial) losses(ctx context.Context) error {
 		}
 		switch leader := t.fleet.named(p.CoordinatorID); {
 		case gone != nil && t.watch.over() && time.Since(since) >= t.PauseFor:
-			if err := t.back(ctx, gone); err != nil {
+			if err := t.back(life, gone); err != nil {
 				return err
 			}
 			gone, last = nil, gone

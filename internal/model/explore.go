@@ -61,8 +61,8 @@ type Result struct {
 
 // Explore visits every state that one history can lead to under the rules, with
 // at most the given number of crashes, until a final state is wrong.
-func Explore(init Doc, history []Event, rules Rules, crashes int) Result {
-	x := explorer{rules: rules, history: history, source: []Doc{init}}
+func Explore(init Doc, history []Event, f Filter, rules Rules, crashes int) Result {
+	x := explorer{rules: rules, history: history, filter: f, source: []Doc{init}}
 	for _, e := range history {
 		x.source = append(x.source, e.apply(x.source[len(x.source)-1]))
 	}
@@ -83,8 +83,18 @@ type explorer struct {
 
 	rules   Rules
 	history []Event
+	filter  Filter
 	source  []Doc // the document after each event
 	result  Result
+}
+
+// read returns what a read of the source gives after a number of events, through
+// the filter if the rule says so.
+func (x *explorer) read(at int8, through Rule) Doc {
+	if x.rules[through] {
+		return x.filter.through(x.source[at])
+	}
+	return x.source[at]
 }
 
 func (x *explorer) check(s state) {
@@ -93,7 +103,7 @@ func (x *explorer) check(s state) {
 		return
 	}
 	x.result.Finals++
-	if want := x.source[n]; s.dst != want {
+	if want := x.filter.through(x.source[n]); s.dst != want {
 		x.result.Bad, x.result.Got, x.result.Want = true, s.dst, want
 	}
 }
@@ -129,7 +139,10 @@ func (x *explorer) hand(s state) state {
 	s.handed++
 	older := x.rules[Older]
 	switch {
+	case x.rules[FilterInserts] && e.Kind == 'I' && x.filter.through(e.apply(Absent)) == Absent: // the stream has left it out
 	case older && s.handed <= s.lower:
+	case x.rules[RereadTouched] && x.filter.touchedBy(e) && s.lane == laneFree:
+		s.lane, s.ofEvent = laneWaits, true
 	case e.delta() && s.lane == laneFree && (s.dst == Absent || older && s.handed <= s.floor):
 		s.lane, s.ofEvent = laneWaits, true
 	case e.delta() && s.dst == Absent:
@@ -154,7 +167,7 @@ func (x *explorer) stepCopy(s state) {
 	case copyReading:
 		for at := s.r; at <= s.now; at++ {
 			next := s
-			next.phase, next.image, next.upper = copyFlying, x.source[at], s.now
+			next.phase, next.image, next.upper = copyFlying, x.read(at, FilterCopy), s.now
 			x.visit(next)
 		}
 	case copyFlying:
@@ -184,7 +197,7 @@ func (x *explorer) stepRepair(s state) {
 	case laneWaits:
 		for at := s.handed; at <= s.now; at++ {
 			next := s
-			next.lane, next.repaired = laneHasRead, x.source[at]
+			next.lane, next.repaired = laneHasRead, x.read(at, FilterRereads)
 			next.lower, next.floor = s.handed, max(s.floor, s.now)
 			x.visit(next)
 		}

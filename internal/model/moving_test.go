@@ -22,7 +22,7 @@ func exploreMoves(rules MoveRules, longest, crashes int) (states, finals int, ba
 	}
 	for _, init := range starts {
 		for n := range longest + 1 {
-			for _, h := range Histories(init, n) {
+			for _, h := range Histories(init, n, 0) {
 				for first := range n + 1 {
 					if play(init, WithMoves(h, first)) {
 						return states, finals, bad

@@ -6,20 +6,25 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// A Selection says which namespaces of the source are synced, and which of its
-// databases and collections have another name on the destination. The zero value
-// is everything under its own name. It never changes while a sync exists.
+// A Selection says which namespaces of the source are synced, which of its
+// databases and collections have another name on the destination, and of which
+// collections only some documents are synced. The zero value is everything under
+// its own name. It never changes while a sync exists.
 //
 // Its JSON form is that of mongosync's start request, with which it shares all but
-// the names of collections.
+// the names of collections and the filters of documents.
 type Selection struct {
 	Include []NamespaceRule `bson:"include,omitempty" json:"includeNamespaces,omitempty" yaml:"includeNamespaces"` // empty: all
 	Exclude []NamespaceRule `bson:"exclude,omitempty" json:"excludeNamespaces,omitempty" yaml:"excludeNamespaces"` // wins over Include
 	Remap   []DatabaseRemap `bson:"remap,omitempty" json:"namespaceRemap,omitempty" yaml:"namespaceRemap"`
 
 	RemapCollections []CollectionRemap `bson:"remapCollections,omitempty" json:"collectionRemap,omitempty" yaml:"collectionRemap"`
+
+	Documents []DocumentFilter `bson:"documents,omitempty" json:"documentFilters,omitempty" yaml:"documentFilters"`
 }
 
 // A NamespaceRule matches collections and views: of one database or of those
@@ -38,9 +43,10 @@ type Regex struct {
 	Options string `bson:"options,omitempty" json:"options,omitempty" yaml:"options"`
 }
 
-// IsZero reports whether everything is selected, under its own name.
+// IsZero reports whether everything is selected, every document of it, under its
+// own name.
 func (s Selection) IsZero() bool {
-	return len(s.Include)+len(s.Exclude)+len(s.Remap)+len(s.RemapCollections) == 0
+	return len(s.Include)+len(s.Exclude)+len(s.Remap)+len(s.RemapCollections)+len(s.Documents) == 0
 }
 
 // Forward returns the way of namespaces from source to destination. An error
@@ -51,7 +57,7 @@ func (s Selection) Forward() (Route, error) {
 	}
 	r := Route{selector: &selector{
 		to: map[string]string{}, from: map[string]string{},
-		collTo: map[Namespace]string{}, collFrom: map[Namespace]string{},
+		collTo: map[Namespace]string{}, collFrom: map[Namespace]string{}, filters: map[Namespace]bson.Raw{},
 	}}
 	var err error
 	if r.selector.include, err = compile("includeNamespaces", s.Include); err != nil {
@@ -68,6 +74,11 @@ func (s Selection) Forward() (Route, error) {
 	for i, m := range s.RemapCollections {
 		if err := r.selector.remapCollection(m); err != nil {
 			return Route{}, fmt.Errorf("collectionRemap[%d]: %w", i, err)
+		}
+	}
+	for i, f := range s.Documents {
+		if err := r.selector.filter(f); err != nil {
+			return Route{}, fmt.Errorf("documentFilters[%d]: %w", i, err)
 		}
 	}
 	return r, nil
@@ -118,6 +129,8 @@ type selector struct {
 	to, from         map[string]string // databases with another name on the destination, and back
 
 	collTo, collFrom map[Namespace]string // collections with another name, by their namespace on the source, and on the destination
+
+	filters map[Namespace]bson.Raw // of collections of which not every document is taken, by their namespace on the source
 }
 
 type rule struct {

@@ -25,7 +25,7 @@ func ptr[T any](v T) *T { return &v }
 // worker is ready only when everything before has landed.
 func TestBarrierStandsStill(t *testing.T) {
 	a := testAssignment(testCollection())
-	l := newLedger("s0", a)
+	l := newLedger("s0", a, nil)
 	inLane, wait := l.admit(deleteEvent(t, 10, bson.D{{"_id", 1}}))
 	require.Nil(t, wait)
 	batch, _, wait := l.startBatch(testTask)
@@ -80,7 +80,7 @@ func TestBarrierReadiness(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := testAssignment(testCollection())
 			a.Barrier = &shardferry.Barrier{ID: 7, Time: at(tt.barrier)}
-			l := newLedger("s0", a)
+			l := newLedger("s0", a, nil)
 			if tt.next != nil {
 				_, wait := l.admit(*tt.next)
 				require.NotNil(t, wait)
@@ -96,7 +96,7 @@ func TestBarrierReadiness(t *testing.T) {
 // still at it: further events of that time may follow.
 func TestBarrierIsNotReachedByWhatStoodBefore(t *testing.T) {
 	a := testAssignment(testCollection())
-	l := newLedger("s0", a)
+	l := newLedger("s0", a, nil)
 	_, wait := l.admit(schemaEvent(20, 0))
 	require.NotNil(t, wait)
 	a.Resolved = shardferry.SchemaPoint{Time: at(20)}
@@ -110,7 +110,7 @@ func TestBarrierIsNotReachedByWhatStoodBefore(t *testing.T) {
 // A schema change stops the stream until it is resolved, and is reported.
 func TestSchemaChangeStopsTheStream(t *testing.T) {
 	a := testAssignment(testCollection())
-	l := newLedger("s0", a)
+	l := newLedger("s0", a, nil)
 	_, wait := l.admit(schemaEvent(10, 2))
 	require.NotNil(t, wait)
 	rep := l.report()
@@ -135,7 +135,7 @@ func TestSchemaChangeStopsTheStream(t *testing.T) {
 // An event of an unknown collection waits, one of a dropped one needs nothing.
 func TestEventsOfUnknownAndDroppedCollections(t *testing.T) {
 	a := testAssignment(testCollection())
-	l := newLedger("s0", a)
+	l := newLedger("s0", a, nil)
 	ev := deleteEvent(t, 10, bson.D{{"_id", 1}})
 	ev.uuid = shardferry.UUID{9}
 	_, wait := l.admit(ev)

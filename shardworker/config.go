@@ -42,6 +42,9 @@ type Config struct {
 	// an error stops the worker.
 	SessionsStarted func(ctx context.Context, ids []bson.Raw) error
 	Logger          *slog.Logger
+	// Filters choose the documents of source collections that are moved, by name;
+	// of others all are. No collection gets or loses a name in it.
+	Filters map[shardferry.Namespace]bson.Raw
 
 	Lanes      int // appliers of events; default 8
 	Copiers    int // copy tasks at a time; default 4

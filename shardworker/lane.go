@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/shardferry/shardferry"
 )
 
@@ -151,6 +153,20 @@ func (j *job) final() bool {
 	return j.done == nil && (j.ev.kind == kindPut || j.ev.kind == kindDelete)
 }
 
+// replacedBy reports whether nothing of j is left once later is applied. A put says
+// so of documents that have its full key. Where the documentKey does not hold the
+// destination's shard key, the document before may have had another one: then only a
+// delete reaches it.
 func (j *job) replacedBy(later *job) bool {
-	return j.done == nil && string(j.ev.key) == string(later.ev.key)
+	return j.done == nil && string(j.ev.key) == string(later.ev.key) &&
+		(later.ev.kind == kindDelete || holdsShardKey(later.coll, later.ev.key))
+}
+
+func holdsShardKey(coll *shardferry.Collection, key bson.Raw) bool {
+	all := true
+	eachField(coll.ShardKey, func(name string, _ bson.RawValue) {
+		_, ok := field(key, name)
+		all = all && ok
+	})
+	return all
 }

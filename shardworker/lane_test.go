@@ -23,6 +23,7 @@ func TestRounds(t *testing.T) {
 		name   string
 		events []event
 		capped bool
+		key    bson.D // the destination's shard key
 		repair int // index of a job that is a repair, if positive
 		want   [][]int
 	}{
@@ -33,6 +34,7 @@ func TestRounds(t *testing.T) {
 		{name: "equal ids are one key", events: []event{upd(a), upd(bson.D{{"_id", 1.0}})}, want: [][]int{{0}, {1}}},
 		{name: "an image of another shard key replaces nothing", events: []event{put(oldKey), del(oldKey), put(newKey)}, want: [][]int{{1}, {2}}},
 		{name: "nothing is replaced across another document of the id", events: []event{put(oldKey), put(newKey), del(oldKey)}, want: [][]int{{0}, {1}, {2}}},
+		{name: "an id that comes back under another shard key, of which the source says nothing", events: []event{put(a), del(a), put(a)}, key: bson.D{{"x", 1}}, want: [][]int{{1}, {2}}},
 		{name: "a repair is not replaced", events: []event{put(b), put(a), put(a)}, repair: 1, want: [][]int{{0, 1}, {2}}},
 		{name: "capped: strictly in order", events: []event{put(a), put(b), del(a)}, capped: true, want: [][]int{{0}, {1}, {2}}},
 	}
@@ -40,6 +42,9 @@ func TestRounds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			coll := testCollection()
 			coll.Capped = tt.capped
+			if tt.key != nil {
+				coll.ShardKey = raw(t, tt.key)
+			}
 			index := map[*job]int{}
 			var batch []*job
 			for i, ev := range tt.events {

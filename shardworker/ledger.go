@@ -26,6 +26,7 @@ type ledger struct {
 	schema   *shardferry.SchemaChange
 	told     shardferry.Report // the last report: what it said need not be said again at once
 	counts   counts
+	filters  filters
 
 	urgent chan struct{} // has a token when a report should not wait
 }
@@ -39,9 +40,9 @@ type limits struct {
 // counts are totals of the epoch.
 type counts struct{ events, repairs int64 }
 
-func newLedger(shard shardferry.ShardID, a shardferry.Assignment) *ledger {
+func newLedger(shard shardferry.ShardID, a shardferry.Assignment, f filters) *ledger {
 	l := &ledger{
-		shard: shard, plan: a,
+		shard: shard, plan: a, filters: f,
 		targets:  map[shardferry.UUID]*shardferry.Collection{},
 		replaced: make(chan struct{}),
 		frontier: newFrontier(a.From),
@@ -107,6 +108,7 @@ func (l *ledger) target(uuid shardferry.UUID) *shardferry.Collection {
 	if !ok {
 		return nil
 	}
+	c.Filter = l.filters[c.Source]
 	l.targets[uuid] = &c
 	return &c
 }

@@ -13,7 +13,7 @@ import (
 func TestOnlyNewsInAnAssignmentAskForAReport(t *testing.T) {
 	at := func(i uint32) shardferry.ClusterTime { return shardferry.ClusterTime{T: 10, I: i} }
 	plan := shardferry.Assignment{Shard: "s", Epoch: 1, From: at(1)}
-	l := newLedger("s", plan)
+	l := newLedger("s", plan, nil)
 	urgent := func() bool {
 		select {
 		case <-l.urgent:

@@ -11,7 +11,7 @@ import (
 // A batch is read at or after every event that was handed to a lane, notes those
 // that follow until it has landed, and holds the frontier until it is released.
 func TestOvertakingIsRecorded(t *testing.T) {
-	l := newLedger("s0", testAssignment(testCollection()))
+	l := newLedger("s0", testAssignment(testCollection()), nil)
 	first, _ := l.admit(deleteEvent(t, 10, bson.D{{"_id", 1}}))
 	b, _, _ := l.startBatch(testTask)
 	require.Equal(t, at(10), b.readAt)
@@ -31,7 +31,7 @@ func TestOvertakingIsRecorded(t *testing.T) {
 
 // A delta that may meet a newer image is read again instead.
 func TestOvertakingDeltasAreReadAgain(t *testing.T) {
-	l := newLedger("s0", testAssignment(testCollection()))
+	l := newLedger("s0", testAssignment(testCollection()), nil)
 	l.setHorizon(at(20))
 	delta := func(sec uint32) event {
 		ev := deleteEvent(t, sec, bson.D{{"_id", 1}})
@@ -108,7 +108,7 @@ func TestOvertakingRepairsDoNotHideAMove(t *testing.T) {
 // A collection that was not selected before a time is read no earlier: what
 // happened to it until then is in the copy or nowhere.
 func TestACopyIsReadNoEarlierThanItsCollectionWasSelected(t *testing.T) {
-	l := newLedger("s0", testAssignment(testCollection()))
+	l := newLedger("s0", testAssignment(testCollection()), nil)
 	l.pass(at(10))
 	task := testTask
 	task.After = at(70)

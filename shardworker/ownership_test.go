@@ -15,7 +15,7 @@ import (
 func TestEventsWaitForTheirOwner(t *testing.T) {
 	a := testAssignment(testCollection())
 	a.Ownership = &shardferry.Ownership{Known: at(10)}
-	l := newLedger("s0", a)
+	l := newLedger("s0", a, nil)
 	j, wait := l.admit(deleteEvent(t, 10, bson.D{{"_id", 1}}))
 	require.Nil(t, wait)
 	assert.True(t, j.past.IsZero(), "nothing moved")
@@ -37,7 +37,7 @@ func TestWhatMovedIsRead(t *testing.T) {
 	a.Collections[other.UUID] = other
 	moved := shardferry.Moved{Until: at(20), Collections: []shardferry.UUID{testUUID}}
 	a.Ownership = &shardferry.Ownership{Known: at(20), Moving: &moved}
-	l := newLedger("s0", a)
+	l := newLedger("s0", a, nil)
 	j, _ := l.admit(deleteEvent(t, 12, bson.D{{"_id", 1}}))
 	assert.Equal(t, at(20), j.past)
 	ev := deleteEvent(t, 13, bson.D{{"_id", 1}})
@@ -61,7 +61,7 @@ func TestWhatMovedIsRead(t *testing.T) {
 // A task that another shard has taken over ends without a word.
 func TestATaskThatIsTakenAwayEnds(t *testing.T) {
 	a := testAssignment(testCollection())
-	l := newLedger("s0", a)
+	l := newLedger("s0", a, nil)
 	b, _, _ := l.startBatch(testTask)
 	require.NotNil(t, b)
 	a.Tasks = []shardferry.CopyTask{{ID: 2, UUID: testUUID}}

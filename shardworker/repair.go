@@ -112,7 +112,10 @@ func (a *applier) repairSome(ctx context.Context, repairs []repair) error {
 // strays are to be sent before those in writes.
 func (a *applier) addPut(f found, strays, writes *writeSet) {
 	if f.doc == nil {
-		writes.add(f.coll, statement{kind: deletes, key: f.key, loose: a.keys.loose(f.coll, f.key), size: len(f.key)})
+		// Nothing of its identity is there: on the destination it may have another shard
+		// key than the document had that the repair began with.
+		id := a.keys.identity(f.key)
+		writes.add(f.coll, statement{kind: deletes, key: id, loose: a.keys.loose(f.coll, id), size: len(id)})
 		return
 	}
 	key := a.keys.ofDocument(f.coll, f.key, f.doc)

@@ -113,7 +113,7 @@ func (r *resyncer) scan(ctx context.Context, b *batch, size int, each func([]bso
 	}
 	defer cur.close(ctx)
 	for {
-		docs, err := nextBatch(ctx, cur)
+		docs, err := nextBatch(ctx, cur, readTimeout)
 		if err != nil {
 			return err
 		}

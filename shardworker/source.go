@@ -180,7 +180,7 @@ func (r reread) byName(ctx context.Context, what string, q query, ns shardferry.
 func (r reread) once(ctx context.Context, q query, ns shardferry.Namespace, uuid *shardferry.UUID) ([]bson.Raw, shardferry.ClusterTime, error) {
 	cmd := build(func(dst []byte) []byte {
 		dst = bsoncore.AppendStringElement(dst, "find", ns.Coll)
-		dst = bsoncore.AppendDocumentElement(dst, "filter", q.filter)
+		dst = bsoncore.AppendDocumentElement(dst, "filter", both(q.filter, q.coll.Filter))
 		if q.limit > 0 {
 			dst = bsoncore.AppendInt64Element(dst, "limit", int64(q.limit))
 		}

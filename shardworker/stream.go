@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,8 @@ type reader struct {
 	ledger  *ledger
 	again   mongoconn.Retrier
 	events  *account
+	// pipeline is the same whenever the stream is opened: events are counted behind it.
+	pipeline mongo.Pipeline
 
 	seen  shardferry.ClusterTime // all at or before it has been passed on
 	last  shardferry.ClusterTime // of the last event passed on
@@ -163,9 +166,9 @@ func (r *reader) tail(ctx context.Context, out chan<- chunk) error {
 // than a reply can hold come in fragments. Servers before 6.0.9 cannot do that.
 func (r *reader) watch(ctx context.Context, from shardferry.ClusterTime) (*mongo.ChangeStream, error) {
 	if r.noSplit {
-		return r.client.Watch(ctx, mongo.Pipeline{}, r.options(from))
+		return r.client.Watch(ctx, r.pipeline, r.options(from))
 	}
-	split := mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}}
+	split := append(slices.Clone(r.pipeline), bson.D{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}) // a server takes it as the last stage only
 	stream, err := r.client.Watch(ctx, split, r.options(from))
 	if mongoconn.IsCode(err, mongoconn.CodeUnknownStage) {
 		r.noSplit = true

@@ -106,7 +106,7 @@ func (c *pastChapter) close(context.Context) {}
 func (p *past) reread(c shardferry.Collection) reread {
 	a := testAssignment(c)
 	a.Catalogued = at(5)
-	return reread{from: p, again: mongoconn.Retrier{GiveUpAfter: time.Minute}, ahead: newSuccession(p, p, newLedger("s0", a))}
+	return reread{from: p, again: mongoconn.Retrier{GiveUpAfter: time.Minute}, ahead: newSuccession(p, p, newLedger("s0", a, nil))}
 }
 
 func ns(name string) shardferry.Namespace { return shardferry.Namespace{DB: "d", Coll: name} }

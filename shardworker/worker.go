@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry"
@@ -36,6 +37,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	if a.Shard != w.cfg.Shard {
 		return fmt.Errorf("shard %s: the assignment is for shard %q", w.cfg.Shard, a.Shard)
 	}
+	pipeline, err := filters(w.cfg.Filters).pipeline()
+	if err != nil {
+		return fmt.Errorf("shard %s: %w", w.cfg.Shard, err)
+	}
 	shardferry.Reached(ctx, shardferry.WorkerBegins)
 	sessions, err := w.openSessions()
 	if err != nil {
@@ -47,7 +52,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("shard %s: %w", w.cfg.Shard, err)
 	}
 	shardferry.Reached(ctx, shardferry.WorkerAnnounced)
-	p := w.build(a, sessions)
+	p := w.build(a, sessions, pipeline)
 	if err := p.run(ctx, w.cfg.Assignments, a.Epoch, changed); err != nil {
 		return fmt.Errorf("shard %s: %w", w.cfg.Shard, err)
 	}
@@ -89,9 +94,9 @@ type parts struct {
 	reporter   *reporter
 }
 
-func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *parts {
+func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner, pipeline mongo.Pipeline) *parts {
 	c := w.cfg
-	p := &parts{ledger: newLedger(c.Shard, a), tasks: newTaskBoard(a.Tasks)}
+	p := &parts{ledger: newLedger(c.Shard, a, c.Filters), tasks: newTaskBoard(a.Tasks)}
 	lease := newLease(c.Lease)
 	keys := keyer{sourceSharded: c.Sharded}
 	source, dest := clientFinder{client: c.Source}, clientFinder{client: c.Destination}
@@ -127,7 +132,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner) *part
 		})
 	}
 	p.dispatcher = &dispatcher{ledger: p.ledger, lanes: p.lanes, events: held.events}
-	p.reader = &reader{shard: c.Shard, client: c.Source, sharded: c.Sharded, ledger: p.ledger, again: again, events: held.events, seen: a.From}
+	p.reader = &reader{shard: c.Shard, client: c.Source, sharded: c.Sharded, ledger: p.ledger, again: again, events: held.events, seen: a.From, pipeline: pipeline}
 	return p
 }
 

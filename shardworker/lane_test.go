@@ -24,7 +24,7 @@ func TestRounds(t *testing.T) {
 		events []event
 		capped bool
 		key    bson.D // the destination's shard key
-		repair int // index of a job that is a repair, if positive
+		repair int    // index of a job that is a repair, if positive
 		want   [][]int
 	}{
 		{name: "different keys share a round", events: []event{put(a), put(b)}, want: [][]int{{0, 1}}},

@@ -143,6 +143,9 @@ func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (O
 		if err := c.checkView(change.NS, details); err != nil {
 			return Outcome{}, err
 		}
+		if err := c.filtered(Collection{Type: TypeView}, change.NS); err != nil {
+			return Outcome{}, err
+		}
 		return Outcome{}, createIfAbsent(ctx, c.Client, to, CreateOptions(details))
 	}
 	if _, ok := c.met(change.UUID); ok {
@@ -151,6 +154,9 @@ func (c *Changer) create(ctx context.Context, change shardferry.SchemaChange) (O
 	made := Collection{NS: to, UUID: change.UUID, Type: TypeCollection, Options: CreateOptions(details)}
 	if problems := made.problems(); len(problems) > 0 {
 		return Outcome{}, fmt.Errorf("%s: %w", problems[0], ErrUnsupportedChange)
+	}
+	if err := c.filtered(made, change.NS); err != nil {
+		return Outcome{}, err
 	}
 	options := made.Options
 	if c.Relax {

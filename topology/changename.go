@@ -14,6 +14,9 @@ import (
 // rename follows a collection to another name. One that leaves the selection is
 // dropped, and one that enters it is created and has to be copied.
 func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (Outcome, error) {
+	if err := c.renamable(change); err != nil {
+		return Outcome{}, err
+	}
 	coll, ok := c.met(change.UUID)
 	if !ok || coll.Dropped || coll.Source == change.To {
 		return Outcome{}, nil

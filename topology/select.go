@@ -61,7 +61,7 @@ func CheckRoute(src *Cluster, route shardferry.Route) []Problem {
 			})
 		}
 	}
-	return found
+	return append(found, checkFilters(src, route)...)
 }
 
 // astray returns a namespace that a view of a database reads and that is not the

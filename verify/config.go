@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/shardferry/shardferry"
@@ -15,6 +16,8 @@ import (
 type Pair struct {
 	Source      shardferry.Namespace
 	Destination shardferry.Namespace
+
+	Filter bson.Raw // of the source only documents that match it count; nil: all
 }
 
 // Config says what to compare. Zero numbers mean the default.

@@ -34,7 +34,7 @@ func (c *comparison) collection(ctx context.Context, pair Pair, spans chan<- spa
 			return context.Cause(ctx)
 		}
 	}
-	err := mongoconn.ReadAfter(ctx, c.cfg.Source, pair.Source, c.cfg.SourceAfter, bson.D{}, opts, func(doc bson.Raw) error {
+	err := mongoconn.ReadAfter(ctx, c.cfg.Source, pair.Source, c.cfg.SourceAfter, pair.query(nil, false), opts, func(doc bson.Raw) error {
 		full := len(next.docs) >= c.cfg.Batch || next.size >= spanBytes
 		if full && !sameID(next.docs[len(next.docs)-1], doc) {
 			next.hi = idOf(doc)
@@ -67,7 +67,7 @@ func (c *comparison) between(ctx context.Context, pair Pair, destination bool, l
 		opts.SetMax(hi)
 	}
 	size := 0
-	err = mongoconn.ReadAfter(ctx, client, ns, after, bson.D{}, opts, func(doc bson.Raw) error {
+	err = mongoconn.ReadAfter(ctx, client, ns, after, pair.query(nil, destination), opts, func(doc bson.Raw) error {
 		full := len(docs) >= 2*c.cfg.Batch || size >= 2*spanBytes
 		if full && !sameID(docs[len(docs)-1], doc) {
 			// Of _ids that a collation holds for equal a bound cuts off all or none:
@@ -105,6 +105,18 @@ func (c *comparison) side(pair Pair, destination bool) (*mongo.Client, shardferr
 		return c.cfg.Destination, pair.Destination, c.cfg.DestinationAfter
 	}
 	return c.cfg.Source, pair.Source, c.cfg.SourceAfter
+}
+
+// query asks a side of a pair for the documents that count, of those that another
+// query finds; nil: of all. The destination has nothing that does not count.
+func (p Pair) query(which bson.D, destination bool) bson.D {
+	switch {
+	case destination || p.Filter == nil:
+		return append(bson.D{}, which...)
+	case which == nil:
+		return bson.D{{"$and", bson.A{p.Filter}}}
+	}
+	return bson.D{{"$and", bson.A{which, p.Filter}}}
 }
 
 // idOf returns {_id: ...} of a document.

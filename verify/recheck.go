@@ -130,7 +130,7 @@ func (c *comparison) recheck(ctx context.Context, pair Pair, suspects []bson.Raw
 func (c *comparison) byIDs(ctx context.Context, pair Pair, ids []bson.RawValue, destination bool) ([]bson.Raw, error) {
 	client, ns, after := c.side(pair, destination)
 	var docs []bson.Raw
-	filter := bson.D{{"_id", bson.D{{"$in", ids}}}}
+	filter := pair.query(bson.D{{"_id", bson.D{{"$in", ids}}}}, destination)
 	err := mongoconn.ReadAfter(ctx, client, ns, after, filter, options.Find().SetHint(byID), func(doc bson.Raw) error {
 		docs = append(docs, doc)
 		return nil

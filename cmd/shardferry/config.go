@@ -127,7 +127,7 @@ func loadFile(path string, into any, more string) error {
 	err = dec.Decode(into)
 	if err != nil && !errors.Is(err, io.EOF) {
 		// The decoder's message may repeat a password; the lines that it names do not.
-		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, tokensFile, apiTLSCert, apiTLSKey, apiClientCA, apiRate, insecure, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, withUsers, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap%s)", path, wrongLines(err), more)
+		return fmt.Errorf("--config %s%s: not settings that are known (source, sourceFile, destination, destinationFile, dataDir, apiAddr, tokensFile, apiTLSCert, apiTLSKey, apiClientCA, apiRate, insecure, commitBudget, giveUpAfter, memoryMiB, lanes, copiers, irreversible, keepBalancer, withUsers, logLevel, includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap, documentFilters%s)", path, wrongLines(err), more)
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func (s *settings) validate() error {
 	case s.Copiers < 0 || s.Copiers > 64:
 		return usage("--copiers %d: want 1 to 64", s.Copiers)
 	case s.WithUsers && !s.Selection.IsZero():
-		return usage("--with-users: users and roles belong to the whole cluster: leave --include, --exclude, --rename-database and --rename-collection out")
+		return usage("--with-users: users and roles belong to the whole cluster: leave --include, --exclude, --rename-database, --rename-collection and --document-filter out")
 	case s.DataDir == "":
 		return usage("--data-dir is empty: give a directory")
 	}

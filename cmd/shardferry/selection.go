@@ -19,8 +19,17 @@ func selectionFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "exclude", Usage: "do not sync this `DATABASE[.COLLECTION]`; may be repeated, and wins over --include"},
 		&cli.StringSliceFlag{Name: "rename-database", Usage: "call a database by another name on the destination, as `FROM=TO`; may be repeated"},
 		&cli.StringSliceFlag{Name: "rename-collection", Usage: "call a collection by another name in its database on the destination, as `DATABASE.COLLECTION=DATABASE.COLLECTION`; may be repeated"},
+		&cli.GenericFlag{Name: "document-filter", Value: &texts{}, Usage: "move only the documents of a collection of the source that match a query in extended JSON, as `DATABASE.COLLECTION=QUERY`; may be repeated. There is no way back then"},
 	}
 }
+
+// texts are the values of a flag that may be repeated, commas and all.
+type texts []string
+
+// Set implements cli.Generic.
+func (t *texts) Set(value string) error { *t = append(*t, value); return nil }
+
+func (t *texts) String() string { return "" }
 
 // takeSelection reads the flags into s. Those that are given replace what s
 // holds of their kind.
@@ -53,8 +62,18 @@ func takeSelection(c *cli.Context, s *shardferry.Selection) error {
 			s.RemapCollections = append(s.RemapCollections, m)
 		}
 	}
+	if filters, ok := c.Generic("document-filter").(*texts); ok && len(*filters) > 0 {
+		s.Documents = nil
+		for _, text := range *filters {
+			f, err := filterOf(text)
+			if err != nil {
+				return usage("--document-filter %q: %w", text, err)
+			}
+			s.Documents = append(s.Documents, f)
+		}
+	}
 	if _, err := s.Forward(); err != nil {
-		return usage("what to sync (--include, --exclude, --rename-database, --rename-collection): %w", err)
+		return usage("what to sync (--include, --exclude, --rename-database, --rename-collection, --document-filter): %w", err)
 	}
 	return nil
 }
@@ -73,6 +92,20 @@ func remapOf(pair string) (m shardferry.CollectionRemap, err error) {
 	m.From = shardferry.CollectionName{Database: ns[0].DB, Collection: ns[0].Coll}
 	m.To = shardferry.CollectionName{Database: ns[1].DB, Collection: ns[1].Coll}
 	return m, nil
+}
+
+func filterOf(text string) (f shardferry.DocumentFilter, err error) {
+	name, query, ok := strings.Cut(text, "=")
+	if !ok {
+		return f, errors.New(`want DATABASE.COLLECTION=QUERY, as in shop.orders={"region":"eu"} (a name with an equals sign goes into the file of --config)`)
+	}
+	ns, err := shardferry.ParseNamespace(name)
+	if err != nil {
+		return f, err
+	}
+	f.Database, f.Collection = ns.DB, ns.Coll
+	f.Filter, err = shardferry.ParseFilter([]byte(query))
+	return f, err
 }
 
 // rulesOf makes a rule of each database, or of each collection in one.
@@ -100,7 +133,7 @@ func sameSelection(asked, started shardferry.Selection) error {
 	if err != nil || asked.IsZero() || string(a) == string(b) {
 		return err
 	}
-	return fmt.Errorf("this sync was started with another choice of namespaces, which cannot be changed: leave --include, --exclude, --rename-database and --rename-collection out to continue it, or start a new sync with another --data-dir and an empty destination")
+	return fmt.Errorf("this sync was started with another choice of namespaces or documents, which cannot be changed: leave --include, --exclude, --rename-database, --rename-collection and --document-filter out to continue it, or start a new sync with another --data-dir and an empty destination")
 }
 
 // sameUsers makes sure that a sync which goes on brings users over if it is asked

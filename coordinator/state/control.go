@@ -90,6 +90,9 @@ func (c TurnAround) do(s *Sync) error {
 	if s.State != shardferry.StateCommitted {
 		return &shardferry.StateError{Command: name, State: s.State}
 	}
+	if len(s.Job.Selection.Documents) > 0 {
+		return fmt.Errorf("cannot %s: this sync is not reversible, because only some documents were moved", name)
+	}
 	if !s.Job.Reversible {
 		return fmt.Errorf("cannot %s: this sync is not reversible, because the user may not write to a write-blocked cluster (grant bypassWriteBlockingMode, for example by the role restore, before start)", name)
 	}

@@ -38,9 +38,12 @@ func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) err
 		return fmt.Errorf("%w: %w", err, api.ErrBadRequest)
 	}
 	if req.WithUsers && !req.IsZero() {
-		return fmt.Errorf("withUsers: users and roles belong to the whole cluster: leave includeNamespaces, excludeNamespaces, namespaceRemap and collectionRemap out: %w", api.ErrBadRequest)
+		return fmt.Errorf("withUsers: users and roles belong to the whole cluster: leave includeNamespaces, excludeNamespaces, namespaceRemap, collectionRemap and documentFilters out: %w", api.ErrBadRequest)
 	}
 	if _, err := n.check(ctx, route); err != nil {
+		return err
+	}
+	if err := n.tryFilters(ctx, route); err != nil {
 		return err
 	}
 	if req.WithUsers {
@@ -51,7 +54,7 @@ func (n *Node) Start(ctx context.Context, req api.StartRequest, from string) err
 	return n.order(ctx, state.Start{From: from, Job: state.Job{
 		Source:       state.Endpoint{Name: req.Source, Hosts: n.ends.source.hosts, ID: n.ends.source.info.ID},
 		Destination:  state.Endpoint{Name: req.Destination, Hosts: n.ends.destination.hosts, ID: n.ends.destination.info.ID},
-		Reversible:   req.Reversible == nil || *req.Reversible,
+		Reversible:   (req.Reversible == nil || *req.Reversible) && len(req.Documents) == 0,
 		KeepBalancer: req.KeepBalancer,
 		WithUsers:    req.WithUsers,
 		StartedAt:    time.Now(),
@@ -131,7 +134,12 @@ func (n *Node) turn(ctx context.Context, cmd state.TurnAround) error {
 	if err := n.wait(ctx); err != nil {
 		return err
 	}
-	if s, _ := n.coord.Watch(); s.State == shardferry.StateCommitted && !s.Job.Reversible {
+	s, _ := n.coord.Watch()
+	switch {
+	case s.State != shardferry.StateCommitted || s.Job.Reversible:
+	case len(s.Job.Selection.Documents) > 0:
+		return fmt.Errorf("%w: there is no way back, because only some documents were moved (documentFilters): the old cluster has more than the new one", api.ErrInvalidState)
+	default:
 		return fmt.Errorf("%w: there is no way back, because the sync was started with --irreversible or our users may not bypass a write block (grant the role restore on both clusters before the next sync)", api.ErrInvalidState)
 	}
 	return n.order(ctx, cmd)
@@ -144,8 +152,11 @@ func (n *Node) Verify(ctx context.Context) (verify.Report, error) {
 		return verify.Report{}, err
 	}
 	s, _ := n.coord.Watch()
-	if s.State == shardferry.StateIdle {
+	switch {
+	case s.State == shardferry.StateIdle:
 		return verify.Report{}, api.ErrNotStarted
+	case s.Leg.Number > 1 && len(s.Job.Selection.Documents) > 0:
+		return verify.Report{}, fmt.Errorf("%w: only some documents were moved (documentFilters), and after the commit the old cluster is not kept current: there is nothing to compare", api.ErrInvalidState)
 	}
 	return n.compare(ctx, s)
 }

@@ -121,7 +121,7 @@ func (n *Node) compare(ctx context.Context, s *state.Sync) (verify.Report, error
 	}
 	for _, c := range s.Leg.Collections {
 		if c.Synced() {
-			cfg.Pairs = append(cfg.Pairs, verify.Pair{Source: c.Source, Destination: c.Destination})
+			cfg.Pairs = append(cfg.Pairs, verify.Pair{Source: c.Source, Destination: c.Destination, Filter: route.Filter(c.Source)})
 		}
 	}
 	if cfg.Views, err = views(ctx, from, route); err != nil {

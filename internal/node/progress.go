@@ -55,6 +55,9 @@ func (n *Node) progress(ctx context.Context) (api.Progress, error) {
 	}
 	if s.Leg.Phase != state.PhasePlanning && s.Leg.Number == 1 {
 		total := max(s.Leg.Bytes, p.CollectionCopy.Copied)
+		if len(s.Job.Selection.Documents) > 0 && s.Leg.Tasks.Open() == 0 {
+			total = p.CollectionCopy.Copied // until then nobody knows how many documents match
+		}
 		p.CollectionCopy.Estimated = &total
 	}
 	if !s.Job.Reversible && s.Leg.Phase != state.PhasePlanning {

@@ -208,6 +208,10 @@ func (n *Node) work(ctx context.Context, leg int, shard shardferry.ShardID) erro
 		return fmt.Errorf("shard %s: %w", shard, shardferry.ErrStaleEpoch)
 	}
 	from, to := n.ends.from(&st.Leg), n.ends.to(&st.Leg)
+	route, err := routeOf(st)
+	if err != nil {
+		return err
+	}
 	if err := n.fence(ctx, leg, at, to); err != nil {
 		return cause(ctx, err)
 	}
@@ -221,7 +225,8 @@ func (n *Node) work(ctx context.Context, leg int, shard shardferry.ShardID) erro
 		SessionsStarted: func(ctx context.Context, ids []bson.Raw) error {
 			return n.coord.Propose(ctx, state.Sessions{Leg: leg, Shard: shard, Epoch: at.Epoch, IDs: ids})
 		},
-		Lanes: n.cfg.Lanes, Copiers: n.cfg.Copiers, BatchDocs: n.cfg.BatchDocs,
+		Filters: route.Filters(),
+		Lanes:   n.cfg.Lanes, Copiers: n.cfg.Copiers, BatchDocs: n.cfg.BatchDocs,
 		// The other half is for replies before they are counted, for the driver, and
 		// for what the garbage collector has not got yet.
 		Memory: n.cfg.Memory / 2 / int64(len(st.Leg.Shards)),

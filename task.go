@@ -16,8 +16,6 @@ type Collection struct {
 	// Entered is a time of the source at which the collection was read because it
 	// had become selected: it was made as it was then, earlier changes included.
 	Entered ClusterTime `bson:"entered,omitempty"`
-
-	Filter bson.Raw `bson:"-"` // only documents that match it are synced; nil: all. It goes by the name on the source
 }
 
 // Synced reports whether the documents of c are to be on the destination.

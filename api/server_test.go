@@ -23,6 +23,8 @@ type fixed struct {
 	err   error
 	calls []string
 	asked []api.Request
+
+	begun api.StartRequest
 }
 
 func (f *fixed) note(name string) error {
@@ -31,6 +33,7 @@ func (f *fixed) note(name string) error {
 }
 
 func (f *fixed) Start(_ context.Context, r api.StartRequest, _ string) error {
+	f.begun = r
 	return f.note("start " + r.Source + " " + r.Destination)
 }
 func (f *fixed) Pause(context.Context, string) error      { return f.note("pause") }
@@ -83,6 +86,19 @@ func TestClientReachesEveryMethod(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 7, r.Documents)
 	assert.Equal(t, []string{"start cluster0 cluster1", "pause", "resume", "commit", "reverse", "rollback", "progress", "verify"}, ctl.calls)
+}
+
+// A filter of documents arrives as it was sent, types and order included.
+func TestAFilterArrives(t *testing.T) {
+	ctl := &fixed{}
+	c, _ := serve(t, ctl)
+	q, err := shardferry.ParseFilter([]byte(`{"b":{"$gt":{"$numberLong":"1"}},"a":{"$in":["x",null]}}`))
+	require.NoError(t, err)
+	req := api.StartRequest{Source: "cluster0", Destination: "cluster1", Selection: shardferry.Selection{
+		Documents: []shardferry.DocumentFilter{{Database: "d", Collection: "c", Filter: q}},
+	}}
+	require.NoError(t, c.Start(t.Context(), req))
+	assert.Equal(t, req, ctl.begun)
 }
 
 func TestErrorsKeepTheirMeaning(t *testing.T) {

@@ -77,7 +77,7 @@ func (a *applier) plan(j *job, writes *writeSet) []repair {
 	switch {
 	case included && !last:
 		return nil
-	case included, !j.past.IsZero(), a.images.related(coll, id, j.ev.time), mayEnterOrLeave(j):
+	case included, !j.past.IsZero(), a.images.related(coll, id, j.ev.time), a.reread.filters.mayBeCrossed(j):
 		return []repair{{coll: coll, key: key, anew: last}}
 	case last:
 		// One of its _id is there if the copy or an earlier life of this worker has

@@ -183,7 +183,7 @@ func (r *batchReader) read(ctx context.Context, active *activeBatch, coll *shard
 		if held, err = r.copies.acquire(ctx, r.claim); err != nil {
 			return 0, err
 		}
-		docs, err = nextBatch(ctx, cur, timeoutOf(coll))
+		docs, err = nextBatch(ctx, cur, r.ledger.filters.readTimeout(coll))
 		if err != nil {
 			r.copies.release(held)
 			// Released in its turn: what was sent is still being written.
@@ -205,7 +205,7 @@ func (r *batchReader) took(held int64, docs []bson.Raw) int64 {
 
 func (r *batchReader) open(ctx context.Context, active *activeBatch, coll *shardferry.Collection, run bool) (cur cursor, docs []bson.Raw, err error) {
 	err = r.again.Do(ctx, "copy from "+coll.Source.String(), func(ctx context.Context) error {
-		attempt, cancel := context.WithTimeout(ctx, timeoutOf(coll))
+		attempt, cancel := context.WithTimeout(ctx, r.ledger.filters.readTimeout(coll))
 		defer cancel()
 		cur, err = r.from.find(attempt, coll.Source.DB, r.find(active, coll, run), r.docs)
 		if err != nil {
@@ -294,8 +294,8 @@ func (r *batchReader) key(doc bson.Raw) bson.Raw { return keyhash.ExtractKey(doc
 func (r *batchReader) find(active *activeBatch, coll *shardferry.Collection, run bool) bson.Raw {
 	return build(func(dst []byte) []byte {
 		dst = bsoncore.AppendStringElement(dst, "find", cmp.Or(r.under, coll.Source.Coll))
-		if coll.Filter != nil {
-			dst = bsoncore.AppendDocumentElement(dst, "filter", coll.Filter)
+		if f := r.ledger.filters.of(coll); f != nil {
+			dst = bsoncore.AppendDocumentElement(dst, "filter", f)
 		}
 		from := r.task.Min
 		if r.at != nil {

@@ -24,8 +24,11 @@ type filters map[shardferry.Namespace]bson.Raw
 // documents are found as a batch has, a server may read all of the task.
 const filteredReadTimeout = 15 * time.Minute
 
-func timeoutOf(coll *shardferry.Collection) time.Duration {
-	if coll.Filter != nil {
+// of returns the filter of a collection, nil if it has none.
+func (f filters) of(coll *shardferry.Collection) bson.Raw { return f[coll.Source] }
+
+func (f filters) readTimeout(coll *shardferry.Collection) time.Duration {
+	if f.of(coll) != nil {
 		return filteredReadTimeout
 	}
 	return readTimeout
@@ -67,18 +70,18 @@ func both(query, filter bson.Raw) bson.Raw {
 	})
 }
 
-// mayEnterOrLeave reports whether after the event of j the document may match its
+// mayBeCrossed reports whether after the event of j the document may match its
 // collection's filter, and before it not, or the other way round. An insert does
 // match.
-func mayEnterOrLeave(j *job) bool {
-	if j.coll.Filter == nil {
-		return false
-	}
+func (f filters) mayBeCrossed(j *job) bool {
+	filter := f.of(j.coll)
 	switch {
+	case filter == nil:
+		return false
 	case j.ev.op == "replace":
 		return true
 	case j.ev.kind == kindUpdate:
-		asked, err := shardferry.FilterPaths(j.coll.Filter)
+		asked, err := shardferry.FilterPaths(filter)
 		if err != nil {
 			return true
 		}

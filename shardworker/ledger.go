@@ -26,7 +26,7 @@ type ledger struct {
 	schema   *shardferry.SchemaChange
 	told     shardferry.Report // the last report: what it said need not be said again at once
 	counts   counts
-	filters  filters
+	filters  filters // never changed
 
 	urgent chan struct{} // has a token when a report should not wait
 }
@@ -108,7 +108,6 @@ func (l *ledger) target(uuid shardferry.UUID) *shardferry.Collection {
 	if !ok {
 		return nil
 	}
-	c.Filter = l.filters[c.Source]
 	l.targets[uuid] = &c
 	return &c
 }

@@ -100,6 +100,8 @@ type reread struct {
 	from  finder
 	again mongoconn.Retrier
 	ahead *succession // nil: of a replica set, where a collection keeps its UUID
+
+	filters filters // what does not match is not there
 }
 
 // A query is a find on a source collection.
@@ -180,7 +182,7 @@ func (r reread) byName(ctx context.Context, what string, q query, ns shardferry.
 func (r reread) once(ctx context.Context, q query, ns shardferry.Namespace, uuid *shardferry.UUID) ([]bson.Raw, shardferry.ClusterTime, error) {
 	cmd := build(func(dst []byte) []byte {
 		dst = bsoncore.AppendStringElement(dst, "find", ns.Coll)
-		dst = bsoncore.AppendDocumentElement(dst, "filter", both(q.filter, q.coll.Filter))
+		dst = bsoncore.AppendDocumentElement(dst, "filter", both(q.filter, r.filters.of(q.coll)))
 		if q.limit > 0 {
 			dst = bsoncore.AppendInt64Element(dst, "limit", int64(q.limit))
 		}

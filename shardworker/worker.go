@@ -103,7 +103,7 @@ func (w *Worker) build(a shardferry.Assignment, sessions []*sessionRunner, pipel
 	held := newAccounts(c.Memory, c.Lanes+c.Copiers)
 	memory := newRereadMemory(held.repairs)
 	again := mongoconn.Retrier{Log: c.Logger, GiveUpAfter: c.GiveUpAfter, Waits: &mongoconn.Waits{}}
-	read := reread{from: source, again: again}
+	read := reread{from: source, again: again, filters: c.Filters}
 	if c.Sharded {
 		read.ahead = newSuccession(source, clientHistory{client: c.Source}, p.ledger)
 	}

@@ -38,6 +38,30 @@ func TestAPartMovesUnderAnotherName(t *testing.T) {
 	p.terminate()
 }
 
+// Some documents of a collection move, chosen by a query with a comma in it. What was
+// chosen cannot be changed later.
+func TestSomeDocumentsMove(t *testing.T) {
+	t.Parallel()
+	m := newMove(t, 10)
+	for i, region := range []string{"eu", "us", "eu"} {
+		_, err := m.src.client.Database("d").Collection("c").InsertOne(t.Context(), bson.D{{"_id", i}, {"region", region}, {"n", i}})
+		require.NoError(t, err)
+	}
+	chosen := `d.c={"region":"eu","n":{"$gt":1}}`
+	p := m.sync(t, "--document-filter", chosen, "--commit")
+	p.await("committed")
+	assert.Zero(t, p.wait())
+	n, err := m.dst.client.Database("d").Collection("c").CountDocuments(t.Context(), bson.D{})
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, n)
+
+	p = m.sync(t, "--document-filter", `d.c={"region":"us"}`)
+	refused(t, p, exitFailed, "another choice of namespaces or documents", "nothing was changed")
+	p = m.sync(t, "--document-filter", chosen)
+	p.await("resumed")
+	p.terminate()
+}
+
 // A sync that began without users does not go on as if it brought them.
 func TestUsersAreChosenAtTheStart(t *testing.T) {
 	require.ErrorContains(t, sameUsers(true, false), "--with-users")

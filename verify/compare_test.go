@@ -250,6 +250,24 @@ func TestManySurplusDocuments(t *testing.T) {
 	})
 }
 
+// What the source has too but does not count there is surplus, however much it is.
+func TestOnlyWhatMatchesAFilterCounts(t *testing.T) {
+	bubble(t, two(0, 0), func(t *testing.T, cl []*mongo.Client) {
+		filter, err := bson.Marshal(bson.D{{"_id", bson.D{{"$gte", 100}, {"$lt", 110}}}})
+		require.NoError(t, err)
+		insert(t, cl[0], ns("a"), numbers(0, 500)...)
+		insert(t, cl[1], ns("a"), numbers(100, 110)...)
+		cfg := verify.Config{Still: true, Batch: 4, Listed: 1000, Pairs: pairs("a")}
+		cfg.Pairs[0].Filter = filter
+		r := compare(t, cl, cfg)
+		assert.True(t, r.Equal(), "%v", r.Differences)
+		assert.Equal(t, int64(10), r.Documents)
+		insert(t, cl[1], ns("a"), append(numbers(0, 100), numbers(110, 500)...)...)
+		r = compare(t, cl, cfg)
+		assert.Equal(t, int64(490), r.Total)
+	})
+}
+
 func TestTheRelaxedFormIsAccepted(t *testing.T) {
 	bubble(t, two(0, 0), func(t *testing.T, cl []*mongo.Client) {
 		index := func(cl *mongo.Client, options ...bson.E) {

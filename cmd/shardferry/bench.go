@@ -19,7 +19,8 @@ func benchCommand() *cli.Command {
    shardferry bench --docs 50000 --doc-bytes 4096 --events 20000
 
    Prints one JSON document. The clusters and the sync are processes of their
-   own, on free ports of this machine.`,
+   own, on free ports of this machine. "shardferry bench coordinator" measures the
+   coordinator alone.`,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "docs", Usage: "documents to copy", Value: 300_000},
 			&cli.IntFlag{Name: "doc-bytes", Usage: "average size of a document", Value: 1024},
@@ -30,6 +31,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "copiers", Usage: "ranges copied at a time for each shard", Value: 4},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of the data and of the changes", Value: 1},
 		},
+		Subcommands: []*cli.Command{benchCoordinatorCommand()},
 		Action: func(c *cli.Context) error {
 			p, err := benchParameters(c)
 			if err != nil {

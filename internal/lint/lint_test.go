@@ -39,6 +39,7 @@ var imports = map[string][]string{
 		"internal/peer", "reverse", "shardworker", "topology", "verify",
 	},
 	"internal/speccheck": {"mongotest"},
+	"internal/capacity":  {"", "coordinator", "coordinator/state"},
 	"internal/rehearse":  {"", "api", "internal/mongoconn", "internal/node", "mongotest", "verify"},
 	"internal/mortal":    {"internal/mongoconn", "internal/node"},
 	"chaos":              {"", "api", "coordinator/state", "internal/mongoconn", "internal/mortal", "internal/node", "internal/rehearse", "mongotest", "verify"},
@@ -48,7 +49,7 @@ var imports = map[string][]string{
 		"", "api", "coordinator/state", "internal/mongoconn", "internal/mortal", "internal/node",
 		"internal/soak/checker", "mongotest",
 	},
-	"cmd/shardferry": {"", "api", "chaos", "coordinator", "coordinator/state", "internal/mongoconn", "internal/node", "internal/peer", "internal/rehearse", "mongotest", "verify"},
+	"cmd/shardferry": {"", "api", "chaos", "coordinator", "coordinator/state", "internal/capacity", "internal/mongoconn", "internal/node", "internal/peer", "internal/rehearse", "mongotest", "verify"},
 }
 
 func TestImportsGoOnlyDownward(t *testing.T) {

@@ -76,5 +76,5 @@ type reporter struct {
 
 // Report implements shardworker.Reporter.
 func (r reporter) Report(ctx context.Context, rep shardferry.Report) error {
-	return r.node.coord.Propose(ctx, state.Report{Leg: r.leg, Reports: []shardferry.Report{rep}})
+	return r.node.reports.Report(ctx, r.leg, rep)
 }

@@ -30,6 +30,7 @@ type Node struct {
 
 	before    *Resumed // set before ready is closed, nil if this is the first run
 	catalogue catalogue
+	reports   *coordinator.Reports
 	clock     sourceClock
 	window    window
 	blocking  sync.Mutex // held while the destination's write block is switched
@@ -68,6 +69,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.answerPeers()
+	n.reports = coordinator.NewReports(n.coord.Propose)
 	return n, nil
 }
 
@@ -132,6 +134,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		s := supervisor{node: n, workers: map[shardferry.ShardID]*running{}, patience: map[shardferry.ShardID]*patience{}}
 		g.Go(func() error { return n.nudge(ctx) })
 		g.Go(func() error { return n.returned(ctx) })
+		g.Go(func() error { return n.reports.Run(ctx) })
 		g.Go(func() error { return n.mind(ctx) })
 		return s.run(ctx)
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
 )
 
@@ -58,6 +59,22 @@ func TestALeaderCutOffOneWay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A leader that the others do not hear any more is told so before it takes a step
+// that the next leader would not repeat, although it has not noticed yet.
+func TestALeaderOfThePastIsTold(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		all := settled(t, dir, 3)
+		old := leads(t, all)
+		require.NoError(t, old.c.StillLeads(t.Context()))
+		require.ErrorIs(t, follower(all, old).c.StillLeads(t.Context()), shardferry.ErrNotLeader)
+		old.isolate()
+		mine, _ := old.c.Leading()
+		require.True(t, mine, "it takes itself for the leader")
+		require.ErrorIs(t, old.c.StillLeads(t.Context()), shardferry.ErrNotLeader)
+	})
 }
 
 // A follower that was cut off does not disturb the others when it comes back.

@@ -85,16 +85,22 @@ func (s *stage) guardOpening(on *mongotest.Cluster, c mongotest.Command, st *sta
 // have not their final form.
 func (s *stage) laden() {
 	s.t.Helper()
+	s.load()
+	s.up()
+	s.start()
+	s.stream()
+	require.NoError(s.t, s.insert(s.app, 20))
+}
+
+// load fills the source.
+func (s *stage) load() {
+	s.t.Helper()
 	require.NoError(s.t, s.insert(s.app, upTo(20)...))
 	_, err := s.app.Database("d").Collection("c").Indexes().CreateMany(s.t.Context(), []mongo.IndexModel{
 		{Keys: bson.D{{"x", 1}}, Options: unique}, {Keys: bson.D{{"at", 1}}, Options: expiring},
 	})
 	require.NoError(s.t, err)
 	require.NoError(s.t, s.from.Database("d").RunCommand(s.t.Context(), bson.D{{"create", "recent"}, {"capped", true}, {"size", 4096}, {"max", 5}}).Err())
-	s.up()
-	s.start()
-	s.stream()
-	require.NoError(s.t, s.insert(s.app, 20))
 }
 
 // A node that dies anywhere in a commit and comes back brings it to the same

@@ -8,4 +8,5 @@ var (
 	testedResistances = resistances
 	testedSizes       = []int{0, 2}
 	testedDeaths      = map[string]bool{"before": false, "after": true} // before or after a command took effect
+	testedLosses      = losses
 )

@@ -10,4 +10,5 @@ var (
 	testedResistances = resistances[:3]
 	testedSizes       = []int{2}
 	testedDeaths      = map[string]bool{"after": true}
+	testedLosses      = losses[2:]
 )

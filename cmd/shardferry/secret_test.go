@@ -90,7 +90,7 @@ func TestSecretsShowNowhere(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			args := append([]string{"sync", "--data-dir", data, "--api-addr", m.addr, "--json", "--log-level", "debug", "--tokens-file", write("tokens.yaml", tokens)}, tt.args...)
 			if i == len(tests)-1 {
-				args = append(args, "--commit")
+				args = append(args, "--commit", "--stay") // it can be asked after the commit too
 			}
 			p := launch(t, tt.env, args...)
 			node := api.NewClient(m.addr).With(api.Access{Token: secrets["vera"]})
@@ -106,11 +106,10 @@ func TestSecretsShowNowhere(t *testing.T) {
 				secrets.absent(t, "the process list", p.listed(t))
 			}
 			m.asksWithTokens(t, dir, secrets)
-			if i < len(tests)-1 {
-				p.terminate()
-			} else {
+			if i == len(tests)-1 {
 				p.await("committed")
 			}
+			p.terminate()
 			assert.Equal(t, 0, p.wait())
 			said := strings.Join(p.lines(), "\n") + p.complaints()
 			secrets.absent(t, "what the node says", []byte(said))

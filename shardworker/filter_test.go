@@ -197,3 +197,29 @@ func TestDocumentsEnterAndLeaveTheFilter(t *testing.T) {
 		}
 	}
 }
+
+// A unique value is free once the document that has it matches no more.
+func TestAUniqueValueOfADocumentThatLeftTheFilter(t *testing.T) {
+	bubble(t, mongotest.Options{}, mongotest.Options{}, func(t *testing.T, p *pair) {
+		a := p.create(orders, nil, nil)
+		for _, cl := range []*mongo.Client{p.from, p.to} {
+			p.run(cl, orders.DB, bson.D{{"createIndexes", orders.Coll}, {"indexes", bson.A{bson.D{{"key", bson.D{{"u", 1}}}, {"name", "u"}, {"unique", true}}}}})
+		}
+		coll := p.from.Database(orders.DB).Collection(orders.Coll)
+		l := p.newLead(map[shardferry.UUID]shardferry.Collection{a.UUID: a}, p.tasks(a, nil))
+		stop := p.work(l, func(c *shardworker.Config) {
+			c.Filters = map[shardferry.Namespace]bson.Raw{orders: mustMarshal(t, european)}
+		})
+		for i := range 60 {
+			_, err := coll.InsertOne(t.Context(), bson.D{{"_id", 2 * i}, {"u", i}, {"region", "eu"}})
+			require.NoError(t, err)
+			_, err = coll.UpdateOne(t.Context(), bson.D{{"_id", 2 * i}}, bson.D{{"$set", bson.D{{"u", -i - 1}, {"region", "us"}}}})
+			require.NoError(t, err)
+			_, err = coll.InsertOne(t.Context(), bson.D{{"_id", 2*i + 1}, {"u", i}, {"region", "eu"}})
+			require.NoError(t, err)
+		}
+		p.settle(l)
+		assert.Equal(t, 60, p.requireFiltered(orders))
+		stop()
+	})
+}

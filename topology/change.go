@@ -30,6 +30,10 @@ type Changer struct {
 	Indexes     []Index
 	Limits      []Limit
 	Logger      *slog.Logger
+
+	// StillLeads is asked before anything is dropped or renamed; nil: nobody else could
+	// lead. An error of it is returned, and nothing is changed.
+	StillLeads func(ctx context.Context) error
 }
 
 // Index is an index of the destination as far as it has come.
@@ -190,7 +194,7 @@ func (c *Changer) drop(ctx context.Context, change shardferry.SchemaChange) (Out
 		coll.Dropped = true
 		return Outcome{Collections: []shardferry.Collection{coll}}, nil
 	}
-	if err := dropCollection(ctx, c.Client, coll.Destination); err != nil {
+	if err := c.dropCollection(ctx, coll.Destination); err != nil {
 		return Outcome{}, err
 	}
 	coll.Dropped = true
@@ -210,13 +214,9 @@ func (c *Changer) dropView(ctx context.Context, ns shardferry.Namespace) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return dropCollection(ctx, c.Client, ns)
-}
-
-func dropCollection(ctx context.Context, client *mongo.Client, ns shardferry.Namespace) error {
-	err := client.Database(ns.DB).RunCommand(ctx, bson.D{{"drop", ns.Coll}, majority}).Err()
+	err = c.Client.Database(ns.DB).RunCommand(ctx, bson.D{{"drop", ns.Coll}, majority}).Err()
 	if err != nil && !mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound) {
-		return fmt.Errorf("drop %s: %w", ns, err)
+		return fmt.Errorf("drop the view %s: %w", ns, err)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (c *Changer) enter(ctx context.Context, coll shardferry.Collection, source,
 	}
 	out := c.replaced(source, destination)
 	// An attempt that was interrupted may have made it otherwise.
-	if err := dropCollection(ctx, c.Client, destination); err != nil {
+	if err := c.dropCollection(ctx, destination); err != nil {
 		return Outcome{}, err
 	}
 	if len(src.Collections) == 0 {

@@ -37,21 +37,33 @@ func (c *Changer) rename(ctx context.Context, change shardferry.SchemaChange) (O
 	}
 	out := c.replaced(change.To, to)
 	out.From, out.To = coll.Destination, to
-	err = c.Client.Database("admin").RunCommand(ctx, bson.D{
-		{"renameCollection", coll.Destination.String()},
-		{"to", to.String()},
-		{"dropTarget", len(out.Dropped) > 0},
-		majority,
-	}).Err()
-	if mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound) {
-		err = c.renamedBefore(ctx, to, err)
-	}
-	if err != nil {
+	if err := c.renameCollection(ctx, coll.Destination, to, len(out.Dropped) > 0); err != nil {
 		return Outcome{}, fmt.Errorf("rename %s to %s: %w", coll.Destination, to, err)
 	}
 	coll.Source, coll.Destination = change.To, to
 	out.Collections = append(out.Collections, coll)
 	return out, nil
+}
+
+// renameCollection renames a collection of the destination, unless an earlier attempt
+// has done so.
+func (c *Changer) renameCollection(ctx context.Context, from, to shardferry.Namespace, over bool) error {
+	id, there, err := c.current(ctx, from)
+	if err != nil {
+		return err
+	}
+	cmd := bson.D{{"renameCollection", from.String()}, {"to", to.String()}, {"dropTarget", over}, majority}
+	if there {
+		cmd = append(cmd, bson.E{Key: "collectionUUID", Value: id})
+	}
+	err = c.Client.Database("admin").RunCommand(ctx, cmd).Err()
+	switch {
+	case mongoconn.IsCode(err, mongoconn.CodeNamespaceNotFound):
+		return c.renamedBefore(ctx, to, err)
+	case mongoconn.IsCode(err, mongoconn.CodeCollectionUUIDMismatch):
+		return errReplaced
+	}
+	return err
 }
 
 // replaced returns what becomes of a collection whose name another one takes.
@@ -74,7 +86,7 @@ func (c *Changer) replaced(source, destination shardferry.Namespace) Outcome {
 
 // leave takes a collection out of the sync whose new name is not selected.
 func (c *Changer) leave(ctx context.Context, coll shardferry.Collection, to shardferry.Namespace) (Outcome, error) {
-	if err := dropCollection(ctx, c.Client, coll.Destination); err != nil {
+	if err := c.dropCollection(ctx, coll.Destination); err != nil {
 		return Outcome{}, err
 	}
 	out := c.replaced(to, shardferry.Namespace{})

@@ -250,7 +250,7 @@ func (c *Changer) Scannable(ctx context.Context, coll shardferry.Collection, is 
 // Refill prepares an unsharded capped collection for another copy: the order of
 // its documents can only be had from the start. Its indexes are built anew.
 func (c *Changer) Refill(ctx context.Context, coll shardferry.Collection, is *Collection) (Outcome, error) {
-	if err := dropCollection(ctx, c.Client, coll.Destination); err != nil {
+	if err := c.dropCollection(ctx, coll.Destination); err != nil {
 		return Outcome{}, err
 	}
 	options := CreateOptions(is.Options)

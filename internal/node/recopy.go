@@ -194,6 +194,7 @@ func (n *Node) changer(s *state.Sync, route shardferry.Route) topology.Changer {
 		Defer:       s.Leg.Phase == state.PhaseCopying && s.State != shardferry.StateCommitting, // a commit builds none
 		Collections: s.Leg.Collections,
 		Logger:      n.cfg.Logger,
+		StillLeads:  n.coord.StillLeads,
 	}
 	for _, ix := range s.Leg.Indexes {
 		c.Indexes = append(c.Indexes, topology.Index(ix))

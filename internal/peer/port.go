@@ -46,10 +46,16 @@ type Port struct {
 	raft     *queue
 	requests *queue
 
-	mu     sync.Mutex
-	open   map[net.Conn]struct{} // in both directions
-	closed bool
+	mu      sync.Mutex
+	open    map[net.Conn]struct{} // in both directions
+	dialing map[*dialing]struct{}
+	dials   sync.WaitGroup // counts dialing, until closed
+	closed  bool
 }
+
+// dialing is a connection that is being made. Requests that gave up leave it
+// behind (net/http: it may serve the next one).
+type dialing struct{ cancel context.CancelFunc }
 
 // New returns a Port that does not listen yet. Call Run once.
 func New(cfg Config) (*Port, error) {
@@ -73,7 +79,7 @@ func New(cfg Config) (*Port, error) {
 	if cfg.TLS == nil && !cfg.Insecure && (!loopback(cfg.Listen) || !loopback(cfg.Advertise)) {
 		return nil, fmt.Errorf("%s, advertised as %s: %w", cfg.Listen, cfg.Advertise, ErrInsecure)
 	}
-	p := &Port{cfg: cfg, mux: http.NewServeMux(), open: map[net.Conn]struct{}{}}
+	p := &Port{cfg: cfg, mux: http.NewServeMux(), open: map[net.Conn]struct{}{}, dialing: map[*dialing]struct{}{}}
 	if cfg.TLS != nil {
 		var err error
 		if p.keys, err = loadKeys(*cfg.TLS, cfg.Logger); err != nil {
@@ -121,6 +127,7 @@ func (p *Port) Run(ctx context.Context) error {
 		return errors.Join(context.Cause(gctx), err)
 	})
 	err = g.Wait()
+	p.dials.Wait()
 	p.http.CloseIdleConnections()
 	return err
 }
@@ -191,6 +198,11 @@ func (p *Port) greet(ctx context.Context, raw net.Conn) {
 func (p *Port) dial(ctx context.Context, addr string, kind byte) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, greetLimit)
 	defer cancel()
+	done, err := p.begin(cancel)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	raw, err := p.cfg.Network.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
@@ -213,6 +225,24 @@ func (p *Port) dial(ctx context.Context, addr string, kind byte) (net.Conn, erro
 		return fail(err)
 	}
 	return conn, nil
+}
+
+// begin notes a connection that is being made, so that it ends with the port.
+func (p *Port) begin(cancel context.CancelFunc) (done func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, net.ErrClosed
+	}
+	d := &dialing{cancel: cancel}
+	p.dialing[d] = struct{}{}
+	p.dials.Add(1)
+	return func() {
+		p.mu.Lock()
+		delete(p.dialing, d)
+		p.mu.Unlock()
+		p.dials.Done()
+	}, nil
 }
 
 // held is a connection that the port closes if nobody else does.
@@ -244,6 +274,9 @@ func (p *Port) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	for d := range p.dialing {
+		d.cancel()
+	}
 	for conn := range p.open {
 		_ = conn.Close()
 	}

@@ -169,3 +169,23 @@ func TestAPlainPortStaysOnTheMachine(t *testing.T) {
 		require.Error(t, err, "nobody reaches %s", addr)
 	}
 }
+
+// A request that was given up leaves nothing behind when its port has ended: the
+// connection that was being made for it is given up too.
+func TestNothingIsDialledAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := virtual.New(time.Millisecond)
+		a := open(t, net, "a", nil)
+		stop := run(t, a)
+		net.Cut("a", "b")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := a.Call(ctx, "b:1", "echo", nil)
+		require.Error(t, err)
+		began := time.Now()
+		stop()
+		assert.Zero(t, time.Since(began), "it is not waited for")
+		_, err = a.Call(t.Context(), "b:1", "echo", nil)
+		require.Error(t, err)
+	})
+}

@@ -32,7 +32,7 @@ test-streams: ## random histories, and their change streams resumed from anywher
 	SHARDFERRY_HISTORIES=$(HISTORIES) go test ./mongotest/histories -timeout 60m
 
 race: ## every test with the race detector
-	go test -race ./...
+	.ci/race
 
 lint: $(GOLANGCI) ## vet, golangci-lint, formatting
 	go vet -composites=false ./...

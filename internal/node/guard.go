@@ -111,17 +111,14 @@ func (g *guard) shut(ctx context.Context, to *end) error {
 }
 
 // guarded reports whether the cluster that changes flow to should be write-blocked
-// now. A leg that follows a commit exists only where we may write past the block.
+// now. After a commit that has no way back nothing flows, and what becomes of the old
+// source is not ours to decide.
 func guarded(s *state.Sync) bool {
+	if s.State != shardferry.StatePaused && !s.Active() || s.State == shardferry.StateCommitting {
+		return false
+	}
 	if slices.Contains([]state.Phase{"", state.PhasePlanning, state.PhaseCreating}, s.Leg.Phase) {
 		return false
 	}
-	switch s.State {
-	case shardferry.StateRunning, shardferry.StatePaused:
-		return s.Job.BlockDest || s.Leg.Number > 1
-	case shardferry.StateCommitted, shardferry.StateReversing:
-		return s.Leg.Number > 1
-	case shardferry.StateIdle, shardferry.StateCommitting:
-	}
-	return false
+	return s.Job.BlockDest || s.Leg.Number > 1
 }

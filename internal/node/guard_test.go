@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/shardferry/shardferry"
+	"github.com/shardferry/shardferry/api"
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/mongotest"
 )
@@ -84,6 +85,23 @@ func TestTheOldSourceStaysBlocked(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.NoError(t, s.insert(s.app, 1003), "and it stays open")
 		assert.True(t, s.closed())
+	})
+}
+
+// After a commit without a way back the old source is its owner's: who opens it again
+// has it open.
+func TestTheOldSourceIsLeftAloneWithoutAWayBack(t *testing.T) {
+	play(t, setting{}, func(t *testing.T, s *stage) {
+		s.up()
+		require.NoError(t, s.insert(s.app, upTo(20)...))
+		no := false
+		require.NoError(t, s.node.Start(t.Context(), api.StartRequest{Source: "cluster0", Destination: "cluster1", Reversible: &no}, "test"))
+		s.stream()
+		s.commit()
+		s.reach(shardferry.StateCommitted)
+		s.command(s.from, bson.D{{"setUserWriteBlockMode", 1}, {"global", false}})
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, s.insert(s.app, 1000))
 	})
 }
 

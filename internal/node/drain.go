@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/shardferry/shardferry/coordinator"
 	"github.com/shardferry/shardferry/coordinator/state"
@@ -54,10 +55,16 @@ func (n *Node) returned(ctx context.Context) error {
 			return err
 		}
 		n.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "that this node runs again could not be recorded", slog.Any("error", err))
+		again := time.NewTimer(returnedPause)
 		select {
 		case <-changed:
+		case <-again.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		again.Stop()
 	}
 }
+
+// returnedPause is how long a node waits before it tells again that it runs.
+const returnedPause = time.Second

@@ -22,11 +22,17 @@ import (
 const FirstNumber = 1 << 40
 
 // closingNumbers are those that close sessions. No worker writes that often.
-const closingNumbers = 1 << 50
+const (
+	closingNumbers  = 1 << 50
+	closingAttempts = 1 << 12 // of one epoch: more than fit into the time in which it is tried
+)
 
 // ClosingNumber returns the number with which the worker of an epoch closes the
-// sessions of earlier ones.
-func ClosingNumber(epoch uint64) int64 { return closingNumbers + int64(epoch) }
+// sessions of earlier ones. Each attempt has its own, above all before it: what an
+// earlier one has begun, and has not heard of, stands in the way of its number.
+func ClosingNumber(epoch uint64, attempt int) int64 {
+	return closingNumbers + int64(epoch)*closingAttempts + int64(attempt)
+}
 
 // A runner sends one command to the destination. It returns the reply also
 // where it reports failed statements; an error means there is no such reply. One

@@ -222,3 +222,38 @@ func TestASuccessorEndsTheSessionsOfTheDead(t *testing.T) {
 		assert.Len(t, docs(t, s.to), 6)
 	})
 }
+
+// That the sessions of an earlier worker cannot be closed at first is no reason to
+// pause: the destination has an election, or loses its connections.
+func TestClosingSessionsIsTriedUntilItWorks(t *testing.T) {
+	for name, f := range map[string]mongotest.Fault{
+		"not primary":     refuses(10107),
+		"interrupted":     refuses(11602),
+		"connection lost": {DropRequest: true},
+		"answer lost":     {DropReply: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, setting{dir: filepath.Join(t.TempDir(), "data")}, func(t *testing.T, s *stage) {
+				require.NoError(t, s.insert(s.app, upTo(5)...))
+				s.up()
+				s.start()
+				s.stream()
+				s.kill()
+				var met atomic.Int64
+				s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+					if on == s.dst && ours(c) && c.Name == "find" && c.Body.Lookup("startTransaction").Type != 0 && met.Add(1) <= 5 {
+						return f
+					}
+					return mongotest.Fault{}
+				})
+				require.NoError(t, s.insert(s.app, 5))
+				s.up()
+				time.Sleep(20 * time.Second)
+				assert.Greater(t, met.Load(), int64(5))
+				st, _ := s.node.State()
+				assert.Equal(t, shardferry.StateRunning, st.State, st.Hold)
+				assert.Len(t, docs(t, s.to), 6)
+			})
+		})
+	}
+}

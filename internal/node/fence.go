@@ -20,11 +20,13 @@ func (n *Node) fence(ctx context.Context, leg int, sh *state.Shard, to *end) err
 	if len(sh.Sessions) == 0 {
 		return nil
 	}
+	attempt := 0
 	err := mongoconn.Retry(ctx, n.cfg.Logger, "close the sessions of an earlier worker", func(ctx context.Context) error {
 		if err := to.client.Database("admin").RunCommand(ctx, bson.D{{"killSessions", sh.Sessions}}).Err(); err != nil {
 			return fmt.Errorf("end the sessions: %w", err)
 		}
-		return to.closeSessions(ctx, sh.Sessions, shardworker.ClosingNumber(sh.Epoch))
+		attempt++
+		return to.closeSessions(ctx, sh.Sessions, shardworker.ClosingNumber(sh.Epoch, attempt))
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", to.name, err)

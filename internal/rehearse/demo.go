@@ -60,21 +60,7 @@ func (d *Demo) Run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return res, err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return stage.Run(gctx) })
-	g.Go(func() error {
-		if err := stage.WaitReady(gctx); err != nil {
-			return err
-		}
-		if err := d.play(gctx, stage, &res); err != nil {
-			return err
-		}
-		return errFinished
-	})
-	if err := g.Wait(); !errors.Is(err, errFinished) {
-		return res, err
-	}
-	return res, nil
+	return res, stage.Play(ctx, func(ctx context.Context) error { return d.play(ctx, stage, &res) })
 }
 
 // play connects the actors and runs them beside the plot.

@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -86,6 +87,25 @@ func (s *Stage) Run(ctx context.Context) error {
 		g.Go(func() error { return s.Destination.ListenAndServe(ctx) })
 	}
 	return g.Wait()
+}
+
+// Play runs both clusters for as long as a story takes, and returns its error.
+func (s *Stage) Play(ctx context.Context, story func(context.Context) error) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Run(gctx) })
+	g.Go(func() error {
+		if err := s.WaitReady(gctx); err != nil {
+			return err
+		}
+		if err := story(gctx); err != nil {
+			return err
+		}
+		return errFinished
+	})
+	if err := g.Wait(); !errors.Is(err, errFinished) {
+		return err
+	}
+	return nil
 }
 
 // WaitReady waits until both clusters take connections.

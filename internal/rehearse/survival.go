@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/shardferry/shardferry/api"
 	"github.com/shardferry/shardferry/mongotest"
@@ -56,21 +55,7 @@ func (s *Survival) Run(ctx context.Context) (Survived, error) {
 	if err != nil {
 		return res, err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return stage.Run(gctx) })
-	g.Go(func() error {
-		if err := stage.WaitReady(gctx); err != nil {
-			return err
-		}
-		if err := s.play(gctx, stage, &res); err != nil {
-			return err
-		}
-		return errFinished
-	})
-	if err := g.Wait(); !errors.Is(err, errFinished) {
-		return res, err
-	}
-	return res, nil
+	return res, stage.Play(ctx, func(ctx context.Context) error { return s.play(ctx, stage, &res) })
 }
 
 func (s *Survival) play(ctx context.Context, stage *Stage, res *Survived) error {
@@ -131,8 +116,14 @@ func (t *trial) run(ctx context.Context) error {
 		return err
 	}
 	stopWork := beside(ctx, t.work.Run)
-	stopKills := beside(ctx, func(until context.Context) error { return t.losses(until, ctx) })
-	err = t.move(ctx)
+	moving, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	stopKills := beside(ctx, func(until context.Context) error {
+		err := t.losses(until, ctx)
+		giveUp(err) // what is waited for would never come
+		return err
+	})
+	err = t.move(moving)
 	err = errors.Join(err, stopKills(), stopWork())
 	t.res.Failovers, t.res.TasksUndone = t.watch.ended()
 	t.res.Writes, t.res.Seconds = t.work.Writes(), time.Since(began).Seconds()

@@ -58,6 +58,9 @@ func (t *trial) answers(ctx context.Context, m *member, asked func(context.Conte
 // no better.
 const sampleEvery = 25 * time.Millisecond
 
+// failoverLimit is after how long a failover counts as failed.
+const failoverLimit = time.Minute
+
 // losses has the leader lost again and again: killed, and started anew once another
 // one leads, or paused for a while. What it starts lives as long as life.
 func (t *trial) losses(ctx, life context.Context) error {
@@ -73,6 +76,8 @@ func (t *trial) losses(ctx, life context.Context) error {
 			t.watch.progressed(p, time.Now())
 		}
 		switch leader := t.fleet.named(p.CoordinatorID); {
+		case gone != nil && (err != nil || p.State == shardferry.StateRunning) && time.Since(since) > failoverLimit && !t.watch.over():
+			return errors.Join(t.wake(gone), fmt.Errorf("%v after the loss of %s nobody leads, or a shard is still", failoverLimit, gone.id))
 		case gone != nil && t.watch.over() && time.Since(since) >= t.PauseFor:
 			if err := t.back(life, gone); err != nil {
 				return err

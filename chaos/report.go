@@ -105,6 +105,10 @@ func (r Result) details(whole bool) string {
 		fmt.Fprintf(&b, "  %s\n", l)
 	}
 	if !r.Passed {
+		// Once more, for those who see only the end of a long log.
+		for _, v := range r.Violations {
+			fmt.Fprintf(&b, "  violated: %s\n", v)
+		}
 		fmt.Fprintf(&b, "  repeat it: shardferry chaos --seeds %d --verbose\n", r.Seed)
 	}
 	return b.String()

@@ -16,6 +16,10 @@ type ClusterController interface {
 	LeaveCluster(ctx context.Context, id string) error
 	TransferLeader(ctx context.Context, id string) error
 	SaveCluster(ctx context.Context, to io.Writer) error
+
+	// AnswerCluster is Controller.Answer for InitCluster, JoinCluster, LeaveCluster
+	// and TransferLeader.
+	AnswerCluster(ctx context.Context, req Request, do func(context.Context) error) error
 }
 
 // ClusterRequest is the body of the commands under /api/v1/cluster/.
@@ -43,15 +47,7 @@ func (s *Server) cluster(mux *http.ServeMux) {
 		"leave":           func(ctx context.Context, r ClusterRequest) error { return ctl.LeaveCluster(ctx, r.NodeID) },
 		"transfer-leader": func(ctx context.Context, r ClusterRequest) error { return ctl.TransferLeader(ctx, r.NodeID) },
 	} {
-		mux.HandleFunc("POST /api/v1/cluster/"+name, s.needs(RoleAdmin, func(w http.ResponseWriter, r *http.Request) {
-			who := callerOf(r.Context())
-			var fields ClusterRequest
-			if err := decode(w, r, &fields); err != nil {
-				s.turnAway(w, r, who, err)
-				return
-			}
-			s.outcome(w, r, Request{Command: "cluster " + name, By: who.name, From: who.from}, do(r.Context(), fields))
-		}))
+		ordered(s, mux, "cluster/"+name, RoleAdmin, ctl.AnswerCluster, func(ctx context.Context, r ClusterRequest, _ string) error { return do(ctx, r) })
 	}
 	mux.HandleFunc("GET /api/v1/cluster", s.needs(RoleViewer, func(w http.ResponseWriter, r *http.Request) {
 		nodes, err := ctl.ClusterNodes(r.Context())

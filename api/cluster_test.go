@@ -22,6 +22,10 @@ func (f *fixed) JoinCluster(_ context.Context, addr string, voter bool) error {
 func (f *fixed) LeaveCluster(_ context.Context, id string) error   { return f.note("leave " + id) }
 func (f *fixed) TransferLeader(_ context.Context, id string) error { return f.note("transfer " + id) }
 
+func (f *fixed) AnswerCluster(ctx context.Context, req api.Request, do func(context.Context) error) error {
+	return f.Answer(ctx, req, do)
+}
+
 func (f *fixed) SaveCluster(_ context.Context, to io.Writer) error {
 	_, err := to.Write([]byte("state"))
 	if err != nil {

@@ -35,8 +35,16 @@ func (s *Server) commands(mux *http.ServeMux) {
 	})
 }
 
-// command adds a command with the fields of T, for those who have the role.
+// command adds a command about the sync with the fields of T, for those who have
+// the role.
 func command[T any](s *Server, mux *http.ServeMux, name string, role Role, do func(context.Context, T, string) error) {
+	ordered(s, mux, name, role, s.cfg.Controller.Answer, do)
+}
+
+// An answering carries a command out and keeps what came of it.
+type answering func(ctx context.Context, req Request, do func(context.Context) error) error
+
+func ordered[T any](s *Server, mux *http.ServeMux, name string, role Role, answer answering, do func(context.Context, T, string) error) {
 	mux.HandleFunc("POST /api/v1/"+name, s.needs(role, func(w http.ResponseWriter, r *http.Request) {
 		who := callerOf(r.Context())
 		req := Request{Command: name, By: who.name, From: who.from}
@@ -52,7 +60,7 @@ func command[T any](s *Server, mux *http.ServeMux, name string, role Role, do fu
 			s.turnAway(w, r, who, err)
 			return
 		}
-		err = s.cfg.Controller.Answer(r.Context(), req, func(ctx context.Context) error { return do(ctx, fields, who.from) })
+		err = answer(r.Context(), req, func(ctx context.Context) error { return do(ctx, fields, who.from) })
 		s.outcome(w, r, req, err)
 	}))
 }

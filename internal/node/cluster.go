@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/shardferry/shardferry/api"
 	"github.com/shardferry/shardferry/coordinator"
@@ -58,6 +59,32 @@ func (n *Node) ClusterNodes(ctx context.Context) ([]api.Node, error) {
 // SaveCluster implements api.ClusterController.
 func (n *Node) SaveCluster(ctx context.Context, to io.Writer) error {
 	return n.coord.Snapshot(ctx, to)
+}
+
+// keptWithin bounds the wait for a new cluster to keep what made this node belong
+// to it.
+const keptWithin = 10 * time.Second
+
+// AnswerCluster implements api.ClusterController. A node that belongs to no cluster
+// has nothing to look a key up in, and nowhere to keep a refusal: what makes it
+// belong to one is kept once it does.
+func (n *Node) AnswerCluster(ctx context.Context, asked api.Request, do func(context.Context) error) error {
+	belongs, err := n.coord.HasState(ctx)
+	if err != nil {
+		return err
+	}
+	if belongs {
+		return n.Answer(ctx, asked, do)
+	}
+	if err := do(ctx); err != nil {
+		return err
+	}
+	kept, cancel := context.WithTimeout(ctx, keptWithin)
+	defer cancel()
+	if err := n.Answer(kept, asked, func(context.Context) error { return nil }); err != nil {
+		n.unkept(ctx, &request{Request: asked}, err)
+	}
+	return nil
 }
 
 func membership(err error) error {

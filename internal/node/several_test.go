@@ -32,10 +32,15 @@ type player struct {
 	ended  chan error
 }
 
+// without returns an ensemble without nodes.
+func without(s *stage) *ensemble {
+	return &ensemble{stage: s, net: virtual.New(time.Millisecond)}
+}
+
 // several starts so many nodes that belong together.
 func several(s *stage, n int) *ensemble {
 	s.t.Helper()
-	e := &ensemble{stage: s, net: virtual.New(time.Millisecond)}
+	e := without(s)
 	for i := range n {
 		join := ""
 		if i > 0 {

@@ -29,6 +29,11 @@ type Config struct {
 	Voters    []raft.Server
 	Transport raft.Transport
 
+	// LogBytes is how many bytes of commands are applied before there is a new
+	// snapshot, and the log is shortened; 0: 64 MiB. Raft makes one sooner if they
+	// are many and small.
+	LogBytes uint64
+
 	Reconcilers []Reconciler
 
 	// Patience makes what decides about the failures of one reconciler. Nil tries
@@ -79,6 +84,7 @@ func New(cfg Config) (*Coordinator, error) {
 	if cfg.Patience == nil {
 		cfg.Patience = func() Patience { return endless{} }
 	}
+	cfg.LogBytes = cmp.Or(cfg.LogBytes, logBytes)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -120,6 +126,7 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return c.follow(gctx, notify) })
 	g.Go(func() error { return c.fsm.watch(gctx) })
 	g.Go(func() error { return kept.watch(gctx) })
+	g.Go(func() error { return c.shorten(gctx) })
 	if c.cfg.Peers != nil {
 		g.Go(func() error { return c.belongs(gctx) })
 	}

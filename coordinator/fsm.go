@@ -25,6 +25,7 @@ type fsm struct {
 	view    *state.Sync   // a copy of sync for readers, nil when it is outdated
 	changed chan struct{} // closed at the next change
 	index   uint64        // in the raft log, of the last command that was applied
+	bytes   uint64        // of the commands that this process has applied
 	broken  error         // why nothing is applied any more
 	breaks  chan struct{} // closed when broken is set
 }
@@ -51,6 +52,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 	}
 	err = cmd.Apply(f.sync)
 	f.index = l.Index
+	f.bytes += uint64(len(l.Data) + len(l.Extensions))
 	f.announce()
 	return err
 }
@@ -131,6 +133,13 @@ func (f *fsm) applied() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.index
+}
+
+// volume returns how many bytes of commands this process has applied.
+func (f *fsm) volume() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.bytes
 }
 
 // reached waits until the command with this index is applied here.

@@ -1,0 +1,48 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Raft looks for a snapshot to make every two to four minutes. A large cluster
+// writes hundreds of megabytes of reports in that time, and a log never gives
+// space back to the file system.
+const (
+	logLook = time.Second
+
+	// logBytes is how much may be applied before there is a snapshot.
+	logBytes = 64 << 20
+)
+
+// shorten makes a snapshot, after which raft drops all but the last entries of its
+// log, whenever so many bytes of commands have been applied since the one before.
+func (c *Coordinator) shorten(ctx context.Context) error {
+	tick := time.NewTicker(logLook)
+	defer tick.Stop()
+	kept, failed := uint64(0), false
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		bytes := c.fsm.volume()
+		if bytes-kept < c.cfg.LogBytes {
+			continue
+		}
+		err := c.settle(ctx, func() raft.Future { return c.raft.Snapshot() })
+		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
+			if !failed { // it is tried every second
+				c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "no snapshot: the log grows on", slog.Any("error", err))
+			}
+			failed = true
+			continue
+		}
+		kept, failed = bytes, false
+	}
+}

@@ -45,6 +45,9 @@ func (c *crowd) run(ctx context.Context, docs []*document) error {
 		}
 		g.Go(func() error { return c.every(gctx, c.plan.Pace, a.step) })
 	}
+	if c.plan.Nodes > 1 {
+		g.Go(func() error { return c.every(gctx, sentinelPace, c.try) })
+	}
 	if c.plan.Schema {
 		a := &administrator{crowd: c, r: rand.New(rand.NewPCG(c.plan.Seed, 99))}
 		g.Go(func() error { return c.every(gctx, 20*c.plan.Pace, a.step) })

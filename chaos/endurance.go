@@ -134,16 +134,16 @@ func (e Endurance) between(ctx context.Context, stage *rehearse.Stage, dir strin
 	}
 	s.sides = newSides(stage, p)
 	s.crowd.sides = s.sides
-	s.process = process(stage, p, dir, t.logger(), s.watch(newPositions(bad)))
+	s.crew(stage, dir)
 	h := newHardship(s, e)
 	defer func() {
 		out.Violations = append(out.Violations, bad.all()...)
 		h.tell(out)
 	}()
-	if err := s.process.Start(ctx); err != nil {
+	defer func() { err = errors.Join(err, s.fleet.stop()) }()
+	if err := s.fleet.start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.process.Stop()) }()
 
 	working, stopWork := context.WithCancelCause(ctx)
 	defer stopWork(nil)
@@ -167,10 +167,10 @@ func (e Endurance) last(ctx context.Context, s *scenario, h *hardship, out *Endu
 	}
 	for began := time.Now(); time.Since(began) < e.For; {
 		for minute := time.Now(); time.Since(minute) < time.Minute; {
-			if err := s.process.Up(ctx); err != nil {
+			if err := s.fleet.up(ctx); err != nil {
 				return err
 			}
-			if sync, _ := s.process.Node().State(); sync.Hold != "" {
+			if sync, _ := s.fleet.node().State(); sync.Hold != "" {
 				return fmt.Errorf("the sync paused by itself: %s", sync.Hold)
 			} else if g := sync.Leg.ResumePoint(); !g.IsZero() {
 				s.last = sync

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type weather struct {
 
 	mu     sync.Mutex
 	r      *rand.Rand
+	fleet  *fleet  // whose commands may be the moment of a fault
 	active []Fault // with odds, those that hold now
 	losses int     // disturbances so far
 	during int     // disturbances in progress
@@ -34,14 +36,28 @@ func newWeather(c *mongotest.Cluster, latency time.Duration, r *rand.Rand) *weat
 	return w
 }
 
+// befall lets the commands of a fleet be moments at which faults strike its nodes.
+func (w *weather) befall(f *fleet) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fleet = f
+}
+
 // command decides what happens to a client's command.
 func (w *weather) command(cmd mongotest.Command) mongotest.Fault {
 	if !worksWithData(cmd.Name) {
 		return mongotest.Fault{}
 	}
 	w.mu.Lock()
+	fleet := w.fleet
+	w.mu.Unlock()
+	out, slower := fleet.sent(cmd.AppName) // it may end connections, and wait for nothing
+	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := mongotest.Fault{Delay: time.Duration(w.r.Int64N(int64(w.latency) + 1))}
+	if slower > 0 {
+		out.Delay += time.Duration(w.r.Int64N(int64(slower)))
+	}
+	out.Delay += time.Duration(w.r.Int64N(int64(w.latency) + 1))
 	for _, f := range w.active {
 		if f.Kind == LoseRouted || !concerns(f.Only, cmd.AppName) || w.r.Float64() >= f.Odds {
 			continue
@@ -93,7 +109,7 @@ func worksWithData(name string) bool {
 func concerns(only, app string) bool {
 	switch only {
 	case "node":
-		return app == nodeApp
+		return app == nodeApp || strings.HasPrefix(app, nodeApp+" ")
 	case "application":
 		return app == ""
 	}

@@ -45,10 +45,11 @@ type positions struct {
 	applied map[shardferry.ShardID]shardferry.ClusterTime
 	epochs  map[shardferry.ShardID]uint64
 	resume  shardferry.ClusterTime
+	copied  map[int64]int64 // tasks that are done, with the documents they had copied
 }
 
 func newPositions(bad *violations) *positions {
-	return &positions{bad: bad, applied: map[shardferry.ShardID]shardferry.ClusterTime{}, epochs: map[shardferry.ShardID]uint64{}}
+	return &positions{bad: bad, applied: map[shardferry.ShardID]shardferry.ClusterTime{}, epochs: map[shardferry.ShardID]uint64{}, copied: map[int64]int64{}}
 }
 
 // see checks one state against those seen before. now is the time of the
@@ -64,6 +65,7 @@ func (p *positions) see(s *state.Sync, now shardferry.ClusterTime) {
 		p.leg, p.resume = s.Leg.Number, shardferry.ClusterTime{}
 		clear(p.applied)
 		clear(p.epochs)
+		clear(p.copied)
 	}
 	for _, sh := range s.Leg.Shards {
 		if sh.Applied.Before(p.applied[sh.ID]) {
@@ -76,6 +78,15 @@ func (p *positions) see(s *state.Sync, now shardferry.ClusterTime) {
 			p.bad.add("leg %d: the position of %s is %v, the cluster is only at %v", p.leg, sh.ID, sh.Applied, now)
 		}
 		p.applied[sh.ID], p.epochs[sh.ID] = sh.Applied, sh.Epoch
+	}
+	for t := range s.Leg.Tasks.All() {
+		had, done := p.copied[t.ID]
+		switch {
+		case done && (!t.Done || t.Docs != had):
+			p.bad.add("leg %d: copy task %v was done with %d documents, and is done again: %d", p.leg, t.ID, had, t.Docs)
+		case t.Done:
+			p.copied[t.ID] = t.Docs
+		}
 	}
 	if g := s.Leg.ResumePoint(); g.Before(p.resume) {
 		p.bad.add("leg %d: the resume point went back from %v to %v", p.leg, p.resume, g)

@@ -122,6 +122,9 @@ type Plan struct {
 	Ending       Ending
 	Linger       time.Duration // how long the applications write between the steps
 	Faults       []Fault       // in the order of stages, then of time
+
+	Nodes      int         // 0 is one
+	NodeFaults []NodeFault // at most one in a stage
 }
 
 // NewPlan draws the plan of a seed.
@@ -174,6 +177,17 @@ func (p Plan) Of(s Stage) []Fault {
 	var of []Fault
 	for _, f := range p.Faults {
 		if f.Stage == s {
+			of = append(of, f)
+		}
+	}
+	return of
+}
+
+// ofNodes returns the faults of nodes in one stage.
+func (p Plan) ofNodes(s Stage) []NodeFault {
+	var of []NodeFault
+	for _, f := range p.NodeFaults {
+		if f.Place.stage() == s {
 			of = append(of, f)
 		}
 	}
@@ -261,7 +275,13 @@ func (p Plan) String() string {
 	if p.Members > 1 {
 		fmt.Fprintf(&b, ", %d members", p.Members)
 	}
+	if p.Nodes > 1 {
+		fmt.Fprintf(&b, ", %d nodes", p.Nodes)
+	}
 	for _, f := range p.Faults {
+		fmt.Fprintf(&b, "\n  %v", f)
+	}
+	for _, f := range p.NodeFaults {
 		fmt.Fprintf(&b, "\n  %v", f)
 	}
 	return b.String()

@@ -3,10 +3,13 @@ package chaos
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/shardferry/shardferry/internal/mortal"
 	"github.com/shardferry/shardferry/internal/node"
+	"github.com/shardferry/shardferry/internal/peer"
+	"github.com/shardferry/shardferry/internal/peer/virtual"
 	"github.com/shardferry/shardferry/internal/rehearse"
 )
 
@@ -14,12 +17,26 @@ import (
 // up.
 const commitBudget = 30 * time.Second
 
-// process returns the node under test. watch runs beside each of its lives.
-func process(stage *rehearse.Stage, plan Plan, dir string, log *slog.Logger, watch func(ctx context.Context, n *node.Node)) *mortal.Process {
-	src, dst := rehearse.Operator(stage.Source), rehearse.Operator(stage.Destination)
-	src.AppName, dst.AppName = nodeApp, nodeApp
-	return mortal.New(node.Config{
-		DataDir: dir, Source: src, Destination: dst,
-		CommitBudget: commitBudget, Copiers: 2, BatchDocs: plan.BatchDocs, Logger: log,
-	}, watch)
+// processes returns what makes the nodes under test. watch runs beside each of
+// their lives.
+func processes(stage *rehearse.Stage, plan Plan, dir string, log *slog.Logger, watch func() func(ctx context.Context, n *node.Node)) func(*member, *virtual.Network) *mortal.Process {
+	return func(m *member, net *virtual.Network) *mortal.Process {
+		src, dst := rehearse.Operator(stage.Source), rehearse.Operator(stage.Destination)
+		src.AppName, dst.AppName = m.app, m.app
+		cfg := node.Config{
+			DataDir: dir, Source: src, Destination: dst,
+			CommitBudget: commitBudget, Copiers: 2, BatchDocs: plan.BatchDocs, Logger: log,
+		}
+		if net != nil {
+			cfg.ID, cfg.DataDir, cfg.Logger = m.host, filepath.Join(dir, m.host), log.With("node", m.host)
+			cfg.Peers = &node.PeersConfig{Port: peer.Config{Listen: m.host + port, Network: net.Host(m.host), Insecure: true}}
+			if len(m.fleet.members) > 0 {
+				cfg.Peers.Join = m.fleet.members[0].host + port
+			}
+		}
+		return mortal.New(cfg, watch())
+	}
 }
+
+// port is that of a node for the others.
+const port = ":1"

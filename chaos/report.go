@@ -28,6 +28,8 @@ type Result struct {
 	Virtual    time.Duration `json:"virtual_ns"` // how long it took by its own clock
 	Real       time.Duration `json:"real_ns"`
 
+	Nodes Nodes `json:"fleet,omitzero"`
+
 	Plan  Plan     `json:"-"`
 	Trace []string `json:"-"`
 }
@@ -109,7 +111,7 @@ func (r Result) details(whole bool) string {
 		for _, v := range r.Violations {
 			fmt.Fprintf(&b, "  violated: %s\n", v)
 		}
-		fmt.Fprintf(&b, "  repeat it: shardferry chaos --seeds %d --verbose\n", r.Seed)
+		fmt.Fprintf(&b, "  repeat it: shardferry chaos%s --seeds %d --verbose\n", r.Nodes.flag(), r.Seed)
 	}
 	return b.String()
 }

@@ -86,14 +86,15 @@ func between(ctx context.Context, stage *rehearse.Stage, plan Plan, dir string, 
 	}
 	s.sides = newSides(stage, plan)
 	s.crowd.sides = s.sides
-	s.process = process(stage, plan, dir, t.logger(), s.watch(newPositions(bad)))
+	s.crew(stage, dir)
 
 	err = s.whole(ctx, docs, res)
 	if err != nil {
 		t.add("FAILED: %v", err)
 	}
 	res.Violations = bad.all()
-	res.Kills, res.Probes = s.process.Kills(), s.probes
+	res.Kills, res.Probes = s.fleet.kills(), s.probes
+	res.Nodes = s.fleet.told(plan)
 	res.Writes, res.Unknown, res.Commits, res.Blocked = s.crowd.counts()
 	return err
 }
@@ -101,17 +102,21 @@ func between(ctx context.Context, stage *rehearse.Stage, plan Plan, dir string, 
 // whole plays the scenario with the applications beside it, lets everything
 // settle, and judges.
 func (s *scenario) whole(ctx context.Context, docs []*document, res *Result) (err error) {
-	if err := s.process.Start(ctx); err != nil {
+	defer func() { err = errors.Join(err, s.fleet.stop()) }()
+	if err := s.fleet.start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.process.Stop()) }()
 	working, stopWork := context.WithCancelCause(ctx)
 	defer stopWork(nil)
 	crowd := make(chan error, 1)
 	go func() { crowd <- s.crowd.run(working, docs) }()
 	s.faults = &errgroup.Group{}
+	tending, over := context.WithCancelCause(ctx)
+	defer over(nil)
+	s.faults.Go(func() error { return s.fleet.tend(tending) })
 
 	err = s.play(ctx)
+	over(errOver)
 	s.trace.add("the applications stop")
 	stopWork(errOver)
 	if cerr := <-crowd; !errors.Is(cerr, errOver) {

@@ -15,8 +15,8 @@ import (
 	"github.com/shardferry/shardferry/api"
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/mongoconn"
-	"github.com/shardferry/shardferry/internal/mortal"
 	"github.com/shardferry/shardferry/internal/node"
+	"github.com/shardferry/shardferry/internal/rehearse"
 )
 
 // A scenario is one run in progress. One goroutine drives it.
@@ -24,7 +24,7 @@ type scenario struct {
 	plan      Plan
 	r         *rand.Rand
 	sides     sides
-	process   *mortal.Process
+	fleet     *fleet
 	crowd     *crowd
 	operators [2]*mongo.Client // read past everything
 	bad       *violations
@@ -68,6 +68,8 @@ func (s *scenario) play(ctx context.Context) error {
 func (s *scenario) act(ctx context.Context, st Stage) error {
 	began := time.Now()
 	faults := s.plan.Of(st)
+	s.fleet.arm(s.plan.ofNodes(st))
+	var end time.Time // of the stage, but for faults
 	for {
 		for len(faults) > 0 && time.Since(began) >= faults[0].After {
 			if err := s.strike(ctx, faults[0]); err != nil {
@@ -75,15 +77,21 @@ func (s *scenario) act(ctx context.Context, st Stage) error {
 			}
 			faults = faults[1:]
 		}
-		if err := s.process.Up(ctx); err != nil {
+		if err := s.fleet.up(ctx); err != nil {
 			return err
 		}
 		done, err := s.proceed(ctx, st, began)
 		if err != nil {
 			return err
 		}
-		if done && len(faults) == 0 {
+		if done && end.IsZero() {
+			end = time.Now()
+		}
+		if done && len(faults) == 0 && s.fleet.calm(time.Since(end)) {
 			return nil
+		}
+		if err := s.fleet.whatFailed(); err != nil {
+			return err
 		}
 		if time.Since(began) > stageLimit {
 			return fmt.Errorf("%w: %s", errStuck, describe(s.last))
@@ -111,7 +119,8 @@ func (s *scenario) strike(ctx context.Context, f Fault) error {
 		})
 		return nil
 	}
-	if err := s.process.Kill(); err != nil {
+	only := s.fleet.members[0].process
+	if err := only.Kill(); err != nil {
 		return err
 	}
 	s.probe(ctx)
@@ -119,18 +128,27 @@ func (s *scenario) strike(ctx context.Context, f Fault) error {
 		return err
 	}
 	s.trace.add("the node starts again, it was %s", describe(s.last))
-	return s.process.Start(ctx)
+	return s.fleet.members[0].start(ctx)
+}
+
+// crew makes the nodes.
+func (s *scenario) crew(stage *rehearse.Stage, dir string) {
+	watch := func() func(context.Context, *node.Node) { return s.watch(newPositions(s.bad)) }
+	s.fleet = newFleet(s.plan, s.trace, processes(stage, s.plan, dir, s.trace.logger(), watch))
+	for _, w := range s.sides {
+		w.befall(s.fleet)
+	}
 }
 
 // proceed does what the operator would do in a stage, and reports whether the
 // stage has reached its end.
 func (s *scenario) proceed(ctx context.Context, st Stage, began time.Time) (bool, error) {
 	select {
-	case <-s.process.Node().Ready():
+	case <-s.fleet.node().Ready():
 	default:
 		return false, nil
 	}
-	sync, _ := s.process.Node().State()
+	sync, _ := s.fleet.node().State()
 	s.last = sync
 	if sync.State == shardferry.StatePaused {
 		return false, fmt.Errorf("the sync paused by itself: %s", sync.Hold)
@@ -151,9 +169,9 @@ func (s *scenario) proceed(ctx context.Context, st Stage, began time.Time) (bool
 	case Home:
 		return time.Since(began) >= s.plan.Linger && s.crowd.writesTo(Source), nil
 	case Committing:
-		return s.cutOver(ctx, sync, 2, "commit", s.process.Node().Commit)
+		return s.cutOver(ctx, sync, 2, "commit", s.fleet.node().Commit)
 	case Returning:
-		return s.cutOver(ctx, sync, 3, "rollback", s.process.Node().Rollback)
+		return s.cutOver(ctx, sync, 3, "rollback", s.fleet.node().Rollback)
 	}
 	return false, fmt.Errorf("there is no stage %q", st)
 }
@@ -182,7 +200,7 @@ func (s *scenario) cutOver(ctx context.Context, sync *state.Sync, leg int, name 
 func differed(c *state.Cutover) bool { return strings.Contains(c.Failure, "the clusters differ") }
 
 func (s *scenario) start(ctx context.Context) error {
-	return s.process.Node().Start(ctx, api.StartRequest{Source: "cluster0", Destination: "cluster1"}, "chaos")
+	return s.fleet.node().Start(ctx, api.StartRequest{Source: "cluster0", Destination: "cluster1"}, "chaos")
 }
 
 // command gives the node a command. Refusals that may pass are no errors: the

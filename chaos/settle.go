@@ -24,12 +24,12 @@ func (s *scenario) settle(ctx context.Context) error {
 	began := time.Now()
 	var end shardferry.ClusterTime
 	for {
-		if err := s.process.Up(ctx); err != nil {
+		if err := s.fleet.up(ctx); err != nil {
 			return err
 		}
 		select {
-		case <-s.process.Node().Ready():
-			sync, _ := s.process.Node().State()
+		case <-s.fleet.node().Ready():
+			sync, _ := s.fleet.node().State()
 			s.last = sync
 			if sync.State == shardferry.StatePaused {
 				return fmt.Errorf("the sync paused by itself: %s", sync.Hold)

@@ -42,7 +42,7 @@ var imports = map[string][]string{
 	"internal/capacity":  {"", "coordinator", "coordinator/state"},
 	"internal/rehearse":  {"", "api", "internal/mongoconn", "internal/node", "mongotest", "verify"},
 	"internal/mortal":    {"internal/mongoconn", "internal/node"},
-	"chaos":              {"", "api", "coordinator/state", "internal/mongoconn", "internal/mortal", "internal/node", "internal/rehearse", "mongotest", "verify"},
+	"chaos":              {"", "api", "coordinator/state", "internal/mongoconn", "internal/mortal", "internal/node", "internal/peer", "internal/peer/virtual", "internal/rehearse", "mongotest", "verify"},
 	// The checker shares no code with the product: not a mistake either.
 	"internal/soak/checker": {},
 	"internal/soak": {

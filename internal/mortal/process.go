@@ -127,9 +127,32 @@ func (p *Process) Unplug() {
 	}
 }
 
-// Stop ends the node and waits for its end.
+// Hold lets nothing pass between the node and the named clusters, in neither
+// direction, until Release. What is sent meanwhile arrives then. A node that is
+// started is not held.
+func (p *Process) Hold(source, destination bool) {
+	for i, holds := range [2]bool{source, destination} {
+		if holds {
+			p.plugs[i].hold()
+		}
+	}
+}
+
+// Release undoes Hold.
+func (p *Process) Release() {
+	for _, plug := range p.plugs {
+		plug.release()
+	}
+}
+
+// Stop ends the node, which can say nothing more, and waits for its end.
 func (p *Process) Stop() error {
 	p.Unplug()
+	return p.Quit()
+}
+
+// Quit ends the node in an orderly way and waits for its end.
+func (p *Process) Quit() error {
 	p.cancel(errKilled)
 	late := time.NewTimer(stopLimit)
 	defer late.Stop()

@@ -33,7 +33,7 @@ func (n *Node) Drain(ctx context.Context) error {
 			return fmt.Errorf("give the shards to others: %w", context.Cause(ctx))
 		}
 	}
-	if !n.leads() {
+	if !n.Leads() {
 		return nil
 	}
 	err := n.coord.TransferLeadership(ctx, "")

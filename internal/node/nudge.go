@@ -53,7 +53,7 @@ func (n *Node) nudge(ctx context.Context) error {
 			}
 			continue
 		}
-		if n.leads() {
+		if n.Leads() {
 			n.note(ctx, s)
 		} else {
 			n.setClock(ctx)

@@ -67,8 +67,8 @@ type clockAnswer struct {
 	Known bool                   `bson:"known"`
 }
 
-// leads reports whether this node leads. One that is alone does.
-func (n *Node) leads() bool {
+// Leads reports whether this node leads, by its own word. One that is alone does.
+func (n *Node) Leads() bool {
 	mine, _ := n.coord.Leading()
 	return n.port == nil || mine
 }
@@ -109,7 +109,7 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 	if err := n.wait(ctx); err != nil {
 		return api.Progress{}, err
 	}
-	if !n.leads() {
+	if !n.Leads() {
 		b, err := n.askLeader(ctx, askProgress)
 		var p api.Progress
 		if err == nil {

@@ -86,18 +86,20 @@ func (f *flow) moved() {
 }
 
 func (f *flow) end(byReader bool) {
+	due := f.net.due(f.way)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if byReader {
 		f.gone = true
 	} else {
-		f.ended = time.Now().Add(f.net.delay)
+		f.ended = due
 	}
 	f.moved()
 }
 
 func (f *flow) write(p []byte, d *deadline) (n int, err error) {
 	for len(p) > 0 {
+		due := f.net.due(f.way)
 		f.mu.Lock()
 		moving := f.moving
 		switch {
@@ -109,7 +111,7 @@ func (f *flow) write(p []byte, d *deadline) (n int, err error) {
 			return n, syscall.ECONNRESET
 		case f.size < window:
 			k := min(len(p), window-f.size)
-			f.parts = append(f.parts, part{data: append([]byte(nil), p[:k]...), due: time.Now().Add(f.net.delay)})
+			f.parts = append(f.parts, part{data: append([]byte(nil), p[:k]...), due: due})
 			f.size += k
 			p, n = p[k:], n+k
 			f.moved()

@@ -22,6 +22,8 @@ type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
 	cut       map[way]bool
+	slow      map[string]time.Duration // what a host's links take more
+	off       map[string]bool          // hosts that are unplugged
 	conns     map[*conn]struct{}
 	changed   chan struct{} // closed when ways are cut or there again
 }
@@ -30,7 +32,10 @@ type way struct{ from, to string }
 
 // New returns a network on which everything takes delay to arrive.
 func New(delay time.Duration) *Network {
-	return &Network{delay: delay, listeners: map[string]*listener{}, cut: map[way]bool{}, conns: map[*conn]struct{}{}, changed: make(chan struct{})}
+	return &Network{
+		delay: delay, listeners: map[string]*listener{}, cut: map[way]bool{}, slow: map[string]time.Duration{},
+		off: map[string]bool{}, conns: map[*conn]struct{}{}, changed: make(chan struct{}),
+	}
 }
 
 // Cut holds up everything that one host sends to another. The way back stays.
@@ -60,6 +65,43 @@ func (n *Network) Kill(host string) {
 	for _, c := range of {
 		_ = c.Close()
 	}
+}
+
+// Unplug ends all connections of a host, and lets it have no other ones until
+// Plug: it is dead, though what ran on it may not know that yet.
+func (n *Network) Unplug(host string) {
+	n.mu.Lock()
+	n.off[host] = true
+	n.mu.Unlock()
+	n.Kill(host)
+}
+
+// Plug undoes Unplug.
+func (n *Network) Plug(host string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.off, host)
+}
+
+// Slow lets everything to and from a host take longer by so much.
+func (n *Network) Slow(host string, by time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.slow[host] = by
+}
+
+// due returns when something that is sent now arrives.
+func (n *Network) due(w way) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return time.Now().Add(n.delay + n.slow[w.from] + n.slow[w.to])
+}
+
+// reaches reports whether neither end of a way is unplugged.
+func (n *Network) reaches(w way) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.off[w.from] && !n.off[w.to]
 }
 
 // passes reports whether the way is there, and otherwise when to ask again.
@@ -123,6 +165,9 @@ func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
 	mine, theirs := h.net.pair(h.name, to)
+	if !h.net.reaches(way{h.name, to}) { // asked when Kill can see them
+		return nil, errors.Join(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}, mine.Close(), theirs.Close())
+	}
 	select {
 	case l.conns <- theirs:
 		return mine, nil

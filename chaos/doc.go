@@ -4,6 +4,11 @@
 // seed drops connections, loses replies, delays commands, deposes primaries and
 // kills the node. Afterwards the run checks what must hold whatever happened.
 //
+// With several nodes each story has faults of single nodes instead, each at a
+// place of the sync's way that the nodes have recorded, down to the step of a
+// commit: see NodeKind for what happens to them, and Cells for what must have been
+// tried.
+//
 // It owns the plan of faults, the applications with their ledger of what was
 // acknowledged, and the invariants. It never looks into the product: all it
 // knows comes from the clusters, from what the clusters answered, and from the

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/shardferry/shardferry"
@@ -55,8 +56,10 @@ func (p Place) stage() Stage {
 		return Living
 	case InStreamAgain:
 		return Home
+	case InTurning:
+		return Returning
 	}
-	if len(p) > 7 && p[:7] == "commit:" {
+	if strings.HasPrefix(string(p), "commit: ") {
 		return Committing
 	}
 	return Returning

@@ -181,12 +181,8 @@ func (f *fleet) tend(ctx context.Context) error {
 	for {
 		select {
 		case st := <-f.strikes:
-			err := f.suffer(ctx, st)
-			if ctx.Err() != nil {
-				return nil // the story is over
-			}
-			if err != nil {
-				return f.failed(fmt.Errorf("%v: %w", st.fault, err))
+			if err := f.suffer(ctx, st); err != nil && ctx.Err() == nil {
+				f.failed(fmt.Errorf("%v: %w", st.fault, err))
 			}
 		case <-ctx.Done():
 			return nil
@@ -195,11 +191,10 @@ func (f *fleet) tend(ctx context.Context) error {
 }
 
 // failed notes that the story cannot go on.
-func (f *fleet) failed(err error) error {
+func (f *fleet) failed(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.err = err
-	return nil
 }
 
 // whatFailed returns why the story cannot go on, if so.

@@ -57,6 +57,10 @@ func openStores(ctx context.Context, cfg Config) (*stores, error) {
 	if cfg.Peers != nil {
 		t := networked{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: cfg.Peers.Stream(ctx), MaxPool: 3, Timeout: answerWithin, Logger: raftLogger(cfg.Logger),
+			// No pipelines (hashicorp/raft 1.7.3, pipelineReplicate): once a follower has
+			// answered that it has another leader, nobody takes answers any more, and what
+			// is sent after that waits for ever; the node would not come to its end either.
+			MaxRPCsInFlight: 1,
 		})}
 		st.transport = t.NetworkTransport
 		st.closers = append(st.closers, t)

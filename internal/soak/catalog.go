@@ -78,7 +78,7 @@ func createCapped(w *world) func(ctx context.Context, r *rand.Rand, c coll) erro
 }
 
 func createView(ctx context.Context, w *world, r *rand.Rand) error {
-	on, err := w.target(ctx, r)
+	on, err := w.need(ctx, r, func(c coll) bool { return plain(c) && w.plan.keeps(c) }, makePlain(w))
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,8 @@ type Kind struct {
 	// caught says that the change may make the commit find a difference, which is
 	// told, and no commit then: docs/LIMITS.md has the row.
 	caught bool
+	// choosy says that it is drawn with what is left out or renamed in mind.
+	choosy bool
 	// refuses are codes with which the source may refuse the change, as what is
 	// there when its turn comes does not suit it.
 	refuses []int
@@ -65,7 +67,7 @@ const (
 // kinds are all there are.
 func kinds() []*Kind {
 	var all []*Kind
-	for _, some := range [][]*Kind{writeKinds(), transactionKinds(), catalogKinds(), collModKinds(), indexKinds(), shardingKinds()} {
+	for _, some := range [][]*Kind{writeKinds(), transactionKinds(), catalogKinds(), collModKinds(), indexKinds(), shardingKinds(), choiceKinds()} {
 		all = append(all, some...)
 	}
 	return all

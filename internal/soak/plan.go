@@ -31,6 +31,7 @@ type Plan struct {
 	IDs      []idKind
 	Bodies   []bodyKind
 	URI      string // more of the source's, as an operator might write it
+	Choice   choice // of what is taken
 
 	Steps   []Step
 	Faults  []Fault
@@ -59,6 +60,7 @@ func newPlan(seed uint64) *Plan {
 		from := r.IntN(len(versions))
 		p.Versions = [2]string{versions[from], versions[from+r.IntN(len(versions)-from)]}
 		p.Shards = [2]int{one(r, 0, 0, 1, 2, 2, 2), one(r, 0, 0, 1, 2, 2, 2)}
+		p.drawChoice(r, turn)
 		if turn.needs == nil || turn.needs(p) {
 			break
 		}
@@ -142,6 +144,9 @@ func (p *Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d shards of %s to %d of %s, %d members, latency %v, %d documents in batches of %d, a commit after %v",
 		p.Shards[0], p.Versions[0], p.Shards[1], p.Versions[1], p.Members, p.Latency, p.Fill, p.Batch, p.Patience)
+	if p.Choice.goes != nil {
+		fmt.Fprintf(&b, ", choice: %s", p.Choice.name)
+	}
 	if p.About != nil {
 		fmt.Fprintf(&b, ", about %s", p.About.name)
 	}

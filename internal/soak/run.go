@@ -159,6 +159,7 @@ func (h *history) between(ctx context.Context, dir string) (err error) {
 		return errors.Join(err, h.process.Stop())
 	}
 	h.tally.add("ending", end)
+	h.tally.add("choice", h.plan.Choice.name)
 	h.tally.add("topology", fmt.Sprintf("%d to %d shards", h.plan.Shards[source], h.plan.Shards[destination]))
 	h.tally.add("version", h.plan.Versions[source]+" to "+h.plan.Versions[destination])
 	h.countEvents(ctx, from)
@@ -177,8 +178,8 @@ func (h *history) tellDifferences(ctx context.Context) {
 	}
 }
 
-// compare lets the checker compare the clusters, and returns what it has read of
-// the source.
+// compare lets the checker compare the clusters, and returns what the destination
+// should hold.
 func (h *history) compare(ctx context.Context) (*checker.Cluster, []string, error) {
 	var read [2]*checker.Cluster
 	for at, client := range h.looks {
@@ -187,7 +188,11 @@ func (h *history) compare(ctx context.Context) (*checker.Cluster, []string, erro
 			return nil, nil, fmt.Errorf("read the %v: %w", side(at), err)
 		}
 	}
-	return read[source], checker.Compare(read[source], read[destination]), nil
+	want := read[source]
+	if goes := h.plan.Choice.goes; goes != nil {
+		want = want.Moved(goes)
+	}
+	return want, checker.Compare(want, read[destination]), nil
 }
 
 // onlyExpired reports whether nothing differs but that documents of the change
@@ -205,13 +210,13 @@ func (h *history) check(ctx context.Context, end string) error {
 		return nil
 	}
 	for began := time.Now(); ; {
-		from, diffs, err := h.compare(ctx)
+		want, diffs, err := h.compare(ctx)
 		if err != nil {
 			return err
 		}
 		if len(diffs) == 0 {
-			h.tally.addN("checked", "documents", from.Documents())
-			h.tally.addN("checked", "collections", len(from.Collections))
+			h.tally.addN("checked", "documents", want.Documents())
+			h.tally.addN("checked", "collections", len(want.Collections))
 			break
 		}
 		// What expires on the destination after the commit goes the way back. For

@@ -55,6 +55,9 @@ func (t *tally) expect() {
 	for _, c := range crashPoints() {
 		t.addN(crashTable, c.row(), 0)
 	}
+	for _, c := range choices() {
+		t.addN("choice", c.name, 0)
+	}
 	for _, e := range endings {
 		t.addN("ending", e, 0)
 	}

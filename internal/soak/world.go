@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -103,6 +104,10 @@ func (w *world) pick(ctx context.Context, r *rand.Rand, fit func(c coll) bool) (
 	}
 	if len(some) == 0 {
 		return coll{}, errNothing
+	}
+	// Most of what happens is to concern the sync.
+	if taken := slices.DeleteFunc(slices.Clone(some), func(c coll) bool { return !w.plan.taken(c) }); len(taken) > 0 && r.IntN(4) > 0 {
+		some = taken
 	}
 	return some[r.IntN(len(some))], nil
 }

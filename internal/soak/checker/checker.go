@@ -36,6 +36,19 @@ func (c *Cluster) Documents() int {
 	return n
 }
 
+// Moved returns what a cluster should hold to which collections go as goes says,
+// those not at all for which it says nothing.
+func (c *Cluster) Moved(goes func(db, name string) string) *Cluster {
+	out := &Cluster{Collections: map[string]*Collection{}, Sharded: c.Sharded}
+	for ns, coll := range c.Collections {
+		db, name, _ := strings.Cut(ns, ".")
+		if to := goes(db, name); to != "" {
+			out.Collections[to] = coll
+		}
+	}
+	return out
+}
+
 // Read reads a cluster whole, without what is the server's own.
 func Read(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 	out := &Cluster{Collections: map[string]*Collection{}}

@@ -121,7 +121,9 @@ func dropDatabase(ctx context.Context, w *world, r *rand.Rand) error {
 }
 
 func rename(ctx context.Context, w *world, r *rand.Rand, within, over bool) error {
-	c, err := w.pick(ctx, r, func(c coll) bool { return c.kind == "collection" && (c.key == nil || (within && !over)) })
+	c, err := w.pick(ctx, r, func(c coll) bool {
+		return c.kind == "collection" && (c.key == nil || (within && !over)) && notChosen(c)
+	})
 	if err != nil {
 		return err
 	}
@@ -131,7 +133,7 @@ func rename(ctx context.Context, w *world, r *rand.Rand, within, over bool) erro
 		to.db = map[string]string{"a": "b", "b": "a"}[c.db]
 	}
 	if over {
-		to, err = w.pick(ctx, r, func(t coll) bool { return unsharded(t) && (t.db == c.db) == within && t.ns() != c.ns() })
+		to, err = w.pick(ctx, r, func(t coll) bool { return unsharded(t) && notChosen(t) && (t.db == c.db) == within && t.ns() != c.ns() })
 		if err != nil {
 			return err
 		}
@@ -139,9 +141,12 @@ func rename(ctx context.Context, w *world, r *rand.Rand, within, over bool) erro
 	return w.admin(ctx, bson.D{{"renameCollection", c.ns()}, {"to", to.ns()}, {"dropTarget", over}})
 }
 
+// nameless are collections that may be others under their name.
+func nameless(c coll) bool { return unsharded(c) && notChosen(c) }
+
 // renameAround ends with other documents under each name than it began with.
 func renameAround(ctx context.Context, w *world, r *rand.Rand) error {
-	c, err := w.pick(ctx, r, unsharded)
+	c, err := w.pick(ctx, r, nameless)
 	if err != nil {
 		return err
 	}
@@ -161,7 +166,7 @@ func out(ctx context.Context, w *world, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	into, err := w.pick(ctx, r, unsharded)
+	into, err := w.pick(ctx, r, nameless)
 	if err != nil {
 		return err
 	}
@@ -173,7 +178,7 @@ func out(ctx context.Context, w *world, r *rand.Rand) error {
 }
 
 func convertToCapped(ctx context.Context, w *world, r *rand.Rand) error {
-	c, err := w.pick(ctx, r, unsharded)
+	c, err := w.pick(ctx, r, nameless)
 	if err != nil {
 		return err
 	}

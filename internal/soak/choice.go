@@ -76,7 +76,7 @@ func renaming(names map[string]string) func(db, name string) string {
 func choices() []choice {
 	type selection = shardferry.Selection
 	type some = []shardferry.NamespaceRule
-	return []choice{
+	return append([]choice{
 		{name: "everything", often: 12},
 		{
 			name: "include a database", often: 1, asked: selection{Include: some{rules("a")}},
@@ -152,7 +152,7 @@ func choices() []choice {
 				return map[string]string{"a": "b", "b": "store"}[db] + "." + name
 			},
 		},
-	}
+	}, chosenChoices()...)
 }
 
 // drawChoice chooses what is taken. What a history about a refusal is about must
@@ -210,7 +210,7 @@ func choiceKinds() []*Kind {
 			return renameAcross(ctx, w, r, in, over)
 		}}
 	}
-	return []*Kind{
+	return append([]*Kind{
 		across("into the selection", 5, true, false),
 		across("into the selection, over another", 2, true, true),
 		across("out of the selection", 5, false, false),
@@ -244,7 +244,7 @@ func choiceKinds() []*Kind {
 				return w.run(ctx, on.Database, bson.D{{"create", "reads"}, {"viewOn", on.Collection}, {"pipeline", bson.A{}}})
 			},
 		},
-	}
+	}, chosenKinds()...)
 }
 
 // free returns a name that is not the source's to give: another collection has it
@@ -256,7 +256,7 @@ func (w *world) free(r *rand.Rand) coll {
 
 // renameAcross renames a collection across the border of what is taken.
 func renameAcross(ctx context.Context, w *world, r *rand.Rand, in, over bool) error {
-	beyond := func(c coll) bool { return c.kind == "collection" && w.plan.taken(c) != in }
+	beyond := func(c coll) bool { return c.kind == "collection" && notChosen(c) && w.plan.taken(c) != in }
 	c, err := w.pick(ctx, r, func(c coll) bool { return beyond(c) && (c.key == nil || !over) })
 	if err != nil {
 		return err

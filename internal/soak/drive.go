@@ -239,6 +239,10 @@ func (h *history) paused(sync *state.Sync) (end string, err error) {
 			}
 		}
 	}
+	// Such a collection may be dropped before anybody has looked at it.
+	if chooses(h.plan) && sync.Leg.Phase == state.PhasePlanning && strings.Contains(sync.Hold, "which the source does not have") {
+		return held, nil
+	}
 	return "", fmt.Errorf("the sync paused by itself: %s", sync.Hold)
 }
 

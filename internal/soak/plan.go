@@ -144,7 +144,7 @@ func (p *Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d shards of %s to %d of %s, %d members, latency %v, %d documents in batches of %d, a commit after %v",
 		p.Shards[0], p.Versions[0], p.Shards[1], p.Versions[1], p.Members, p.Latency, p.Fill, p.Batch, p.Patience)
-	if p.Choice.goes != nil {
+	if !p.Choice.asked.IsZero() {
 		fmt.Fprintf(&b, ", choice: %s", p.Choice.name)
 	}
 	if p.About != nil {

@@ -47,6 +47,7 @@ func TestEveryRowComesRound(t *testing.T) {
 	seen := map[string]bool{}
 	for seed := range uint64(2000) {
 		p := newPlan(seed)
+		seen[p.Choice.name] = true
 		for _, s := range p.Steps {
 			seen[s.Kind.name] = true
 		}
@@ -62,6 +63,9 @@ func TestEveryRowComesRound(t *testing.T) {
 	}
 	for _, k := range kinds() {
 		assert.True(t, seen[k.name], k.name)
+	}
+	for _, c := range choices() {
+		assert.True(t, seen[c.name], c.name)
 	}
 	for _, f := range faultKinds() {
 		assert.True(t, seen[f.name], f.name)

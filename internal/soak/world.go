@@ -109,6 +109,9 @@ func (w *world) pick(ctx context.Context, r *rand.Rand, fit func(c coll) bool) (
 	if taken := slices.DeleteFunc(slices.Clone(some), func(c coll) bool { return !w.plan.taken(c) }); len(taken) > 0 && r.IntN(4) > 0 {
 		some = taken
 	}
+	if these := slices.DeleteFunc(slices.Clone(some), notChosen); len(these) > 0 && r.IntN(3) == 0 {
+		some = these
+	}
 	return some[r.IntN(len(some))], nil
 }
 

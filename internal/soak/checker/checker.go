@@ -36,15 +36,27 @@ func (c *Cluster) Documents() int {
 	return n
 }
 
-// Moved returns what a cluster should hold to which collections go as goes says,
-// those not at all for which it says nothing.
-func (c *Cluster) Moved(goes func(db, name string) string) *Cluster {
+// Wanted returns what another cluster should hold: each collection where goes says,
+// or nowhere if it says nothing, and of those with a filter the documents that match
+// it. Without goes all are where they are here.
+func (c *Cluster) Wanted(goes func(db, name string) string, filters map[string]bson.Raw) *Cluster {
 	out := &Cluster{Collections: map[string]*Collection{}, Sharded: c.Sharded}
 	for ns, coll := range c.Collections {
-		db, name, _ := strings.Cut(ns, ".")
-		if to := goes(db, name); to != "" {
-			out.Collections[to] = coll
+		to := ns
+		if goes != nil {
+			db, name, _ := strings.Cut(ns, ".")
+			to = goes(db, name)
 		}
+		if to == "" {
+			continue
+		}
+		if f := filters[ns]; f != nil {
+			some := *coll
+			some.Docs = slices.DeleteFunc(slices.Clone(coll.Docs), func(d bson.Raw) bool { return !Matches(f, d) })
+			some.Counted -= int64(len(coll.Docs) - len(some.Docs))
+			coll = &some
+		}
+		out.Collections[to] = coll
 	}
 	return out
 }

@@ -59,6 +59,20 @@ func taking(fits func(db, name string) bool) func(db, name string) string {
 	}
 }
 
+// where says where something is on the destination, "" if it is not to be there.
+func (c choice) where(db, name string) string {
+	switch {
+	case c.goes == nil:
+		return db + "." + name
+	case name != "system.js":
+		return c.goes(db, name)
+	}
+	if to := c.functions(db); to != "" {
+		return to + ".system.js"
+	}
+	return ""
+}
+
 // renaming looks up the name of a collection, or else that of its database.
 func renaming(names map[string]string) func(db, name string) string {
 	return func(db, name string) string {
@@ -160,7 +174,8 @@ func choices() []choice {
 func (p *Plan) drawChoice(r *rand.Rand, turn *Kind) {
 	all := choices()
 	p.Choice = all[0]
-	if (turn.holds != "" || turn.mayHold != "" || turn.caught) && !turn.choosy {
+	defer func() { p.Accounts = p.Choice.asked.IsZero() && (r.IntN(2) == 0 || p.diesCarrying()) }()
+	if p.diesCarrying() || (turn.holds != "" || turn.mayHold != "" || turn.caught) && !turn.choosy {
 		return
 	}
 	var draw []choice

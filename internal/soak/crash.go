@@ -51,14 +51,36 @@ func crashPoints() []Crash {
 	steps(Streaming, "schema change", "raisebarrier", "resolve")
 	steps(Committing, "commit", "advance to blocked", "advance to draining", "advance to verifying", "finished", "advance to finishing",
 		"advance to arming", "advance to opening", "committed")
+	steps(Committing, "commit", carryingSteps...)
 	return all
+}
+
+// carryingSteps are those that bring users and roles over.
+var carryingSteps = []string{"carrying", "carried"}
+
+// turns are the crash points that come round with a seed.
+func (p *Plan) turns() []Crash {
+	all := crashPoints()
+	var out []Crash
+	for n := range 3 {
+		out = append(out, all[(p.Seed+uint64(n)*uint64(len(all))/3)%uint64(len(all))])
+	}
+	return out
+}
+
+// diesCarrying reports whether the seed's turn is at a crash point that is only
+// there where users come too.
+func (p *Plan) diesCarrying() bool {
+	return slices.ContainsFunc(p.turns(), func(c Crash) bool {
+		return slices.ContainsFunc(carryingSteps, func(name string) bool {
+			return c.At == shardferry.Done("commit", name) || c.At == shardferry.Recorded("commit", name)
+		})
+	})
 }
 
 // drawCrashes lets the node die once or twice, in most histories.
 func (p *Plan) drawCrashes(r *rand.Rand) {
-	all := crashPoints()
-	for n := range 3 {
-		c := all[(p.Seed+uint64(n)*uint64(len(all))/3)%uint64(len(all))]
+	for n, c := range p.turns() {
 		if n > 0 && r.IntN(3) == 0 {
 			continue
 		}

@@ -10,6 +10,11 @@
 // which the node dies), each history takes a few rows, and none may be left
 // without a hit.
 //
+// Half of the histories take but a part of the source, or some of the documents of
+// a collection, or give other names: what a row of that table asks for and what
+// it means stand beside each other, so that neither is derived from the other.
+// Some bring users and roles over.
+//
 // A change that the product refuses has the words of the refusal in its row. Its
 // histories must end with exactly that, so that nothing is left out in silence.
 // Once it is supported the words are deleted, and the same histories must pass.

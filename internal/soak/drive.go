@@ -201,7 +201,7 @@ func (h *history) proceed(ctx context.Context, phase Phase, sync *state.Sync) (r
 		return false, end, err
 	case shardferry.StateIdle:
 		return false, "", h.command(ctx, "start", func(ctx context.Context) error {
-			return n.Start(ctx, api.StartRequest{Source: "cluster0", Destination: "cluster1", Selection: h.plan.Choice.asked}, "soak")
+			return n.Start(ctx, api.StartRequest{Source: "cluster0", Destination: "cluster1", WithUsers: h.plan.Accounts, Selection: h.plan.Choice.asked}, "soak")
 		})
 	case shardferry.StateCommitted:
 		return false, committed, h.missed()

@@ -41,7 +41,9 @@ type Kind struct {
 	// refuses are codes with which the source may refuse the change, as what is
 	// there when its turn comes does not suit it.
 	refuses []int
-	do      func(ctx context.Context, w *world, r *rand.Rand) error
+	// early says that it must not happen beside a commit: docs/LIMITS.md has the row.
+	early bool
+	do    func(ctx context.Context, w *world, r *rand.Rand) error
 }
 
 // refused reports whether an error is nothing but a refusal that is told of.
@@ -67,7 +69,7 @@ const (
 // kinds are all there are.
 func kinds() []*Kind {
 	var all []*Kind
-	for _, some := range [][]*Kind{writeKinds(), transactionKinds(), catalogKinds(), collModKinds(), indexKinds(), shardingKinds(), choiceKinds()} {
+	for _, some := range [][]*Kind{writeKinds(), transactionKinds(), catalogKinds(), collModKinds(), indexKinds(), shardingKinds(), choiceKinds(), storedKinds()} {
 		all = append(all, some...)
 	}
 	return all

@@ -32,6 +32,7 @@ type Plan struct {
 	Bodies   []bodyKind
 	URI      string // more of the source's, as an operator might write it
 	Choice   choice // of what is taken
+	Accounts bool   // users and roles come too
 
 	Steps   []Step
 	Faults  []Fault
@@ -81,7 +82,11 @@ func newPlan(seed uint64) *Plan {
 	}
 	for _, phase := range []struct{ of, least, more int }{{int(Before), 3, 4}, {int(Planning), 1, 4}, {int(Copying), 3, 8}, {int(Streaming), 3, 8}, {int(Committing), 2, 5}} {
 		for range phase.least + r.IntN(phase.more) {
-			p.Steps = append(p.Steps, newStep(r, one(r, draw...), Phase(phase.of)))
+			k := one(r, draw...)
+			for k.early && phase.of == int(Committing) {
+				k = one(r, draw...)
+			}
+			p.Steps = append(p.Steps, newStep(r, k, Phase(phase.of)))
 		}
 	}
 	if turn.holds != "" || turn.mayHold != "" || turn.caught {
@@ -146,6 +151,9 @@ func (p *Plan) String() string {
 		p.Shards[0], p.Versions[0], p.Shards[1], p.Versions[1], p.Members, p.Latency, p.Fill, p.Batch, p.Patience)
 	if !p.Choice.asked.IsZero() {
 		fmt.Fprintf(&b, ", choice: %s", p.Choice.name)
+	}
+	if p.Accounts {
+		b.WriteString(", with users")
 	}
 	if p.About != nil {
 		fmt.Fprintf(&b, ", about %s", p.About.name)

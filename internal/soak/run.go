@@ -60,6 +60,7 @@ type history struct {
 	clusters [2]*mongotest.Cluster
 	world    *world
 	process  *mortal.Process
+	before   *checker.Cluster // the destination, when nothing has happened
 	looks    [2]*mongo.Client // of those who check
 
 	mu      sync.Mutex
@@ -120,6 +121,9 @@ func (h *history) between(ctx context.Context, dir string) (err error) {
 			return err
 		}
 		defer disconnect(ctx, h.looks[at])
+	}
+	if h.before, err = checker.Read(ctx, h.looks[destination]); err != nil {
+		return err
 	}
 	from := h.clusters[source].ClusterTime()
 	if err := h.world.prepareChosen(ctx, rand.New(rand.NewPCG(h.plan.Seed, 8))); err != nil {
@@ -194,7 +198,12 @@ func (h *history) compare(ctx context.Context) (*checker.Cluster, []string, erro
 			return nil, nil, fmt.Errorf("read the %v: %w", side(at), err)
 		}
 	}
-	want := read[source].Wanted(h.plan.Choice.goes, h.plan.Choice.filters())
+	want := read[source].Wanted(h.plan.Choice.where, h.plan.Choice.filters())
+	if h.plan.Accounts {
+		want = want.With(h.before, own)
+	} else {
+		want.Accounts = h.before.Accounts
+	}
 	return want, checker.Compare(want, read[destination]), nil
 }
 
@@ -220,6 +229,7 @@ func (h *history) check(ctx context.Context, end string) error {
 		if len(diffs) == 0 {
 			h.tally.addN("checked", "documents", want.Documents())
 			h.tally.addN("checked", "collections", len(want.Collections))
+			h.tally.addN("checked", "users and roles", len(want.Accounts)-len(h.before.Accounts))
 			break
 		}
 		// What expires on the destination after the commit goes the way back. For

@@ -17,24 +17,31 @@ import (
 
 const password = "soak"
 
-// users are those of both clusters. The application may not write past a write
-// block.
-func users() []mongotest.User {
+// own are the accounts that belong to each cluster by itself, as the checker calls
+// them: what logs in there is left alone.
+var own = []string{"system.users admin.operator"}
+
+// users are those of a cluster. The application may not write past a write block.
+func users(at side) []mongotest.User {
 	role := func(names ...string) (roles []mongotest.Role) {
 		for _, n := range names {
 			roles = append(roles, mongotest.Role{Role: n, DB: "admin"})
 		}
 		return roles
 	}
+	operator := mongotest.User{Name: "operator", Password: password, DB: "admin", Roles: role("root")}
+	if at == destination {
+		return []mongotest.User{operator, {Name: "keeper", Password: password, DB: "admin", Roles: role("readAnyDatabase")}}
+	}
 	return []mongotest.User{
-		{Name: "operator", Password: password, DB: "admin", Roles: role("root")},
-		{Name: "app", Password: password, DB: "admin", Roles: role("readWriteAnyDatabase", "dbAdminAnyDatabase", "clusterAdmin")},
+		operator,
+		{Name: "app", Password: password, DB: "admin", Roles: role("readWriteAnyDatabase", "dbAdminAnyDatabase", "userAdminAnyDatabase", "clusterAdmin")},
 	}
 }
 
 func newCluster(p *Plan, at side) (*mongotest.Cluster, error) {
 	o := mongotest.Options{
-		Name: at.String(), Shards: p.Shards[at], Members: p.Members, Version: p.Versions[at], Users: users(),
+		Name: at.String(), Shards: p.Shards[at], Members: p.Members, Version: p.Versions[at], Users: users(at),
 		ElectionTimeout: 2 * time.Second, OrphanDelay: time.Second, TTLInterval: 2 * time.Second,
 	}
 	return mongotest.New(o)

@@ -14,6 +14,7 @@ import (
 type Cluster struct {
 	Collections map[string]*Collection // by namespace
 	Sharded     bool
+	Accounts    map[string]string // users and roles by name, in one form
 }
 
 // A Collection is a collection or a view.
@@ -40,7 +41,7 @@ func (c *Cluster) Documents() int {
 // or nowhere if it says nothing, and of those with a filter the documents that match
 // it. Without goes all are where they are here.
 func (c *Cluster) Wanted(goes func(db, name string) string, filters map[string]bson.Raw) *Cluster {
-	out := &Cluster{Collections: map[string]*Collection{}, Sharded: c.Sharded}
+	out := &Cluster{Collections: map[string]*Collection{}, Sharded: c.Sharded, Accounts: c.Accounts}
 	for ns, coll := range c.Collections {
 		to := ns
 		if goes != nil {
@@ -60,6 +61,9 @@ func (c *Cluster) Wanted(goes func(db, name string) string, filters map[string]b
 	}
 	return out
 }
+
+// stored is where a server keeps JavaScript.
+const stored = "system.js"
 
 // Read reads a cluster whole, without what is the server's own.
 func Read(ctx context.Context, client *mongo.Client) (*Cluster, error) {
@@ -83,6 +87,9 @@ func Read(ctx context.Context, client *mongo.Client) (*Cluster, error) {
 			return nil, err
 		}
 	}
+	if err := out.accounts(ctx, client); err != nil {
+		return nil, err
+	}
 	if out.Sharded {
 		return out, out.shardKeys(ctx, client)
 	}
@@ -97,7 +104,7 @@ func (c *Cluster) database(ctx context.Context, db *mongo.Database) error {
 	defer func() { _ = cur.Close(ctx) }()
 	for cur.Next(ctx) {
 		name := cur.Current.Lookup("name").StringValue()
-		if strings.HasPrefix(name, "system.") {
+		if strings.HasPrefix(name, "system.") && name != stored {
 			continue
 		}
 		options, _ := cur.Current.Lookup("options").DocumentOK()
@@ -109,6 +116,9 @@ func (c *Cluster) database(ctx context.Context, db *mongo.Database) error {
 		}
 		if err := coll.read(ctx, db.Collection(name)); err != nil {
 			return fmt.Errorf("read %s.%s: %w", db.Name(), name, err)
+		}
+		if name == stored && len(coll.Docs) == 0 {
+			delete(c.Collections, db.Name()+"."+name) // nobody asks for one without functions
 		}
 	}
 	return cur.Err()

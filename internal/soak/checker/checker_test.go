@@ -82,3 +82,35 @@ func TestDescriptionsHaveOneForm(t *testing.T) {
 	assert.NotEqual(t, canonicalIndex(raw(t, bson.D{{"key", bson.D{{"a", 1}, {"b", 1}}}})), canonicalIndex(raw(t, bson.D{{"key", bson.D{{"b", 1}, {"a", 1}}}})))
 	assert.NotEqual(t, canonicalIndex(raw(t, bson.D{{"key", bson.D{{"a", -1e-9}}}})), canonicalIndex(raw(t, bson.D{{"key", bson.D{{"a", 1}}}})))
 }
+
+func TestUsersAreExpectedBesideThoseThatAreThere(t *testing.T) {
+	account := func(roles ...any) string {
+		return account(raw(t, bson.D{{"_id", "d.x"}, {"roles", append(bson.A{}, roles...)}}))
+	}
+	source, before := one(t), one(t)
+	source.Accounts = map[string]string{"own": "source", "alice": account("a", "b")}
+	before.Accounts = map[string]string{"own": "destination", "keeper": account()}
+	want := source.With(before, []string{"own"})
+	there := one(t)
+	for name, c := range map[string]struct {
+		there map[string]string
+		want  string
+	}{
+		"all":          {map[string]string{"own": "destination", "keeper": account(), "alice": account("b", "a")}, ""},
+		"one left out": {map[string]string{"own": "destination", "keeper": account()}, "alice is missing"},
+		"another form": {map[string]string{"own": "destination", "keeper": account(), "alice": account("a")}, "alice has another form"},
+		"overwritten":  {map[string]string{"own": "source", "keeper": account(), "alice": account("b", "a")}, "own has another form"},
+		"one more":     {map[string]string{"own": "destination", "keeper": account(), "alice": account("a", "b"), "bob": account()}, "bob is only"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			there.Accounts = c.there
+			diffs := Compare(want, there)
+			if c.want == "" {
+				assert.Empty(t, diffs)
+				return
+			}
+			require.Len(t, diffs, 1)
+			assert.Contains(t, diffs[0], c.want)
+		})
+	}
+}

@@ -37,6 +37,7 @@ func Compare(source, destination *Cluster) []string {
 			differ("%s %s", ns, d)
 		}
 	}
+	out = append(out, differentAccounts(source.Accounts, destination.Accounts)...)
 	for _, ns := range slices.Sorted(maps.Keys(destination.Collections)) {
 		if source.Collections[ns] == nil {
 			differ("%s is only on the destination", ns)

@@ -27,6 +27,7 @@ type member struct {
 	host   string
 	id     string // default the host
 	dir    string
+	memory *coordinator.Memory // in place of files
 	others *[]*member
 
 	c      *coordinator.Coordinator
@@ -41,10 +42,14 @@ func (m *member) start(reconcilers ...coordinator.Reconciler) {
 	m.t.Helper()
 	port, err := peer.New(peer.Config{Listen: m.host + ":1", Network: m.net.Host(m.host), Insecure: true})
 	require.NoError(m.t, err)
-	m.c, err = coordinator.New(coordinator.Config{
+	cfg := coordinator.Config{
 		ID: cmp.Or(m.id, m.host), Dir: m.dir, Peers: port, Reconcilers: reconcilers,
 		Patience: func() coordinator.Patience { return &calm{tries: math.MaxInt} },
-	})
+	}
+	if m.memory != nil {
+		m.memory.Keep(&cfg)
+	}
+	m.c, err = coordinator.New(cfg)
 	require.NoError(m.t, err)
 	for name, answer := range m.c.Answers() {
 		port.Answers(name, answer)

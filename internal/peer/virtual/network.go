@@ -23,6 +23,7 @@ type Network struct {
 	listeners map[string]*listener
 	cut       map[way]bool
 	slow      map[string]time.Duration // what a host's links take more
+	late      map[way]time.Duration    // what one way takes more
 	off       map[string]bool          // hosts that are unplugged
 	conns     map[*conn]struct{}
 	changed   chan struct{} // closed when ways are cut or there again
@@ -33,7 +34,7 @@ type way struct{ from, to string }
 // New returns a network on which everything takes delay to arrive.
 func New(delay time.Duration) *Network {
 	return &Network{
-		delay: delay, listeners: map[string]*listener{}, cut: map[way]bool{}, slow: map[string]time.Duration{},
+		delay: delay, listeners: map[string]*listener{}, cut: map[way]bool{}, slow: map[string]time.Duration{}, late: map[way]time.Duration{},
 		off: map[string]bool{}, conns: map[*conn]struct{}{}, changed: make(chan struct{}),
 	}
 }
@@ -90,11 +91,19 @@ func (n *Network) Slow(host string, by time.Duration) {
 	n.slow[host] = by
 }
 
+// Delay lets what one host sends to another take longer by so much. The way back
+// takes what it took.
+func (n *Network) Delay(from, to string, by time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.late[way{from, to}] = by
+}
+
 // due returns when something that is sent now arrives.
 func (n *Network) due(w way) time.Time {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return time.Now().Add(n.delay + n.slow[w.from] + n.slow[w.to])
+	return time.Now().Add(n.delay + n.slow[w.from] + n.slow[w.to] + n.late[w])
 }
 
 // reaches reports whether neither end of a way is unplugged.

@@ -1,0 +1,121 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// A nemesis brings faults, one after another.
+type nemesis struct {
+	*piece
+	rnd *rand.Rand
+	did []string
+}
+
+// faults are what may happen to a node. Each lasts for a while, and is over when
+// its function returns.
+var faults = []struct {
+	name string
+	do   func(n *nemesis, s *seat, lasts time.Duration)
+}{
+	{"killed", func(_ *nemesis, s *seat, lasts time.Duration) {
+		s.die()
+		time.Sleep(lasts)
+		s.revive()
+	}},
+	{"paused", func(_ *nemesis, s *seat, lasts time.Duration) {
+		goOn := s.pause()
+		defer goOn()
+		s.isolate()
+		time.Sleep(lasts)
+		s.heal()
+	}},
+	{"cut off", func(_ *nemesis, s *seat, lasts time.Duration) {
+		s.isolate()
+		time.Sleep(lasts)
+		s.heal()
+	}},
+	{"not heard", func(_ *nemesis, s *seat, lasts time.Duration) {
+		s.silence()
+		time.Sleep(lasts)
+		s.heal()
+	}},
+	{"deaf", func(_ *nemesis, s *seat, lasts time.Duration) {
+		s.deafen()
+		time.Sleep(lasts)
+		s.heal()
+	}},
+	{"slow", func(n *nemesis, s *seat, lasts time.Duration) {
+		for _, o := range n.seats {
+			s.net.Slow(s.host, o.host, n.upTo(300*time.Millisecond))
+			s.net.Slow(o.host, s.host, n.upTo(300*time.Millisecond))
+		}
+		time.Sleep(lasts)
+		for _, o := range n.seats {
+			s.net.Slow(s.host, o.host, 0)
+			s.net.Slow(o.host, s.host, 0)
+		}
+	}},
+	{"loses its connections", func(n *nemesis, s *seat, lasts time.Duration) {
+		for range 1 + n.rnd.IntN(5) {
+			s.net.Kill(s.host)
+			time.Sleep(lasts / 5)
+		}
+	}},
+	{"hands over", func(n *nemesis, s *seat, lasts time.Duration) { n.handOver(s, lasts, false) }},
+	{"hands over, and is deaf", func(n *nemesis, s *seat, lasts time.Duration) { n.handOver(s, lasts, true) }},
+	{"compacts its log", func(_ *nemesis, s *seat, _ time.Duration) { _ = s.c.Compact() }},
+	{"is sent a snapshot", func(n *nemesis, s *seat, lasts time.Duration) {
+		s.isolate()
+		time.Sleep(lasts)
+		for _, o := range n.seats {
+			_ = o.c.Compact() // without a majority it may be refused
+		}
+		s.heal()
+	}},
+}
+
+func (n *nemesis) upTo(d time.Duration) time.Duration { return time.Duration(n.rnd.Int64N(int64(d))) }
+
+// run brings a few faults, most of them to the node that leads.
+func (n *nemesis) run() {
+	for range 2 + n.rnd.IntN(3) {
+		time.Sleep(n.upTo(500 * time.Millisecond))
+		s := n.seats[n.rnd.IntN(len(n.seats))]
+		if n.rnd.IntN(4) > 0 {
+			s = n.leader(s)
+		}
+		f := faults[n.rnd.IntN(len(faults))]
+		lasts := n.upTo([]time.Duration{50 * time.Millisecond, time.Second, 3 * time.Second}[n.rnd.IntN(3)])
+		n.did = append(n.did, fmt.Sprintf("%s %s for %v", s.host, f.name, lasts))
+		f.do(n, s, lasts)
+	}
+}
+
+// leader returns who takes itself for the leader.
+func (n *nemesis) leader(otherwise *seat) *seat {
+	for _, s := range n.seats {
+		if s.c.LeadsIn() > 0 {
+			return s
+		}
+	}
+	return otherwise
+}
+
+// handOver has another node lead. Deaf, the old leader does not hear of it.
+func (n *nemesis) handOver(s *seat, lasts time.Duration, deaf bool) {
+	ctx, cancel := context.WithTimeout(n.t.Context(), lasts+100*time.Millisecond)
+	defer cancel()
+	var asked sync.WaitGroup
+	asked.Go(func() { _ = s.c.TransferLeadership(ctx, "") })
+	if deaf {
+		time.Sleep(time.Millisecond + n.upTo(5*time.Millisecond))
+		s.deafen()
+		time.Sleep(lasts)
+		s.heal()
+	}
+	asked.Wait()
+}

@@ -1,0 +1,147 @@
+package linear
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// A History is what clients asked and were answered. It may be written by any
+// number of goroutines.
+type History struct {
+	mu  sync.Mutex
+	now int64
+	ops []porcupine.Operation
+}
+
+// Call notes that a client asks. The function that it returns notes the answer; not
+// calling it is an unknown outcome.
+func (h *History) Call(client int, in Input) (answered func(Output)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now++
+	at := len(h.ops)
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: h.now, Output: Output{Result: Unknown}, Return: never})
+	return func(out Output) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.now++
+		h.ops[at].Output = out
+		if out.Result != Unknown {
+			h.ops[at].Return = h.now
+		}
+	}
+}
+
+// never is when an answer comes that did not come: what was asked may be done at any
+// time until then. As nobody sees what is done last, that is also never.
+const never = 1 << 40
+
+// Withdrawn is what had no effect, by the word of the product. If it had one,
+// somebody will see what nobody has asked for.
+const Withdrawn Result = 255
+
+// Count returns how many operations came to this, or how many there are if r is zero.
+func (h *History) Count(r Result) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, op := range h.ops {
+		if out, ok := op.Output.(Output); ok && (r == 0 || out.Result == r) {
+			n++
+		}
+	}
+	return n
+}
+
+func (h *History) counted() []porcupine.Operation {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var ops []porcupine.Operation
+	for _, op := range h.ops {
+		in, out := op.Input.(Input), op.Output.(Output)
+		reads := in.Kind == Read || in.Kind == Look || in.Kind == Leads
+		if out.Result == Withdrawn || reads && out.Result == Unknown {
+			continue
+		}
+		ops = append(ops, op)
+	}
+	return ops
+}
+
+// A Verdict is what became of a check.
+type Verdict struct {
+	Result porcupine.CheckResult
+	info   porcupine.LinearizationInfo
+}
+
+// Right reports whether the history could be that of one machine.
+func (v Verdict) Right() bool { return v.Result == porcupine.Ok }
+
+// Draw writes a page that shows the history and how far it can be explained.
+func (v Verdict) Draw(path string) error { return porcupine.VisualizePath(model, v.info, path) }
+
+// Check looks for an order that explains the history, for as long as limit.
+func (h *History) Check(limit time.Duration) Verdict {
+	result, info := porcupine.CheckOperationsVerbose(model, h.counted(), limit)
+	return Verdict{result, info}
+}
+
+var model = porcupine.Model{
+	Init:              func() any { return begin() },
+	Step:              func(s, in, out any) (bool, any) { return s.(state).step(in.(Input), out.(Output)) },
+	Equal:             func(a, b any) bool { return a.(state).equal(b.(state)) },
+	Hash:              func(s any) uint64 { return s.(state).hash() },
+	DescribeOperation: func(in, out any) string { return describe(in.(Input), out.(Output)) },
+	DescribeState:     func(s any) string { return s.(state).String() },
+}
+
+// String lists the operations by their calls.
+func (h *History) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var b strings.Builder
+	for _, op := range h.ops {
+		until := fmt.Sprint(op.Return)
+		if op.Return == never {
+			until = "-"
+		}
+		fmt.Fprintf(&b, "%4d %4s  client %d  %s\n", op.Call, until, op.ClientId, describe(op.Input.(Input), op.Output.(Output)))
+	}
+	return b.String()
+}
+
+func describe(in Input, out Output) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "n%d %s", in.Node+1, in.Kind)
+	for _, f := range []struct {
+		name  string
+		value any
+		shown bool
+	}{
+		{"id", in.ID, in.ID != 0},
+		{"key", in.Key, in.Key != 0},
+		{"leg", in.Leg, in.Leg != 0},
+		{"shard", in.Shard, in.Kind == Assign || in.Kind == Take || in.Kind == Report},
+		{"owner", in.Owner, in.Owner != ""},
+		{"epoch", in.Epoch, in.Kind == Report},
+		{"time", in.Time, in.Time != 0},
+		{"events", in.Events, in.Events != 0},
+		{"to", in.To, in.To != ""},
+	} {
+		if f.shown {
+			fmt.Fprintf(&b, " %s %v", f.name, f.value)
+		}
+	}
+	fmt.Fprintf(&b, ": %v", out.Result)
+	if in.Kind == Read || in.Kind == Look {
+		fmt.Fprintf(&b, " %+v", out.View)
+	}
+	if out.Term != 0 {
+		fmt.Fprintf(&b, " in term %d", out.Term)
+	}
+	return b.String()
+}

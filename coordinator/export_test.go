@@ -25,18 +25,21 @@ func (m *Memory) Keep(cfg *Config) {
 	cfg.stored = func(s *stores) { s.logs, s.stable, s.snapshots = m.log, m.log, m.snapshots }
 }
 
-// Compact takes a snapshot, after which next to nothing is left of the log: whoever
-// lacks more is sent the snapshot.
+// Compact takes a snapshot, after which little is left of the log: whoever lacks more
+// is sent the snapshot.
 func (c *Coordinator) Compact() error {
-	rc := c.raft.ReloadableConfig()
-	rc.TrailingLogs = 1
-	if err := c.raft.ReloadConfig(rc); err != nil {
+	usual := c.raft.ReloadableConfig()
+	short := usual
+	// With less, entries that no other node has would be all that is left.
+	short.TrailingLogs = 4 + c.raft.LastIndex() - min(c.raft.AppliedIndex(), c.raft.LastIndex())
+	if err := c.raft.ReloadConfig(short); err != nil {
 		return err
 	}
-	if err := c.raft.Snapshot().Error(); !errors.Is(err, raft.ErrNothingNewToSnapshot) {
-		return err
+	err := c.raft.Snapshot().Error()
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		err = nil
 	}
-	return nil
+	return errors.Join(err, c.raft.ReloadConfig(usual))
 }
 
 // LeadsIn returns the term in which the node takes itself for the leader, 0 if it

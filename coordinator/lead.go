@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/shardferry/shardferry"
 )
 
@@ -21,8 +23,13 @@ func (c *Coordinator) StillLeads(ctx context.Context) error {
 		return fmt.Errorf("the node is ending: %w", shardferry.ErrNotLeader)
 	}
 	defer c.gate.leave()
-	if err := c.raft.VerifyLeader().Error(); err != nil {
+	if err := c.confirm().Error(); err != nil {
 		return fmt.Errorf("%w: %w", shardferry.ErrNotLeader, err)
 	}
 	return nil
 }
+
+// confirm has a majority say that this node leads: they take an entry from it. What
+// raft.VerifyLeader asks is not enough. It counts answers to heartbeats that were sent
+// before it was called, and these may come after another node was made the leader.
+func (c *Coordinator) confirm() raft.Future { return c.raft.Barrier(enqueueTimeout) }

@@ -201,7 +201,7 @@ func (c *Coordinator) membersHere(ctx context.Context, _ []byte) (reply, error) 
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)
 	defer cancel()
 	// A leader that was replaced without knowing it may have an old list.
-	if err := c.settle(ctx, func() raft.Future { return c.raft.VerifyLeader() }); err != nil {
+	if err := c.settle(ctx, c.confirm); err != nil {
 		return reply{}, err
 	}
 	return reply{Members: c.Members()}, nil

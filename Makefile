@@ -5,7 +5,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/bin/tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: all build demo test test-clients test-spec check-spec test-streams race lint fuzz chaos soak bench bench-simulator clean
+.PHONY: all build demo test test-clients test-spec check-spec test-streams test-linear race lint fuzz chaos soak bench bench-simulator clean
 
 all: lint test
 
@@ -30,6 +30,9 @@ check-spec: ## the same, without writing the page: fails if what passes is not w
 HISTORIES ?= 10000
 test-streams: ## random histories, and their change streams resumed from anywhere
 	SHARDFERRY_HISTORIES=$(HISTORIES) go test ./mongotest/histories -timeout 60m
+
+test-linear: ## histories of three nodes under faults, judged as if they were one machine
+	SHARDFERRY_HISTORIES=$(HISTORIES) go test ./coordinator -run TestTheControlPlaneIsOneMachine -v -timeout 60m
 
 race: ## every test with the race detector
 	.ci/race

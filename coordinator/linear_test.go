@@ -39,8 +39,11 @@ func TestTheControlPlaneIsOneMachine(t *testing.T) {
 			t.Parallel()
 			for seed := first + w; seed < first+n && !t.Failed(); seed += workers {
 				dir := t.TempDir()
-				synctest.Test(t, func(t *testing.T) { playHistory(t, dir, uint64(seed), &sum) })
+				p := &piece{seed: uint64(seed), says: &linear.History{}}
+				synctest.Test(t, func(t *testing.T) { p.play(t, dir) })
 				require.NoError(t, os.RemoveAll(dir))
+				sum.add(p.says)
+				p.judge(t)
 			}
 		})
 	}
@@ -84,32 +87,37 @@ type piece struct {
 	ids   atomic.Int64 // of attempts
 	keys  atomic.Int64
 	ticks atomic.Int64 // of the source
+	did   []string     // faults
 }
 
 const onDisk = 40 // one of so many histories has its logs in files
 
-func playHistory(t *testing.T, dir string, seed uint64, sum *tally) {
-	p := &piece{t: t, seed: seed, says: &linear.History{}}
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	p.open(dir, seed%onDisk == onDisk-1)
+// play plays the history in a bubble.
+func (p *piece) play(t *testing.T, dir string) {
+	p.t = t
+	rnd := rand.New(rand.NewPCG(p.seed, 0))
+	p.open(dir, p.seed%onDisk == onDisk-1)
 	p.prelude(rnd.IntN(len(prelude) + 1))
 	var playing sync.WaitGroup
 	for i := range 3 {
-		c := &client{piece: p, number: i + 1, rnd: rand.New(rand.NewPCG(seed, uint64(i+1)))}
+		c := &client{piece: p, number: i + 1, rnd: rand.New(rand.NewPCG(p.seed, uint64(i+1)))}
 		playing.Go(func() { c.run(3 + c.rnd.IntN(8)) })
 	}
-	n := &nemesis{piece: p, rnd: rand.New(rand.NewPCG(seed, 100))}
+	n := &nemesis{piece: p, rnd: rand.New(rand.NewPCG(p.seed, 100))}
 	playing.Go(n.run)
 	playing.Wait()
 	p.finish()
-	sum.add(p.says)
+}
+
+// judge looks for an order that explains the history. It takes real time.
+func (p *piece) judge(t *testing.T) {
 	v := p.says.Check(time.Minute)
 	if v.Right() && !t.Failed() {
 		return
 	}
-	page := filepath.Join(t.ArtifactDir(), fmt.Sprintf("history-%d.html", seed))
+	page := filepath.Join(t.ArtifactDir(), fmt.Sprintf("history-%d.html", p.seed))
 	require.NoError(t, v.Draw(page))
-	t.Errorf("seed %d: %v (%s shows it, with go test -artifacts)\nfaults: %v\n%s", seed, v.Result, page, n.did, p.says)
+	t.Errorf("seed %d: %v (%s shows it, with go test -artifacts)\nfaults: %v\n%s\nthe longest order that explains some of it:\n%s", p.seed, v.Result, page, p.did, p.says, v.Explained())
 }
 
 // open starts three nodes.

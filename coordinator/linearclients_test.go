@@ -176,6 +176,7 @@ func command(in linear.Input) state.Command {
 		return state.Aborted{Leg: in.Leg}
 	case linear.Turned:
 		return state.Turned{Leg: in.Leg}
+	default:
 	}
 	asked := state.Asked{At: now, Command: string(in.Kind), By: "op", From: "1.2.3.4:5", With: fmt.Sprint(in.ID)}
 	if in.Key != 0 {
@@ -192,6 +193,7 @@ func command(in linear.Input) state.Command {
 		asked.Commit = &state.Commit{At: now}
 	case linear.Reverse, linear.Rollback:
 		asked.TurnAround = &state.TurnAround{At: now, Rollback: in.Kind == linear.Rollback}
+	default:
 	}
 	return asked
 }

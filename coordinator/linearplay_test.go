@@ -55,6 +55,7 @@ func (c *client) fill(s *seat, kind linear.Kind, shard int) linear.Input {
 		if in.To == "draining" {
 			in.Time = max(1, min(now.Shards[0].Applied, now.Shards[1].Applied)+int64(c.chance(2)))
 		}
+	default:
 	}
 	return in
 }

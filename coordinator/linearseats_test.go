@@ -25,7 +25,7 @@ type seat struct {
 type life struct {
 	c       *coordinator.Coordinator
 	reports *coordinator.Reports
-	ctx     context.Context //nolint:containedctx // it is the life
+	ctx     context.Context
 	end     context.CancelFunc
 	ended   chan struct{}
 }

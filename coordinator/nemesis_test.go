@@ -12,7 +12,6 @@ import (
 type nemesis struct {
 	*piece
 	rnd *rand.Rand
-	did []string
 }
 
 // faults are what may happen to a node. Each lasts for a while, and is over when
@@ -63,6 +62,15 @@ var faults = []struct {
 		for range 1 + n.rnd.IntN(5) {
 			s.net.Kill(s.host)
 			time.Sleep(lasts / 5)
+		}
+	}},
+	{"is alone, as are the others", func(n *nemesis, _ *seat, lasts time.Duration) {
+		for _, s := range n.seats {
+			s.isolate()
+		}
+		time.Sleep(3 * lasts) // longer than what is asked waits for a leader
+		for _, s := range n.seats {
+			s.heal()
 		}
 	}},
 	{"hands over", func(n *nemesis, s *seat, lasts time.Duration) { n.handOver(s, lasts, false) }},

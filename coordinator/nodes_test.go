@@ -73,7 +73,13 @@ func (m *member) stop() {
 		return
 	}
 	m.cancel(errToldToStop)
-	if err := <-m.ended; !errors.Is(err, errToldToStop) {
+	var err error
+	select {
+	case err = <-m.ended:
+	case <-time.After(time.Minute):
+		err = errors.New(m.host + " was told to stop, and does not end")
+	}
+	if !errors.Is(err, errToldToStop) {
 		assert.ErrorIs(m.t, err, coordinator.ErrRemoved)
 	}
 	m.cancel = nil

@@ -24,14 +24,22 @@ func (h *History) Call(client int, in Input) (answered func(Output)) {
 	defer h.mu.Unlock()
 	h.now++
 	at := len(h.ops)
+	in.client = client
 	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: h.now, Output: Output{Result: Unknown}, Return: never})
 	return func(out Output) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.now++
 		h.ops[at].Output = out
-		if out.Result != Unknown {
-			h.ops[at].Return = h.now
+		if out.Result == Unknown || out.Result == Withdrawn {
+			return
+		}
+		h.ops[at].Return = h.now
+		if in.Kind != Look && in.Kind != Leads {
+			h.now += 2
+			h.ops = append(h.ops, porcupine.Operation{
+				ClientId: client, Input: Input{Kind: has, Node: in.Node, client: client}, Call: h.now - 1, Output: Output{Result: Accepted}, Return: h.now,
+			})
 		}
 	}
 }
@@ -50,7 +58,7 @@ func (h *History) Count(r Result) int {
 	defer h.mu.Unlock()
 	n := 0
 	for _, op := range h.ops {
-		if out, ok := op.Output.(Output); ok && (r == 0 || out.Result == r) {
+		if in, out := op.Input.(Input), op.Output.(Output); in.Kind != has && (r == 0 || out.Result == r) {
 			n++
 		}
 	}
@@ -81,6 +89,31 @@ type Verdict struct {
 // Right reports whether the history could be that of one machine.
 func (v Verdict) Right() bool { return v.Result == porcupine.Ok }
 
+// Explained lists the operations of the longest order that explains some of them, and
+// the state after these.
+func (v Verdict) Explained() string {
+	var longest []porcupine.Operation
+	for _, parts := range v.info.PartialLinearizationsOperations() {
+		for _, ops := range parts {
+			if len(ops) > len(longest) {
+				longest = ops
+			}
+		}
+	}
+	var b strings.Builder
+	s := begin()
+	for _, op := range longest {
+		in, out := op.Input.(Input), op.Output.(Output)
+		_, s = s.step(in, out)
+		if in.Kind == has {
+			continue
+		}
+		fmt.Fprintf(&b, "%4d %s\n", op.Call, describe(in, out))
+	}
+	fmt.Fprintf(&b, "and then the state is %v\n", s)
+	return b.String()
+}
+
 // Draw writes a page that shows the history and how far it can be explained.
 func (v Verdict) Draw(path string) error { return porcupine.VisualizePath(model, v.info, path) }
 
@@ -105,6 +138,9 @@ func (h *History) String() string {
 	defer h.mu.Unlock()
 	var b strings.Builder
 	for _, op := range h.ops {
+		if in, ok := op.Input.(Input); ok && in.Kind == has {
+			continue
+		}
 		until := fmt.Sprint(op.Return)
 		if op.Return == never {
 			until = "-"

@@ -18,9 +18,13 @@ type state struct {
 	term  uint64 // the last one in which a node was heard to lead
 	past  *past  // what there was to be seen
 	shown [nodes]int
+	mine  [clients]int // at which of these a client's last question was answered
 }
 
-const nodes = 5
+const (
+	nodes   = 5
+	clients = 5
+)
 
 // An answer is what came of a command with a key.
 type answer struct {
@@ -59,7 +63,7 @@ func (s state) hash() uint64 { return s.past.sum + 31*maphash.Comparable(seed, s
 
 func (s state) equal(o state) bool {
 	return s.view == o.view && s.end == o.end && s.answers == o.answers && s.term == o.term &&
-		s.past.sum == o.past.sum && s.shown == o.shown
+		s.past.sum == o.past.sum && s.shown == o.shown && s.mine == o.mine
 }
 
 // step reports whether the answer could be given in this state, and returns the one
@@ -67,14 +71,18 @@ func (s state) equal(o state) bool {
 func (s state) step(in Input, out Output) (bool, state) {
 	switch in.Kind {
 	case Read:
-		s.shown[in.Node] = s.past.n
+		s.mine[in.client] = s.past.n
 		return out.View == s.view, s
+	case has:
+		s.shown[in.Node] = max(s.shown[in.Node], s.mine[in.client])
+		return true, s
 	case Look:
 		return s.look(in.Node, out.View)
 	case Leads:
 		ok := out.Term >= s.term
 		s.term = max(s.term, out.Term)
 		return ok, s
+	default:
 	}
 	next, result := s.do(in)
 	if next.view != s.view {
@@ -83,7 +91,7 @@ func (s state) step(in Input, out Output) (bool, state) {
 	if out.Result == Unknown {
 		return true, next
 	}
-	next.shown[in.Node] = next.past.n
+	next.mine[in.client] = next.past.n
 	next.term = max(next.term, out.Term)
 	return result == out.Result, next
 }
@@ -108,6 +116,7 @@ func (s state) do(in Input) (state, Result) {
 		return s.shard(in)
 	case Advance, Committed, Abort, Aborted:
 		return s.cutover(in)
+	default:
 	}
 	switch v := &s.view; in.Kind {
 	case Planned:
@@ -127,6 +136,7 @@ func (s state) do(in Input) (state, Result) {
 		if in.Leg == v.Leg && v.State == "REVERSING" {
 			v.State = "RUNNING"
 		}
+	default:
 	}
 	return s, Accepted
 }
@@ -160,6 +170,7 @@ func (s *state) order(in Input) Result {
 		from, to = "RUNNING", "COMMITTING"
 	case Reverse, Rollback:
 		from, to = "COMMITTED", "REVERSING"
+	default:
 	}
 	v := &s.view
 	if in.Kind == Rollback && v.State == "RUNNING" && v.Leg > 1 {
@@ -176,6 +187,7 @@ func (s *state) order(in Input) Result {
 			return NotYet
 		}
 		v.Step, s.end = Steps[0], 0
+	default:
 	}
 	v.State = to
 	return Accepted
@@ -235,6 +247,7 @@ func (s state) cutover(in Input) (state, Result) {
 			s.end = in.Time
 		}
 		v.Step = in.To
+	default:
 	}
 	return s, Accepted
 }

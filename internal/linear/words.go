@@ -36,6 +36,11 @@ const (
 	Leads Kind = "leads" // whether the node is still the leader
 )
 
+// has is the moment in which a client is answered: what it asked for is in the copy of
+// the node that it has asked. It was done before, perhaps on another node, so that this
+// one may have shown older things meanwhile.
+const has Kind = "has"
+
 // An Input is what a client asks of a node.
 type Input struct {
 	Kind Kind
@@ -50,6 +55,8 @@ type Input struct {
 	Time   int64 // a position, or where streams start, or the end of a commit
 	Events int64
 	To     Step
+
+	client int
 }
 
 // A Result is what came of it.

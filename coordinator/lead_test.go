@@ -23,7 +23,7 @@ func TestAnAnswerFromBeforeIsNoAnswer(t *testing.T) {
 			next := follower(all, old)
 			rest := follower(all, old, next)
 			for _, o := range []*member{next, rest} { // what it is told comes late
-				old.net.Slow(o.host, old.host, 250*time.Millisecond)
+				old.net.Delay(o.host, old.host, 250*time.Millisecond)
 			}
 			time.Sleep(time.Second)
 			var asked sync.WaitGroup

@@ -49,13 +49,13 @@ var faults = []struct {
 	}},
 	{"slow", func(n *nemesis, s *seat, lasts time.Duration) {
 		for _, o := range n.seats {
-			s.net.Slow(s.host, o.host, n.upTo(300*time.Millisecond))
-			s.net.Slow(o.host, s.host, n.upTo(300*time.Millisecond))
+			s.net.Delay(s.host, o.host, n.upTo(300*time.Millisecond))
+			s.net.Delay(o.host, s.host, n.upTo(300*time.Millisecond))
 		}
 		time.Sleep(lasts)
 		for _, o := range n.seats {
-			s.net.Slow(s.host, o.host, 0)
-			s.net.Slow(o.host, s.host, 0)
+			s.net.Delay(s.host, o.host, 0)
+			s.net.Delay(o.host, s.host, 0)
 		}
 	}},
 	{"loses its connections", func(n *nemesis, s *seat, lasts time.Duration) {

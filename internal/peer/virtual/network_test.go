@@ -63,6 +63,15 @@ func TestASlowHostIsSlowBothWays(t *testing.T) {
 				assert.Equal(t, time.Millisecond+by, time.Since(began))
 			}
 		}
+		net.Delay("b", "a", time.Second)
+		for i, way := range [][2]io.ReadWriter{{conn, taken}, {taken, conn}} {
+			began := time.Now()
+			_, err := way[0].Write([]byte("x"))
+			require.NoError(t, err)
+			_, err = way[1].Read(make([]byte, 1))
+			require.NoError(t, err)
+			assert.Equal(t, i == 0, time.Since(began) > time.Second, "only one way is slow")
+		}
 		require.NoError(t, conn.Close())
 		require.NoError(t, taken.Close())
 		require.NoError(t, l.Close())

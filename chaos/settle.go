@@ -6,11 +6,14 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator/state"
 	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/internal/rehearse"
+	"github.com/shardferry/shardferry/mongotest"
 )
 
 // blockedLimit is how long applications may find no cluster that takes writes:
@@ -22,6 +25,11 @@ const blockedLimit = commitBudget + time.Minute
 // have stopped, and so have the faults.
 func (s *scenario) settle(ctx context.Context) error {
 	began := time.Now()
+	for _, side := range s.sides {
+		if err := noneUndecided(ctx, side.cluster); err != nil {
+			return err
+		}
+	}
 	var end shardferry.ClusterTime
 	for {
 		if err := s.fleet.up(ctx); err != nil {
@@ -49,6 +57,40 @@ func (s *scenario) settle(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// noneUndecided waits until no shard coordinates a transaction any more. One whose
+// client has given up may be committed long after the applications have stopped,
+// and one shard after the other.
+func noneUndecided(ctx context.Context, c *mongotest.Cluster) error {
+	for _, shard := range c.Shards() {
+		addr, err := c.Addr(shard)
+		if err != nil {
+			return err
+		}
+		cl, err := mongo.Connect(options.Client().SetHosts([]string{addr}).SetDirect(true).SetDialer(c.Dialer()).
+			SetAuth(options.Credential{Username: rehearse.OperatorName, Password: rehearse.Password, AuthSource: "admin"}))
+		if err != nil {
+			return fmt.Errorf("connect to %s: %w", shard, err)
+		}
+		defer disconnect(ctx, cl)
+		for began := time.Now(); ; {
+			n, err := cl.Database("config").Collection("transaction_coordinators").CountDocuments(ctx, bson.D{})
+			if err != nil {
+				return fmt.Errorf("the transactions that %s coordinates: %w", shard, err)
+			}
+			if n == 0 {
+				break
+			}
+			if time.Since(began) > stageLimit {
+				return fmt.Errorf("%w: %s has coordinated %d transactions since %v", errStuck, shard, n, stageLimit)
+			}
+			if err := mongoconn.Sleep(ctx, tick); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // from returns which side a leg reads from.

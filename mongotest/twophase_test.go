@@ -88,6 +88,15 @@ func (s *spread) primary(shard string) string {
 	return addr
 }
 
+// early has the coordinator answer as soon as it has decided, as servers did
+// before 6.1.
+func (s *spread) early() {
+	s.t.Helper()
+	shard, end := direct(s.t, s.c, s.primary("shard0"))
+	defer end()
+	raw(s.t, shard, "admin", bson.D{{"setParameter", 1}, {"coordinateCommitReturnImmediatelyAfterPersistingDecision", true}})
+}
+
 // find returns the documents of d.c, of one shard if a filter says so.
 func (s *spread) find(concern bson.D, filter bson.D) ([]int64, error) {
 	reply, err := s.cl.Database("d").RunCommand(s.t.Context(), bson.D{
@@ -193,6 +202,7 @@ func TestATransactionOnTwoShardsIsPreparedFirst(t *testing.T) {
 func TestASnapshotHasAllOfATransactionOrNothing(t *testing.T) {
 	spreadOver(t, mongotest.Options{}, func(s *spread) {
 		t := s.t
+		s.early()
 		before := s.c.ClusterTime()
 		s.begin()
 		s.c.SetFaults(mongotest.Faults{Route: func(cmd mongotest.Command) mongotest.Fault {
@@ -283,10 +293,38 @@ func TestATransactionOutlivesItsCoordinator(t *testing.T) {
 	}
 }
 
+// Whoever is told of a commit finds all of it with any read: the answer waits for
+// the last participant (SERVER-63971).
+func TestACommitIsAnsweredWhenAllHaveHeardOfIt(t *testing.T) {
+	for name, early := range map[string]bool{"": false, "early": true} {
+		t.Run(name, func(t *testing.T) {
+			spreadOver(t, mongotest.Options{}, func(s *spread) {
+				t := s.t
+				if early {
+					s.early()
+				}
+				s.begin()
+				s.c.SetFaults(mongotest.Faults{Route: func(cmd mongotest.Command) mongotest.Fault {
+					return mongotest.Fault{DropRequest: cmd.Name == "commitTransaction"}
+				}})
+				time.AfterFunc(30*time.Second, func() { s.c.SetFaults(mongotest.Faults{}) })
+				began := time.Now()
+				assert.InDelta(t, 1, s.commit().Lookup("ok").Double(), 0)
+				waited := time.Since(began) >= 30*time.Second
+				assert.Equal(t, !early, waited)
+				if waited {
+					assert.Equal(t, whole, s.must(bson.D{{"level", "local"}}))
+				}
+			})
+		})
+	}
+}
+
 // What the coordinator keeps, as a client sees it.
 func TestACoordinatorWritesWhatItDecides(t *testing.T) {
 	spreadOver(t, mongotest.Options{}, func(s *spread) {
 		t := s.t
+		s.early()
 		s.begin()
 		done := s.hold("hangBeforeWritingDecision")
 		shard, end := direct(t, s.c, s.primary("shard0"))

@@ -196,8 +196,9 @@ func (c *coordination) write(ctx context.Context, name, what string, statements 
 }
 
 // runCoordinateCommit commits a transaction on several shards, and answers when
-// that is decided. Without participants it tells what has become of one; if
-// nobody has begun to commit it, it is aborted, unless peek only wants to know.
+// every participant has done so; before 6.1, or if a parameter says so, when it is
+// decided. Without participants it tells what has become of one; if nobody has
+// begun to commit it, it is aborted, unless peek only wants to know.
 func runCoordinateCommit(ctx context.Context, op *operation) (bson.Raw, error) {
 	a := op.args()
 	t := coordinated{lsid: a.doc("session"), number: a.int64("number", noNumber)}
@@ -212,17 +213,20 @@ func runCoordinateCommit(ctx context.Context, op *operation) (bson.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
+	early := op.node.params.enabled(paramEarlyCommit)
 	for {
-		if d := op.node.stored(t); d != nil && d.decision.made() || peek && d != nil {
+		if d := op.node.stored(t); d != nil && (peek || early && d.decision.made()) {
 			op.node.coordinators.resume()
 			return value.D("finished", false), d.decision.err()
 		}
 		release, busy := op.node.coordinators.take(key)
 		if busy == nil {
-			body, err := op.coordinate(ctx, t, peek)
+			finished, err := op.coordinate(ctx, t, peek)
 			release()
 			op.node.coordinators.resume()
-			return body, err
+			if finished || err != nil || peek || early {
+				return value.D("finished", finished), err
+			}
 		}
 		timer := time.NewTimer(coordinatorPause)
 		select {
@@ -236,32 +240,34 @@ func runCoordinateCommit(ctx context.Context, op *operation) (bson.Raw, error) {
 	}
 }
 
-// coordinate carries out runCoordinateCommit: nobody else works on the commit.
-func (op *operation) coordinate(ctx context.Context, t coordinated, peek bool) (bson.Raw, error) {
+// coordinate carries out runCoordinateCommit: nobody else works on the commit. It
+// reports whether all have heard of the decision.
+func (op *operation) coordinate(ctx context.Context, t coordinated, peek bool) (finished bool, err error) {
 	c := op.node.stored(t)
 	if c == nil {
 		state, known := op.line.sessions.stateOf(t)
 		switch {
 		case known && state == txnCommitted:
-			return value.D("finished", true), nil
+			return true, nil
 		case !known || state == txnAborted:
-			return nil, hasAborted(t.number)
+			return false, hasAborted(t.number)
 		case peek:
-			return value.D("finished", false), nil
+			return false, nil
 		case len(t.participants) == 0:
-			return nil, op.abortLocal(ctx, t)
+			return true, op.abortLocal(ctx, t)
 		}
 		c = &coordination{node: op.node, client: op.req.Client, coordinated: t}
 	}
 	c.patience = voteLimit
 	if err := c.decide(ctx); err != nil {
-		return nil, interrupted(ctx, err)
+		return false, interrupted(ctx, err)
 	}
-	finished := false
-	if !c.holdsDecision() {
-		finished = c.finish(ctx)
+	early := op.node.params.enabled(paramEarlyCommit)
+	finished = (!early || !c.holdsDecision()) && c.finish(ctx)
+	if err := ctx.Err(); err != nil && !finished {
+		return false, interrupted(ctx, err)
 	}
-	return value.D("finished", finished), c.decision.err()
+	return finished, c.decision.err()
 }
 
 // abortLocal aborts the shard's own part of a transaction, so that it cannot be

@@ -26,6 +26,7 @@ const (
 	paramTxnSecs      = "transactionLifetimeLimitSeconds"
 	paramHistorySecs  = "minSnapshotHistoryWindowInSeconds"
 	paramFCV          = "featureCompatibilityVersion"
+	paramEarlyCommit  = "coordinateCommitReturnImmediatelyAfterPersistingDecision"
 )
 
 // parameters are the values of getParameter and setParameter.
@@ -55,6 +56,7 @@ func (p *parameters) reset(c Config) {
 		paramTxnSecs:                             value.Int32(60),
 		paramHistorySecs:                         value.Int32(300),
 		paramFCV:                                 value.Doc(value.D("version", c.Version.FCV())),
+		paramEarlyCommit:                         value.Bool(!c.Version.AtLeast(6, 1)), // SERVER-63971
 		"authenticationMechanisms":               value.A("SCRAM-SHA-1", "SCRAM-SHA-256"),
 		"enableTestCommands":                     value.Bool(true),
 		"logLevel":                               value.Int32(0),

@@ -3,6 +3,7 @@ package mongos
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -187,13 +188,34 @@ func (o *op) moveDocument(ctx context.Context, rt route, doc, post bson.Raw, fro
 		return err
 	}
 	if err == nil {
-		_, err = in.commit(ctx)
+		err = in.commitSurely(ctx)
 	} else {
 		err = firstOf(err, in.abort(context.WithoutCancel(ctx)))
 	}
 	o.keep(in.time)
 	return err
 }
+
+// commitSurely commits a transaction of the router's own, and asks again when the
+// answer is lost: nobody else can find out what has become of it.
+func (o *op) commitSurely(ctx context.Context) error {
+	for {
+		_, err := o.commit(ctx)
+		if err == nil || !retriable(err) {
+			return err
+		}
+		timer := time.NewTimer(commitPause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+// commitPause is how soon a commit is asked for again.
+const commitPause = 50 * time.Millisecond
 
 // undone reports whether err is that a transaction of the router's own was ended
 // before it was committed, as elections do: nobody else repeats it.

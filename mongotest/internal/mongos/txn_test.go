@@ -190,7 +190,7 @@ func TestADecidedCommitReachesEveryParticipant(t *testing.T) {
 			}
 			return nil
 		}
-		c.must("admin", in(lsid, 1, false, bson.D{{"commitTransaction", 1}}))
+		c.fails(mongoerr.MaxTimeMSExpired, "admin", in(lsid, 1, false, bson.D{{"commitTransaction", 1}, {"maxTimeMS", 1000}}))
 		assert.Contains(t, ids(c.on("s0", "c")), int64(901))
 		assert.NotContains(t, ids(c.on("s2", "c")), int64(902))
 		away.Store(false)

@@ -175,7 +175,7 @@ func (p *Plan) drawChoice(r *rand.Rand, turn *Kind) {
 	all := choices()
 	p.Choice = all[0]
 	defer func() { p.Accounts = p.Choice.asked.IsZero() && (r.IntN(2) == 0 || p.diesCarrying()) }()
-	if p.diesCarrying() || (turn.holds != "" || turn.mayHold != "" || turn.caught) && !turn.choosy {
+	if p.diesCarrying() && !turn.choosy || (turn.holds != "" || turn.mayHold != "" || turn.caught) && !turn.choosy {
 		return
 	}
 	var draw []choice

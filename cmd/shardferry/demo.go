@@ -32,6 +32,7 @@ func demoCommand() *cli.Command {
 			&cli.IntFlag{Name: "nodes", Usage: "nodes that share the work: 1, 3 or 5", Value: 1},
 			&cli.DurationFlag{Name: "kill-leader-every", Usage: "with several nodes: time between two losses of a leader", Value: 5 * time.Second},
 			&cli.DurationFlag{Name: "pause-leader-for", Usage: "with several nodes: the leader is paused so long (SIGSTOP) instead of killed"},
+			&cli.DurationFlag{Name: "drop-connections-every", Usage: "with several nodes: time between two cuts of all connections, between the nodes and to the clusters (default: none)"},
 			&cli.IntFlag{Name: "kills", Usage: "with several nodes: losses of a leader between the copy and the commit", Value: 3},
 			&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "error"},
 			jsonFlag(),
@@ -52,10 +53,12 @@ func runDemo(c *cli.Context) error {
 	switch {
 	case c.Int("nodes")%2 == 0:
 		return usage("--nodes %d: want 1, 3 or 5: with an even number one more may not fail", c.Int("nodes"))
-	case c.Int("nodes") == 1 && (c.IsSet("kill-leader-every") || c.IsSet("pause-leader-for") || c.IsSet("kills")):
-		return usage("--kill-leader-every, --pause-leader-for and --kills need --nodes 3 or 5")
+	case c.Int("nodes") == 1 && (c.IsSet("kill-leader-every") || c.IsSet("pause-leader-for") || c.IsSet("drop-connections-every") || c.IsSet("kills")):
+		return usage("--kill-leader-every, --pause-leader-for, --drop-connections-every and --kills need --nodes 3 or 5")
 	case c.Duration("kill-leader-every") < time.Second:
 		return usage("--kill-leader-every %v: want 1s or more", c.Duration("kill-leader-every"))
+	case c.IsSet("drop-connections-every") && c.Duration("drop-connections-every") < time.Second:
+		return usage("--drop-connections-every %v: want 1s or more", c.Duration("drop-connections-every"))
 	}
 	log, err := newLogger(os.Stderr, c.String("log-level"), c.Bool("json"))
 	if err != nil {

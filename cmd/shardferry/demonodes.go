@@ -23,8 +23,8 @@ func runSurvival(c *cli.Context, dir string, log *slog.Logger, show *display) er
 	s := rehearse.Survival{
 		Docs: c.Int("docs"), SourceShards: c.Int("shards"), DestShards: c.Int("dest-shards"), Seed: c.Uint64("seed"), Rate: c.Int("rate"),
 		Nodes: c.Int("nodes"), KillEvery: c.Duration("kill-leader-every"), PauseFor: c.Duration("pause-leader-for"),
-		Streaming: c.Int("kills"),
-		Program:   []string{self}, Dir: dir, Logger: log, Say: show.event,
+		DropEvery: c.Duration("drop-connections-every"), Streaming: c.Int("kills"),
+		Program: []string{self}, Dir: dir, Logger: log, Say: show.event,
 	}
 	res, err := s.Run(c.Context)
 	if perr := printSurvived(c, s, res); perr != nil {
@@ -48,7 +48,7 @@ func printSurvived(c *cli.Context, s rehearse.Survival, r rehearse.Survived) err
 		}
 		return json.NewEncoder(c.App.Writer).Encode(map[string]any{
 			"event": "done", "verified": r.Verified, "failovers": failovers, "leaderless_ms": leaderless.Milliseconds(), "still_ms": still.Milliseconds(),
-			"tasks_again": r.TasksUndone, "documents": r.Documents, "writes": r.Writes, "cutover_ms": r.CutoverMS, "seconds": r.Seconds,
+			"cuts": r.Drops, "tasks_again": r.TasksUndone, "documents": r.Documents, "writes": r.Writes, "cutover_ms": r.CutoverMS, "seconds": r.Seconds,
 			"differences": len(r.Differences), "seed": s.Seed, "nodes": s.Nodes, "shards": s.SourceShards, "dest_shards": s.DestShards,
 		})
 	}
@@ -61,6 +61,7 @@ func printSurvived(c *cli.Context, s rehearse.Survival, r rehearse.Survived) err
 	}
 	_, err := fmt.Fprintf(out, `
 leaders lost              %d
+all connections cut       %d times
 longest without a leader  %.2f s
 longest any shard still   %.2f s
 copy tasks done again     %d
@@ -68,7 +69,7 @@ documents verified        %d, beside %d operations
 no writes at the commit   %d ms
 differences found         %d
 seed                      %d
-`, len(r.Failovers), leaderless.Seconds(), still.Seconds(), r.TasksUndone, r.Documents, r.Writes, r.CutoverMS, len(r.Differences), s.Seed)
+`, len(r.Failovers), r.Drops, leaderless.Seconds(), still.Seconds(), r.TasksUndone, r.Documents, r.Writes, r.CutoverMS, len(r.Differences), s.Seed)
 	return err
 }
 

@@ -102,6 +102,8 @@ func TestWrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"no such token", []string{"pause", "--token-file", filepath.Join(dir, "none")}, "no such file"},
 		{"no such time", []string{"audit", "--since", "yesterday"}, "--since"},
 		{"no documents", []string{"demo", "--docs", "0"}, "--docs"},
+		{"connections cut without end", []string{"demo", "--nodes", "3", "--drop-connections-every", "1ms"}, "--drop-connections-every"},
+		{"connections of one node cut", []string{"demo", "--drop-connections-every", "5s"}, "--nodes"},
 		{"no port", []string{"sandbox", "--port", "0"}, "--port"},
 		{"half of TLS", []string{"sandbox", "--tls-cert", "x.pem"}, "--tls-key"},
 		{"no certificate", []string{"sandbox", "--tls-cert", "none.pem", "--tls-key", "none.pem"}, "none.pem"},

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/shardferry/shardferry/api"
 )
 
@@ -19,12 +21,14 @@ type fleet struct {
 	env     []string // of the nodes: where both clusters are
 	dir     string   // for what the nodes keep
 	nodes   []*member
+	relays  []*relay // between the nodes; none if their connections are let alone
 }
 
 // A member is one node. Its process comes and goes, the rest stays.
 type member struct {
 	id         string
 	raft, addr string // of its ports for other nodes and for operators
+	link       string // where other nodes call it: raft, or a relay to it
 	client     *api.Client
 
 	mu     sync.Mutex
@@ -50,29 +54,52 @@ func (m *member) pause(on bool) error {
 	return m.child.resume()
 }
 
-// newFleet makes a fleet of n nodes that do not run yet.
-func newFleet(ctx context.Context, program, env []string, dir string, n int) (*fleet, error) {
-	port, err := freePorts(ctx, 2*n)
+// newFleet makes a fleet of n nodes that do not run yet, with relays between them
+// if so wanted.
+func newFleet(ctx context.Context, program, env []string, dir string, n int, relayed bool) (*fleet, error) {
+	port, err := freePorts(ctx, 3*n)
 	if err != nil {
 		return nil, err
 	}
 	f := &fleet{program: program, env: env, dir: dir}
-	at := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)) }
+	at := func(i int) string { return net.JoinHostPort("127.0.0.1", portText(port+i)) }
 	for i := range n {
-		m := &member{id: fmt.Sprintf("node%d", i+1), raft: at(2 * i), addr: at(2*i + 1)}
+		m := &member{id: fmt.Sprintf("node%d", i+1), raft: at(3 * i), addr: at(3*i + 1), link: at(3 * i)}
 		m.client = api.NewClient(m.addr)
+		if relayed {
+			m.link = at(3*i + 2)
+			f.relays = append(f.relays, newRelay(m.link, m.raft))
+		}
 		f.nodes = append(f.nodes, m)
 	}
 	return f, nil
 }
 
+func portText(port int) string { return strconv.Itoa(port) }
+
+// relay runs what stands between the nodes, until ctx ends.
+func (f *fleet) relay(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, r := range f.relays {
+		g.Go(func() error { return r.Run(gctx) })
+	}
+	return g.Wait()
+}
+
+// drop cuts the connections between the nodes.
+func (f *fleet) drop() {
+	for _, r := range f.relays {
+		r.drop()
+	}
+}
+
 // start starts a node, which goes on from what it has kept.
 func (f *fleet) start(ctx context.Context, m *member) error {
 	args := []string{
-		"node", "--node-id", m.id, "--data-dir", filepath.Join(f.dir, m.id), "--raft-addr", m.raft, "--api-addr", m.addr, "--log-level", "error",
+		"node", "--node-id", m.id, "--data-dir", filepath.Join(f.dir, m.id), "--raft-addr", m.raft, "--advertise-addr", m.link, "--api-addr", m.addr, "--log-level", "error",
 	}
 	if m != f.nodes[0] {
-		args = append(args, "--join", f.nodes[0].raft)
+		args = append(args, "--join", f.nodes[0].link)
 	}
 	child, err := startProcess(ctx, f.program, f.env, args...)
 	if err != nil {

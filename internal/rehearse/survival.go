@@ -23,6 +23,7 @@ type Survival struct {
 	Nodes        int
 	KillEvery    time.Duration // from one loss of a leader that is over to the next
 	PauseFor     time.Duration // leaders are paused so long instead of killed; 0: they are killed
+	DropEvery    time.Duration // from one cut of all connections to the next; 0: none
 	Streaming    int           // losses of a leader after the copy, before the commit
 	Program      []string      // how to run this program; commands are appended
 	Dir          string        // for what the nodes keep; must exist
@@ -33,6 +34,7 @@ type Survival struct {
 // Survived is what a Survival measured.
 type Survived struct {
 	Failovers   []Failover
+	Drops       int   // how often all connections were cut
 	TasksUndone int   // copy tasks that were done and had to be done again
 	Documents   int64 // compared after the commit
 	Writes      int64 // operations that applications had acknowledged
@@ -84,19 +86,21 @@ func (s *Survival) play(ctx context.Context, stage *Stage, res *Survived) error 
 	}})
 	f, err := newFleet(ctx, s.Program, []string{
 		"SHARDFERRY_SOURCE=" + OperatorURI(stage.Source), "SHARDFERRY_DESTINATION=" + OperatorURI(stage.Destination),
-	}, s.Dir, s.Nodes)
+	}, s.Dir, s.Nodes, s.DropEvery > 0)
 	if err != nil {
 		return err
 	}
 	work := &Workload{Rate: s.Rate, Schema: 700 * time.Millisecond, Seed: s.Seed, Logger: s.Logger}
 	work.SetClusters(src, dst)
-	t := trial{Survival: s, fleet: f, watch: watch, work: work, src: src, dst: dst, res: res}
-	return errors.Join(t.run(ctx), f.stop())
+	t := trial{Survival: s, stage: stage, fleet: f, watch: watch, work: work, src: src, dst: dst, res: res}
+	stopRelays := beside(ctx, f.relay)
+	return errors.Join(t.run(ctx), f.stop(), stopRelays())
 }
 
 // trial is a Survival that runs.
 type trial struct {
 	*Survival
+	stage    *Stage
 	fleet    *fleet
 	watch    *failoverWatch
 	work     *Workload
@@ -123,8 +127,9 @@ func (t *trial) run(ctx context.Context) error {
 		giveUp(err) // what is waited for would never come
 		return err
 	})
+	stopDrops := beside(ctx, t.drops)
 	err = t.move(moving)
-	err = errors.Join(err, stopKills(), stopWork())
+	err = errors.Join(err, stopKills(), stopDrops(), stopWork())
 	t.res.Failovers, t.res.TasksUndone = t.watch.ended()
 	t.res.Writes, t.res.Seconds = t.work.Writes(), time.Since(began).Seconds()
 	if err != nil {

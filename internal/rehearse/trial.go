@@ -97,6 +97,23 @@ func (t *trial) losses(ctx, life context.Context) error {
 	}
 }
 
+// drops cuts every connection again and again: between the nodes, and to both
+// clusters, also those of the applications.
+func (t *trial) drops(ctx context.Context) error {
+	if t.DropEvery == 0 {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	for {
+		if err := mongoconn.Sleep(ctx, t.DropEvery); err != nil {
+			return err
+		}
+		t.fleet.drop()
+		t.res.Drops++
+		t.Say("cut", "cut %d connections to the clusters, and all between the nodes", t.stage.Source.KillConnections()+t.stage.Destination.KillConnections())
+	}
+}
+
 // isBack reports whether a node that was away takes part again: without it the
 // others could not do without one more.
 func (t *trial) isBack(ctx context.Context, m *member) bool {

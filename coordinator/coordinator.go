@@ -71,6 +71,7 @@ type Coordinator struct {
 
 	lookout *lookout
 	joins   atomic.Bool // Join is under way
+	since   atomic.Pointer[time.Time]
 }
 
 // New returns a Coordinator that is not running. Call Run once.
@@ -200,6 +201,8 @@ func (c *Coordinator) lead(ctx context.Context, notify <-chan bool) error {
 	if err := c.raft.Barrier(0).Error(); err != nil {
 		return errNoLongerLeader
 	}
+	since := time.Now()
+	c.since.Store(&since)
 	c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "leading", slog.String("node", c.cfg.ID))
 	if err := c.tellAddress(ctx); err != nil {
 		return errNoLongerLeader

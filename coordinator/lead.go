@@ -3,11 +3,26 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/shardferry/shardferry"
 )
+
+// LedFor waits until this node, which leads, has led for so long. What a leader
+// before it had begun with no more time than that is over then, if it asked whether
+// it still led after it had begun.
+func (c *Coordinator) LedFor(ctx context.Context, d time.Duration) error {
+	since := c.since.Load()
+	if since == nil {
+		return nil // it does not lead: StillLeads says so
+	}
+	if left := time.Until(since.Add(d)); left > 0 {
+		return waitFor(ctx, nil, left)
+	}
+	return nil
+}
 
 // StillLeads asks the other nodes whether this one leads, and returns
 // shardferry.ErrNotLeader if they do not say so. A leader that stood still for a while

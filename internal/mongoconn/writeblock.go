@@ -3,6 +3,7 @@ package mongoconn
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -13,10 +14,12 @@ import (
 // write that was admitted before is still running (server:
 // README_user_write_blocking.md).
 func SetWriteBlock(ctx context.Context, client *mongo.Client, blocked bool) error {
-	err := client.Database("admin").RunCommand(ctx, bson.D{
-		{"setUserWriteBlockMode", 1},
-		{"global", blocked},
-	}).Err()
+	cmd := bson.D{{"setUserWriteBlockMode", 1}, {"global", blocked}}
+	if until, ok := ctx.Deadline(); ok {
+		// The server too gives up in time: what is late could undo what others do.
+		cmd = append(cmd, bson.E{Key: "maxTimeMS", Value: max(1, time.Until(until).Milliseconds())})
+	}
+	err := client.Database("admin").RunCommand(ctx, cmd).Err()
 	if err != nil {
 		return fmt.Errorf("set user write block mode to %v: %w", blocked, err)
 	}

@@ -51,6 +51,49 @@ func (e *ensemble) latest(st *state.Sync) *state.Sync {
 	return st
 }
 
+// What a leader has sent to switch a write block may arrive when it leads no more.
+// The next one switches nothing before that cannot be any longer.
+func TestTheNextLeaderOutwaitsASwitchOfTheOneBefore(t *testing.T) {
+	play(t, setting{}, func(t *testing.T, s *stage) {
+		s.load()
+		e := several(s, 3)
+		defer e.down()
+		leads, other := e.stream()
+		s.node = other.Node
+		s.faults.of(other.Node)
+		met := make(chan struct{})
+		var first, next time.Time
+		s.faults.set(func(on *mongotest.Cluster, c mongotest.Command, _ *state.Sync) mongotest.Fault {
+			if !ours(c) || on != s.src || c.Name != "setUserWriteBlockMode" {
+				return mongotest.Fault{}
+			}
+			limit := time.Duration(c.Body.Lookup("maxTimeMS").AsInt64()) * time.Millisecond
+			assert.Positive(t, limit, "the server gives up too")
+			assert.LessOrEqual(t, limit, 3*time.Second)
+			switch {
+			case first.IsZero():
+				first = time.Now()
+				e.isolate(leads)
+				close(met)
+				return mongotest.Fault{DropRequest: true}
+			case next.IsZero():
+				next = time.Now()
+			}
+			return mongotest.Fault{}
+		})
+		for range 100 {
+			if err := other.Commit(t.Context(), "test"); err == nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		s.meets(met)
+		s.reach(shardferry.StateCommitted)
+		assert.GreaterOrEqual(t, next.Sub(first), 3*time.Second)
+		assert.Less(t, next.Sub(first), 6*time.Second)
+	})
+}
+
 // A commit whose leader is lost at any of its steps is brought to its end by
 // another node. At no time do both clusters take writes, nor does either of them
 // refuse writes for long.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/shardferry/shardferry"
 	"github.com/shardferry/shardferry/coordinator"
@@ -35,9 +36,21 @@ func (c cutover) OpenDestination(ctx context.Context, s *state.Sync) error {
 	return c.block(ctx, c.ends.to(&s.Leg), false)
 }
 
+// switchLimit is how long one attempt to switch a write block may take. A leader
+// that has stood still since it began one goes on with nothing; and the next leader
+// switches none before the time of what its predecessor has sent is over.
+const switchLimit = 3 * time.Second
+
 // block switches a cluster's write block, if this node still leads: what a leader
 // of the past switches could undo the next one's commit.
 func (n *Node) block(ctx context.Context, e *end, blocked bool) error {
+	if n.port != nil {
+		if err := n.coord.LedFor(ctx, switchLimit); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, switchLimit) // before it is asked who leads
+	defer cancel()
 	if err := n.coord.StillLeads(ctx); err != nil {
 		return err
 	}

@@ -67,14 +67,14 @@ func (c *Coverage) Lacks(each int) []Cell {
 }
 
 // Seeds lists the seeds that are to be tried until every cell was hit so often.
-// The last half is for cells that some did not come to.
+// Most of them are for cells that others did not come to.
 func (c *Coverage) Seeds(each int) []uint64 {
 	most := 0
 	for _, part := range parts() {
 		most = max(most, len(part))
 	}
-	seeds := make([]uint64, 0, most*each)
-	for i := range most * (each + 1) / 2 * 2 {
+	seeds := make([]uint64, 0, 2*most*(each+1))
+	for i := range 2 * most * (each + 1) {
 		seeds = append(seeds, uint64(i+1))
 	}
 	return seeds

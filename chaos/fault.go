@@ -51,7 +51,7 @@ func (w *weather) command(cmd mongotest.Command) mongotest.Fault {
 	w.mu.Lock()
 	fleet := w.fleet
 	w.mu.Unlock()
-	out, slower := fleet.sent(cmd.AppName) // it may end connections, and wait for nothing
+	out, slower := fleet.sent(cmd.AppName, cmd.Name) // it may end connections, and wait for nothing
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if slower > 0 {

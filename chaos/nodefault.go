@@ -26,9 +26,11 @@ const (
 	InStreamAgain   Place = "streaming again"
 )
 
-// commitSteps are those that every commit goes through.
+// commitSteps are the steps of a commit. The last one is that of a commit that is
+// given up, which is asked for again.
 var commitSteps = []state.Step{
 	state.StepBlocking, state.StepBlocked, state.StepDraining, state.StepVerifying, state.StepFinishing, state.StepArming, state.StepOpening,
+	state.StepAborting,
 }
 
 // Places lists all places in the order in which a sync with a rollback comes to
@@ -128,7 +130,7 @@ type Victim string
 // The victims.
 const (
 	Leader Victim = "leader"
-	Worker Victim = "worker" // a node that serves a shard and does not lead
+	Worker Victim = "worker" // a node that serves a shard, or could where none is given away yet, and does not lead
 )
 
 // A Cell is what must have been tried often enough.
@@ -159,11 +161,12 @@ func cellsOf(places ...Place) []Cell {
 type NodeFault struct {
 	Cell
 
-	Nth   int
-	After time.Duration // since the stage of the place began
-	For   time.Duration
-	By    time.Duration // how much longer links take where they are slow
-	Fate  Fate
+	Nth     int
+	Command string        // it is to be this one that is sent; empty: any act
+	After   time.Duration // since the stage of the place began
+	For     time.Duration
+	By      time.Duration // how much longer links take where they are slow
+	Fate    Fate
 }
 
 // A Fate is what becomes of the command that the victim has sent last.
@@ -179,6 +182,9 @@ const (
 
 func (f NodeFault) String() string {
 	text := fmt.Sprintf("%v for %v, at the %d. act", f.Cell, f.For, f.Nth)
+	if f.Command != "" {
+		text += ", which is " + f.Command
+	}
 	if f.After > 0 {
 		text += fmt.Sprintf(" after %v", f.After)
 	}

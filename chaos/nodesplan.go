@@ -2,7 +2,11 @@ package chaos
 
 import (
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/shardferry/shardferry/coordinator/state"
 )
 
 // NewNodesPlan draws the plan of a seed with several nodes: a short story with a
@@ -26,9 +30,50 @@ func NewNodesPlan(seed uint64, nodes int) Plan {
 		Linger:       time.Duration(500+r.IntN(1000)) * time.Millisecond,
 	}
 	for i, part := range parts() {
-		p.NodeFaults = append(p.NodeFaults, nodeFault(r, nth(part, uint64(i), seed), p.Linger))
+		f := nodeFault(r, nth(part, uint64(i), seed), p.Linger)
+		p.giveUp(f.Place)
+		p.NodeFaults = append(p.NodeFaults, f)
+	}
+	if r.IntN(6) == 0 {
+		p.last(r)
 	}
 	return p
+}
+
+// shortBudget is less than the commit's writes are held up where it is to be given
+// up.
+const shortBudget = 1500 * time.Millisecond
+
+// giveUp makes the commit at whose end a fault waits be given up at first: what is
+// applied is not acknowledged until its budget is spent.
+func (p *Plan) giveUp(at Place) {
+	if !strings.HasSuffix(string(at), string(state.StepAborting)) {
+		return
+	}
+	f := Fault{Kind: HoldMajority, Stage: at.stage(), Side: Destination, For: 2 * shortBudget}
+	shards := p.DestShards
+	if f.Stage == Returning {
+		f.Side, shards = Source, p.SourceShards
+	}
+	for f.Shard = range shards {
+		p.Faults = append(p.Faults, f)
+	}
+	p.Commits.budget = shortBudget
+}
+
+// last makes the fault of the commit last: who leads no more acts when the
+// applications have moved, or when they are on the way back.
+func (p *Plan) last(r *rand.Rand) {
+	p.Commits.lasts = true
+	p.NodeFaults = slices.DeleteFunc(p.NodeFaults, func(f NodeFault) bool {
+		return f.Place.stage() == Living || f.Place.stage() == Returning
+	})
+	for i := range p.NodeFaults {
+		if f := &p.NodeFaults[i]; f.Place.stage() == Committing && f.Kind != NodeRestart {
+			f.For = ms(r, 6000, 16000)
+		}
+	}
+	p.Faults = slices.DeleteFunc(p.Faults, func(f Fault) bool { return f.Stage == Returning })
 }
 
 // parts are the cells by the part of the story. No two faults of a plan are in
@@ -66,6 +111,9 @@ func nodeFault(r *rand.Rand, c Cell, linger time.Duration) NodeFault {
 		f.After = time.Duration(r.Int64N(int64(linger)))
 	case Copying, Committing, Returning:
 	}
+	if c.switches() && r.IntN(2) == 0 {
+		f.Nth, f.Command = 1, "setUserWriteBlockMode"
+	}
 	switch c.Kind {
 	case NodeKilled:
 		f.Fate = pick(r, Arrives, Vanishes, Unknown)
@@ -79,6 +127,16 @@ func nodeFault(r *rand.Rand, c Cell, linger time.Duration) NodeFault {
 		f.For = ms(r, 0, 1500)
 	}
 	return f
+}
+
+// switches reports whether the victim switches a write block at the place.
+func (c Cell) switches() bool {
+	for _, st := range []state.Step{state.StepBlocking, state.StepOpening, state.StepAborting} {
+		if c.Victim == Leader && strings.HasSuffix(string(c.Place), ": "+string(st)) {
+			return true
+		}
+	}
+	return false
 }
 
 // ms draws a time between two numbers of milliseconds.

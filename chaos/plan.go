@@ -125,6 +125,13 @@ type Plan struct {
 
 	Nodes      int         // 0 is one
 	NodeFaults []NodeFault // at most one in a stage
+	Commits    commits
+}
+
+// commits say how the commits of a plan go, where not as usual.
+type commits struct {
+	budget time.Duration // 0: commitBudget
+	lasts  bool          // the fault of the commit may last into the stages after it
 }
 
 // NewPlan draws the plan of a seed.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"path/filepath"
@@ -25,7 +26,7 @@ func processes(stage *rehearse.Stage, plan Plan, dir string, log *slog.Logger, w
 		src.AppName, dst.AppName = m.app, m.app
 		cfg := node.Config{
 			DataDir: dir, Source: src, Destination: dst,
-			CommitBudget: commitBudget, Copiers: 2, BatchDocs: plan.BatchDocs, Logger: log,
+			CommitBudget: cmp.Or(plan.Commits.budget, commitBudget), Copiers: 2, BatchDocs: plan.BatchDocs, Logger: log,
 		}
 		if net != nil {
 			cfg.ID, cfg.DataDir, cfg.Logger = m.host, filepath.Join(dir, m.host), log.With("node", m.host)

@@ -87,7 +87,7 @@ func (s *scenario) act(ctx context.Context, st Stage) error {
 		if done && end.IsZero() {
 			end = time.Now()
 		}
-		if done && len(faults) == 0 && s.fleet.calm(time.Since(end)) {
+		if done && len(faults) == 0 && s.fleet.calm(time.Since(end), s.plan.lasting(st)) {
 			return nil
 		}
 		if err := s.fleet.whatFailed(); err != nil {
@@ -129,6 +129,12 @@ func (s *scenario) strike(ctx context.Context, f Fault) error {
 	}
 	s.trace.add("the node starts again, it was %s", describe(s.last))
 	return s.fleet.members[0].start(ctx)
+}
+
+// lasting reports whether a fault of the commit may still be under way when a stage
+// ends.
+func (p Plan) lasting(st Stage) bool {
+	return p.Commits.lasts && (st == Committing || st == Living || st == Returning)
 }
 
 // crew makes the nodes.

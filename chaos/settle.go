@@ -21,6 +21,10 @@ import (
 // faults add to its last steps.
 const blockedLimit = commitBudget + time.Minute
 
+// failoverLimit is how long it takes at most, beyond a commit's budget, until another
+// node has gone on in place of one that is lost.
+const failoverLimit = 15 * time.Second
+
 // settle waits until everything that the applications wrote is applied. They
 // have stopped, and so have the faults.
 func (s *scenario) settle(ctx context.Context) error {
@@ -144,7 +148,11 @@ func (s *scenario) judgeWriters(ctx context.Context) {
 	if switches > commits || (commits-switches)%2 != 0 {
 		s.bad.add("applications' writes changed from one cluster to the other %d times in %d commits", switches, commits)
 	}
-	if blocked > blockedLimit {
+	limit := blockedLimit
+	if s.plan.Nodes > 1 {
+		limit = commitBudget + failoverLimit
+	}
+	if blocked > limit {
 		s.bad.add("for %v no cluster took writes", blocked)
 	}
 	for side, c := range s.crowd.clients {

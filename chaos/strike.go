@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,10 @@ import (
 	"github.com/shardferry/shardferry/internal/mongoconn"
 	"github.com/shardferry/shardferry/mongotest"
 )
+
+// switchLimit is how long a switch of a write block may be under way: as much as the
+// next leader waits, less what it took to send it.
+const switchLimit = 2900 * time.Millisecond
 
 // A strike is a fault on its way to the node that it hits.
 type strike struct {
@@ -36,8 +41,9 @@ func (f *fleet) arm(of []NodeFault) {
 }
 
 // calm reports whether no fault is under way or waits. Once the stage is over a
-// fault waits no longer whose place will not come again.
-func (f *fleet) calm(over time.Duration) bool {
+// fault waits no longer whose place will not come again. One that lasts is let go
+// on.
+func (f *fleet) calm(over time.Duration, lasts bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if a := f.armed; a != nil {
@@ -48,24 +54,25 @@ func (f *fleet) calm(over time.Duration) bool {
 		f.trace.add("it did not come to: %v", *a)
 		f.armed = nil
 	}
-	return f.place == ""
+	return f.place == "" || lasts
 }
 
 // act is called when a node does something. It lets the armed fault strike when
-// its time has come, and returns it if this node is its victim. decides says that
-// a reconciler has done a step, and is about to record it.
-func (f *fleet) act(m *member, decides bool) (fault NodeFault, own bool) {
+// its time has come, and returns it if this node is its victim. command is what it
+// sends, if so; decides says that a reconciler has done a step, and is about to
+// record it.
+func (f *fleet) act(m *member, command string, decides bool) (fault NodeFault, own bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.armed
-	if a == nil || time.Since(f.begun) < a.After {
-		return fault, false
+	if a == nil || f.place != "" || time.Since(f.begun) < a.After {
+		return fault, false // one at a time: the others are a majority
 	}
 	s := f.latest()
 	if s == nil || !a.Place.is(s) {
 		return fault, false
 	}
-	if f.acts++; f.acts < a.Nth && !decides {
+	if f.acts++; f.acts < a.Nth && !decides || a.Command != "" && a.Command != command {
 		return fault, false
 	}
 	v := f.victim(a.Victim, m, s)
@@ -86,10 +93,11 @@ func (f *fleet) victim(who Victim, m *member, s *state.Sync) *member {
 	if leads == nil || who == Leader {
 		return leads
 	}
+	idle := !slices.ContainsFunc(s.Leg.Shards, func(sh state.Shard) bool { return sh.Owner != "" })
 	var found *member
 	for _, w := range f.members {
 		n := w.alive.Load()
-		if w != leads && !w.busy && n != nil && isReady(n) && s.Leg.OwnedBy(w.host) > 0 && (found == nil || w == m) {
+		if w != leads && !w.busy && n != nil && isReady(n) && (idle || s.Leg.OwnedBy(w.host) > 0) && (found == nil || w == m) {
 			found = w
 		}
 	}
@@ -99,7 +107,7 @@ func (f *fleet) victim(who Victim, m *member, s *state.Sync) *member {
 // reached is called at every moment of the node's work. That of a node that is
 // paused stands still here, and that of one that has died does so for good.
 func (m *member) reached(ctx context.Context, at shardferry.Moment) {
-	m.fleet.act(m, decides(at))
+	m.fleet.act(m, "", decides(at))
 	for p := m.stopped.Load(); p != nil; p = m.stopped.Load() {
 		<-*p
 	}
@@ -269,19 +277,25 @@ func (m *member) drain(ctx context.Context) {
 
 // sent is called for every command that a node sends, and returns what becomes of
 // it, and by how much at most it is delayed.
-func (f *fleet) sent(app string) (out mongotest.Fault, slower time.Duration) {
+func (f *fleet) sent(app, command string) (out mongotest.Fault, slower time.Duration) {
 	m := f.of(app)
 	if m == nil {
 		return out, 0
 	}
-	if fault, own := f.act(m, false); own {
+	if fault, own := f.act(m, command, false); own {
 		switch fault.Fate {
 		case Vanishes:
 			out.DropRequest = true
 		case Unknown:
 			out.DropReply = true
 		case Late:
-			out.Delay = fault.For + peerDelay
+			// Before the end of its connection, which comes late too.
+			out.Delay = fault.For * 9 / 10
+			if command == "setUserWriteBlockMode" {
+				// The one command that no server can tell from a new one: the product
+				// takes none for possible that is under way for longer than this.
+				out.Delay = min(out.Delay, switchLimit)
+			}
 		case Arrives:
 		}
 	}

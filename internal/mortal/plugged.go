@@ -129,6 +129,10 @@ func (c *pluggedConn) Close() error {
 		c.closed = true
 		close(c.shut)
 	}
+	if !c.sending && c.plug.holds() != nil {
+		c.sending = true
+		go c.send() // the end, which passes no sooner than anything else
+	}
 	sending := c.sending
 	c.mu.Unlock()
 	if sending {

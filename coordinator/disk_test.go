@@ -80,7 +80,8 @@ func TestAnotherNodeLeadsWhenTheLeadersDiskIsFull(t *testing.T) {
 			transports = append(transports, transport)
 			voters = append(voters, raft.Server{ID: raft.ServerID(addr), Address: addr})
 		}
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // what hangs fails
+		defer cancel()
 		var all []*Coordinator
 		var tanks []*tank
 		var ends []chan error

@@ -168,11 +168,19 @@ func (n *Node) propose(ctx context.Context, cmd state.Command) error {
 	return n.order(ctx, cmd)
 }
 
+// readyLimit is how long a command waits for a node that has just started. One that
+// finds no majority of the others, or not both clusters, may never take it.
+const readyLimit = 10 * time.Second
+
 // wait returns once the node can take commands.
 func (n *Node) wait(ctx context.Context) error {
+	late := time.NewTimer(readyLimit)
+	defer late.Stop()
 	select {
 	case <-n.ready:
 		return nil
+	case <-late.C:
+		return fmt.Errorf("node %s has not reached both clusters and the node that leads: nothing was done, ask again or ask another node: %w", n.cfg.ID, shardferry.ErrNotLeader)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

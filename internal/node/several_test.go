@@ -246,3 +246,21 @@ func TestANodeOfOtherClustersEnds(t *testing.T) {
 		odd.cancel = nil
 	})
 }
+
+// A command to a node that finds no other one is answered, and says that nothing was
+// done.
+func TestANodeWithoutALeaderAnswers(t *testing.T) {
+	play(t, setting{}, func(t *testing.T, s *stage) {
+		e := &ensemble{stage: s, net: virtual.New(time.Millisecond)}
+		lost := e.enter("n9:1", nil)
+		defer e.down()
+		for name, ask := range map[string]func() error{
+			"commit":   func() error { return lost.Commit(t.Context(), "test") },
+			"progress": func() error { _, err := lost.Progress(t.Context()); return err },
+		} {
+			began := time.Now()
+			require.ErrorIs(t, ask(), shardferry.ErrNotLeader, name)
+			assert.Equal(t, 10*time.Second, time.Since(began), name)
+		}
+	})
+}

@@ -245,7 +245,15 @@ func failCommand(data bson.D, commands ...string) func(ctx context.Context, f Fa
 		if err := mongoconn.Sleep(ctx, f.For); err != nil {
 			return err
 		}
-		_ = client.Database("admin").RunCommand(ctx, bson.D{{"configureFailPoint", "failCommand"}, {"mode", "off"}}).Err() // or it has restarted
+		// Another fault may lose the command. Who is away for longer comes back without.
+		for range 10 {
+			if client.Database("admin").RunCommand(ctx, bson.D{{"configureFailPoint", "failCommand"}, {"mode", "off"}}).Err() == nil {
+				break
+			}
+			if err := mongoconn.Sleep(ctx, 500*time.Millisecond); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 }

@@ -53,9 +53,11 @@ func (c *Coordinator) Members() []Member {
 // A lookout knows what raft tells of other nodes: who leads, and who does not
 // answer the leader.
 type lookout struct {
-	mu     sync.Mutex
-	silent map[raft.ServerID]silence
-
+	mu      sync.Mutex
+	silent  map[raft.ServerID]silence
+	leader  raft.ServerID // empty if there is none
+	missed  raft.ServerID // the last leader that fell silent, until it is heard of again
+	since   time.Time     // when missed was
 	changed chan struct{} // closed when another node leads, or none
 	tells   chan raft.Observation
 	by      *raft.Observer
@@ -100,7 +102,12 @@ func (l *lookout) note(told any) {
 	defer l.mu.Unlock()
 	switch o := told.(type) {
 	case raft.LeaderObservation:
-		// What an earlier leadership knew is old.
+		// What an earlier leadership knew is old, but for one thing: who has taken
+		// over from a leader has not heard of that one for longer than it leads.
+		if o.LeaderID == "" && l.leader != "" {
+			l.missed, l.since = l.leader, time.Now()
+		}
+		l.leader = o.LeaderID
 		clear(l.silent)
 		close(l.changed)
 		l.changed = make(chan struct{})
@@ -113,12 +120,23 @@ func (l *lookout) note(told any) {
 		if known.since.IsZero() {
 			known.since = now
 		}
+		if o.PeerID == l.missed && now.Sub(l.since) < staleSilence && l.since.Before(known.since) {
+			known.since = l.since
+		}
 		known.seen = now
 		l.silent[o.PeerID] = known
 	case raft.ResumedHeartbeatObservation:
-		delete(l.silent, o.PeerID)
+		l.heard(o.PeerID)
 	case raft.PeerObservation:
-		delete(l.silent, o.Peer.ID)
+		l.heard(o.Peer.ID)
+	}
+}
+
+// heard forgets that a node was silent. The caller holds mu.
+func (l *lookout) heard(id raft.ServerID) {
+	delete(l.silent, id)
+	if l.missed == id {
+		l.missed = ""
 	}
 }
 

@@ -65,6 +65,7 @@ func (h *History) Count(r Result) int {
 	return n
 }
 
+// counted returns the operations that are judged, and the end of the history.
 func (h *History) counted() []porcupine.Operation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -75,9 +76,26 @@ func (h *History) counted() []porcupine.Operation {
 		if out.Result == Withdrawn || reads && out.Result == Unknown {
 			continue
 		}
+		if in.ID != 0 && out.Result == Unknown {
+			var seen bool
+			if op.Return, seen = h.recorded(in.ID); !seen {
+				continue // if it is done at all, then after everything else
+			}
+		}
 		ops = append(ops, op)
 	}
-	return ops
+	return append(ops, porcupine.Operation{Input: Input{Kind: end}, Call: h.now + 1, Output: Output{Result: Accepted}, Return: h.now + 2})
+}
+
+// recorded returns by when somebody had seen that an attempt was recorded, and whether
+// anybody has.
+func (h *History) recorded(id int) (by int64, seen bool) {
+	for _, op := range h.ops {
+		if out := op.Output.(Output); strings.Contains(", "+out.View.Audit, fmt.Sprintf(", %d ", id)) && (!seen || op.Return < by) {
+			by, seen = op.Return, true
+		}
+	}
+	return by, seen
 }
 
 // A Verdict is what became of a check.
@@ -105,7 +123,7 @@ func (v Verdict) Explained() string {
 	for _, op := range longest {
 		in, out := op.Input.(Input), op.Output.(Output)
 		_, s = s.step(in, out)
-		if in.Kind == has {
+		if in.Kind == has || in.Kind == end {
 			continue
 		}
 		fmt.Fprintf(&b, "%4d %s\n", op.Call, describe(in, out))

@@ -12,12 +12,13 @@ const keys = 32
 // A state is all that decides what comes next.
 type state struct {
 	view    View
-	end     int64 // of the commit in progress, 0 before it is known
+	until   int64 // the end of the commit in progress, 0 before it is known
 	answers [keys]answer
 
 	term  uint64 // the last one in which a node was heard to lead
 	past  *past  // what there was to be seen
 	shown [nodes]int
+	ended bool         // nothing has an effect any more
 	mine  [clients]int // at which of these a client's last question was answered
 }
 
@@ -62,7 +63,7 @@ func begin() state {
 func (s state) hash() uint64 { return s.past.sum + 31*maphash.Comparable(seed, s.shown) }
 
 func (s state) equal(o state) bool {
-	return s.view == o.view && s.end == o.end && s.answers == o.answers && s.term == o.term &&
+	return s.view == o.view && s.until == o.until && s.ended == o.ended && s.answers == o.answers && s.term == o.term &&
 		s.past.sum == o.past.sum && s.shown == o.shown && s.mine == o.mine
 }
 
@@ -76,6 +77,9 @@ func (s state) step(in Input, out Output) (bool, state) {
 	case has:
 		s.shown[in.Node] = max(s.shown[in.Node], s.mine[in.client])
 		return true, s
+	case end:
+		s.ended = true
+		return true, s
 	case Look:
 		return s.look(in.Node, out.View)
 	case Leads:
@@ -84,12 +88,15 @@ func (s state) step(in Input, out Output) (bool, state) {
 		return ok, s
 	default:
 	}
+	if s.ended {
+		return out.Result == Unknown, s
+	}
 	next, result := s.do(in)
 	if next.view != s.view {
 		next.past = s.past.with(next.view)
 	}
 	if out.Result == Unknown {
-		return true, next
+		return next.view != s.view, next
 	}
 	next.mine[in.client] = next.past.n
 	next.term = max(next.term, out.Term)
@@ -186,7 +193,7 @@ func (s *state) order(in Input) Result {
 		if v.Phase != "streaming" {
 			return NotYet
 		}
-		v.Step, s.end = Steps[0], 0
+		v.Step, s.until = Steps[0], 0
 	default:
 	}
 	v.State = to
@@ -226,12 +233,12 @@ func (s state) cutover(in Input) (state, Result) {
 		if v.Step != Aborting {
 			return s, Refused
 		}
-		v.State, v.Step, s.end = "RUNNING", "", 0
+		v.State, v.Step, s.until = "RUNNING", "", 0
 	case Committed:
 		if v.Step != "opening" {
 			return s, Refused
 		}
-		v.State, v.Step, s.end = "COMMITTED", "", 0
+		v.State, v.Step, s.until = "COMMITTED", "", 0
 		v.Leg++
 		v.Shards = [2]Shard{{Applied: in.Time}, {Applied: in.Time}}
 	case Advance:
@@ -241,10 +248,10 @@ func (s state) cutover(in Input) (state, Result) {
 			return s, Refused
 		case to <= at:
 			return s, Accepted
-		case in.To == "verifying" && min(v.Shards[0].Applied, v.Shards[1].Applied) < s.end:
+		case in.To == "verifying" && min(v.Shards[0].Applied, v.Shards[1].Applied) < s.until:
 			return s, Refused
 		case in.To == "draining":
-			s.end = in.Time
+			s.until = in.Time
 		}
 		v.Step = in.To
 	default:

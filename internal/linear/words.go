@@ -41,6 +41,10 @@ const (
 // one may have shown older things meanwhile.
 const has Kind = "has"
 
+// end is when the history ends. What nobody knows the outcome of, and has no effect
+// until then, has none: that it might come earlier, again without one, need not be tried.
+const end Kind = "end"
+
 // An Input is what a client asks of a node.
 type Input struct {
 	Kind Kind

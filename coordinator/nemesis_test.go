@@ -73,8 +73,19 @@ var faults = []struct {
 			s.heal()
 		}
 	}},
-	{"hands over", func(n *nemesis, s *seat, lasts time.Duration) { n.handOver(s, lasts, false) }},
-	{"hands over, and is deaf", func(n *nemesis, s *seat, lasts time.Duration) { n.handOver(s, lasts, true) }},
+	{"hands over", func(n *nemesis, s *seat, lasts time.Duration) { n.handOver(s, lasts, func() {}) }},
+	{"hands over, and is deaf", func(n *nemesis, s *seat, lasts time.Duration) { n.handOver(s, lasts, s.deafen) }},
+	{"hands over, and hears late", func(n *nemesis, s *seat, lasts time.Duration) {
+		late := n.upTo(400 * time.Millisecond)
+		for _, o := range n.seats {
+			s.net.Delay(o.host, s.host, late)
+		}
+		time.Sleep(late) // by then answers are under way
+		n.handOver(s, lasts, func() {})
+		for _, o := range n.seats {
+			s.net.Delay(o.host, s.host, 0)
+		}
+	}},
 	{"compacts its log", func(_ *nemesis, s *seat, _ time.Duration) { _ = s.c.Compact() }},
 	{"is sent a snapshot", func(n *nemesis, s *seat, lasts time.Duration) {
 		s.isolate()
@@ -113,17 +124,33 @@ func (n *nemesis) leader(otherwise *seat) *seat {
 	return otherwise
 }
 
-// handOver has another node lead. Deaf, the old leader does not hear of it.
-func (n *nemesis) handOver(s *seat, lasts time.Duration, deaf bool) {
-	ctx, cancel := context.WithTimeout(n.t.Context(), lasts+100*time.Millisecond)
-	defer cancel()
+// handOver has another node lead. The old leader may be kept from hearing of it: as
+// soon as there is a new one, both are asked whether they lead.
+func (n *nemesis) handOver(s *seat, lasts time.Duration, keep func()) {
 	var asked sync.WaitGroup
-	asked.Go(func() { _ = s.c.TransferLeadership(ctx, "") })
-	if deaf {
-		time.Sleep(time.Millisecond + n.upTo(5*time.Millisecond))
-		s.deafen()
-		time.Sleep(lasts)
-		s.heal()
-	}
+	asked.Go(func() {
+		ctx, cancel := context.WithTimeout(n.t.Context(), lasts+time.Second)
+		defer cancel()
+		_ = s.c.TransferLeadership(ctx, "")
+	})
+	asked.Go(func() { n.whoLeads(s, time.Now().Add(lasts+time.Second)) })
+	time.Sleep(time.Millisecond + n.upTo(5*time.Millisecond))
+	keep()
+	time.Sleep(lasts)
+	s.heal()
 	asked.Wait()
+}
+
+func (n *nemesis) whoLeads(old *seat, until time.Time) {
+	c := &client{piece: n.piece, number: 4}
+	for time.Now().Before(until) {
+		for _, o := range n.seats {
+			if o != old && o.c.LeadsIn() > 0 {
+				c.leads(o)
+				c.leads(old)
+				return
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -103,6 +103,9 @@ func (p *Printer) Coverage(c *Coverage) error {
 	return err
 }
 
+// width returns that of a kind's column.
+func width(k NodeKind) int { return max(len(k), len("10 + 10")) }
+
 // String returns the table: a row for each place, a column for each kind, and in
 // it how often the leader was hit and how often another worker.
 func (c *Coverage) String() string {
@@ -110,13 +113,13 @@ func (c *Coverage) String() string {
 	fmt.Fprintf(&b, "%d runs; how often the leader + a worker was hit; no cluster took writes for %v at most\n", c.runs, c.long.Round(time.Millisecond))
 	fmt.Fprintf(&b, "%-20s", "")
 	for _, k := range NodeKinds() {
-		fmt.Fprintf(&b, " %21s", k)
+		fmt.Fprintf(&b, "  %*s", width(k), k)
 	}
 	b.WriteByte('\n')
 	for _, p := range Places() {
 		fmt.Fprintf(&b, "%-20s", p)
 		for _, k := range NodeKinds() {
-			fmt.Fprintf(&b, " %21s", fmt.Sprintf("%d + %d", c.hits[Cell{p, k, Leader}], c.hits[Cell{p, k, Worker}]))
+			fmt.Fprintf(&b, "  %*s", width(k), fmt.Sprintf("%d + %d", c.hits[Cell{p, k, Leader}], c.hits[Cell{p, k, Worker}]))
 		}
 		b.WriteByte('\n')
 	}

@@ -23,7 +23,7 @@ func Run(seed uint64) Result { return run(NewPlan(seed), nil) }
 
 func run(plan Plan, spoil func(ctx context.Context, s *scenario) error) Result {
 	began := time.Now()
-	res := Result{Seed: plan.Seed, Plan: plan, Ending: plan.Ending, Faults: len(plan.Faults), Shards: [2]int{plan.SourceShards, plan.DestShards}}
+	res := Result{Seed: plan.Seed, Plan: plan, Ending: plan.Ending, Faults: len(plan.Faults) + len(plan.NodeFaults), Shards: [2]int{plan.SourceShards, plan.DestShards}}
 	// Real files, because a node that dies must find what it had written.
 	dir, err := os.MkdirTemp("", "shardferry-chaos-")
 	if err == nil {

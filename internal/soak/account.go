@@ -3,22 +3,9 @@ package main
 import (
 	"context"
 	"math/rand/v2"
-	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
-
-// functions says where the stored JavaScript of a database goes: with any of its
-// collections.
-func (c choice) functions(db string) string {
-	for _, name := range append([]string{chosen}, names...) {
-		if to := c.goes(db, name); to != "" {
-			at, _, _ := strings.Cut(to, ".")
-			return at
-		}
-	}
-	return ""
-}
 
 // withAccounts reports whether users and roles come too.
 func withAccounts(p *Plan) bool { return p.Accounts }

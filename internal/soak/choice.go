@@ -19,7 +19,8 @@ type choice struct {
 	often int
 	asked shardferry.Selection
 	// goes says where a collection of the source is on the destination, "" if it
-	// is not to be there. nil: all go where they are.
+	// is not to be there. nil: all go where they are. Stored JavaScript is asked for
+	// as a collection, system.js.
 	goes func(db, name string) string
 	free []string // names on the destination that other collections have by it
 }
@@ -57,20 +58,6 @@ func taking(fits func(db, name string) bool) func(db, name string) string {
 		}
 		return ""
 	}
-}
-
-// where says where something is on the destination, "" if it is not to be there.
-func (c choice) where(db, name string) string {
-	switch {
-	case c.goes == nil:
-		return db + "." + name
-	case name != "system.js":
-		return c.goes(db, name)
-	}
-	if to := c.functions(db); to != "" {
-		return to + ".system.js"
-	}
-	return ""
 }
 
 // renaming looks up the name of a collection, or else that of its database.

@@ -198,7 +198,7 @@ func (h *history) compare(ctx context.Context) (*checker.Cluster, []string, erro
 			return nil, nil, fmt.Errorf("read the %v: %w", side(at), err)
 		}
 	}
-	want := read[source].Wanted(h.plan.Choice.where, h.plan.Choice.filters())
+	want := read[source].Wanted(h.plan.Choice.goes, h.plan.Choice.filters())
 	if h.plan.Accounts {
 		want = want.With(h.before, own)
 	} else {

@@ -27,7 +27,7 @@ import (
 // many histories, SHARDFERRY_HISTORY which one: it has the same faults and clients
 // again, though not the same order of what happens at one moment.
 func TestTheControlPlaneIsOneMachine(t *testing.T) {
-	first, n := 0, number(t, "SHARDFERRY_HISTORIES", 300)
+	first, n := 0, number(t, "SHARDFERRY_HISTORIES", historiesPlayed)
 	if _, ok := os.LookupEnv("SHARDFERRY_HISTORY"); ok {
 		first, n = number(t, "SHARDFERRY_HISTORY", 0), 1
 	}

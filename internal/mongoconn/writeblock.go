@@ -3,7 +3,6 @@ package mongoconn
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -12,14 +11,13 @@ import (
 // SetWriteBlock blocks or admits the writes of all users of a cluster who do
 // not hold bypassWriteBlockingMode. It may be repeated. When it returns, no
 // write that was admitted before is still running (server:
-// README_user_write_blocking.md).
+// README_user_write_blocking.md). The driver sends what is left until the deadline
+// of ctx as maxTimeMS, so that the server gives up with the caller.
 func SetWriteBlock(ctx context.Context, client *mongo.Client, blocked bool) error {
-	cmd := bson.D{{"setUserWriteBlockMode", 1}, {"global", blocked}}
-	if until, ok := ctx.Deadline(); ok {
-		// The server too gives up in time: what is late could undo what others do.
-		cmd = append(cmd, bson.E{Key: "maxTimeMS", Value: max(1, time.Until(until).Milliseconds())})
-	}
-	err := client.Database("admin").RunCommand(ctx, cmd).Err()
+	err := client.Database("admin").RunCommand(ctx, bson.D{
+		{"setUserWriteBlockMode", 1},
+		{"global", blocked},
+	}).Err()
 	if err != nil {
 		return fmt.Errorf("set user write block mode to %v: %w", blocked, err)
 	}

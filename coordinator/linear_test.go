@@ -126,10 +126,7 @@ func (p *piece) open(dir string, files bool) {
 	for i, m := range all {
 		m.dir = filepath.Join(dir, m.host)
 		if !files {
-			var err error
-			m.memory, err = coordinator.NewMemory(m.dir)
-			require.NoError(p.t, err)
-			m.dir = ""
+			m.memory, m.dir = coordinator.NewMemory(), ""
 		}
 		p.seats = append(p.seats, &seat{member: m, number: i})
 		m.start()

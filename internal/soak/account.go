@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/shardferry/shardferry/internal/mongoconn"
 )
 
 // withAccounts reports whether users and roles come too.
@@ -28,7 +30,11 @@ func storedKinds() []*Kind {
 		return &Kind{
 			name: name, often: often, needs: withAccounts, early: true, refuses: []int{noSuchUser, noSuchRole, roleIsThere, userIsThere, rolesInRing},
 			do: func(ctx context.Context, w *world, r *rand.Rand) error {
-				return w.run(ctx, one(r, in...), do(r))
+				db, cmd := one(r, in...), do(r)
+				if err := w.ensureAccount(ctx, db, cmd[0]); err != nil {
+					return err
+				}
+				return w.run(ctx, db, cmd)
 			},
 		}
 	}
@@ -70,6 +76,23 @@ func storedKinds() []*Kind {
 		account("grantRolesToUser", 2, func(r *rand.Rand) bson.D { return bson.D{{"grantRolesToUser", user(r)}, {"roles", roles(r)}} }),
 		account("dropAllUsersFromDatabase", 1, func(*rand.Rand) bson.D { return bson.D{{"dropAllUsersFromDatabase", 1}} }, "a"),
 	}
+}
+
+// ensureAccount makes the user or role that a command is about, if it is to be there.
+func (w *world) ensureAccount(ctx context.Context, db string, of bson.E) error {
+	var create bson.D
+	switch of.Key {
+	case "updateUser", "dropUser", "grantRolesToUser":
+		create = bson.D{{"createUser", of.Value}, {"pwd", "first"}, {"roles", bson.A{}}}
+	case "updateRole", "dropRole":
+		create = bson.D{{"createRole", of.Value}, {"privileges", bson.A{}}, {"roles", bson.A{}}}
+	default:
+		return nil
+	}
+	if err := w.run(ctx, db, create); !mongoconn.IsCode(err, userIsThere) && !mongoconn.IsCode(err, roleIsThere) {
+		return err
+	}
+	return nil
 }
 
 func functionName(r *rand.Rand) any { return one[any](r, "f", "g", "straße", int32(1), int64(2), 1.5) }

@@ -214,9 +214,9 @@ func choiceKinds() []*Kind {
 	}
 	return append([]*Kind{
 		across("into the selection", 5, true, false),
-		across("into the selection, over another", 2, true, true),
+		across("into the selection, over another", 4, true, true),
 		across("out of the selection", 5, false, false),
-		across("out of the selection, over another", 2, false, true),
+		across("out of the selection, over another", 4, false, true),
 		{
 			name: "a database of a name that another one has there", choosy: true, needs: renamesDatabase,
 			holds: "its name on the destination belongs to another database", mayHold: "keeps its name, which namespaceRemap gives to another one",

@@ -17,6 +17,7 @@ type faults struct {
 	node  *node.Node // the one that runs now, or ran last
 	lives int
 	hook  hook
+	twice string                                                           // a command of a node that has a field twice
 	route func(on *mongotest.Cluster, c mongotest.Command) mongotest.Fault // of what routers send to shards
 }
 
@@ -35,6 +36,7 @@ func (f *faults) install(clusters ...*mongotest.Cluster) {
 			}
 			return route(on, c)
 		}, Command: func(c mongotest.Command) mongotest.Fault {
+			f.look(c)
 			f.mu.Lock()
 			hook, lives, n := f.hook, f.lives, f.node
 			f.mu.Unlock()
@@ -48,6 +50,28 @@ func (f *faults) install(clusters ...*mongotest.Cluster) {
 			st, _ := n.State()
 			return hook(on, c, st)
 		}})
+	}
+}
+
+// look notes a command of a node that has a field twice: a server refuses it, the
+// simulator does not. The driver adds fields of its own to what it is given.
+func (f *faults) look(c mongotest.Command) {
+	if !ours(c) {
+		return
+	}
+	seen := map[string]bool{}
+	elements, err := c.Body.Elements()
+	if err != nil {
+		return // the simulator has refused it
+	}
+	for _, e := range elements {
+		name := e.Key()
+		if seen[name] {
+			f.mu.Lock()
+			f.twice = c.Name + " " + name
+			f.mu.Unlock()
+		}
+		seen[name] = true
 	}
 }
 

@@ -124,6 +124,7 @@ func play(t *testing.T, set setting, story func(t *testing.T, s *stage)) {
 		defer func() {
 			s.faults.set(nil)
 			s.down()
+			assert.Empty(t, s.faults.twice)
 		}()
 		story(t, s)
 	})

@@ -131,7 +131,8 @@ func TestSecretsShowNowhere(t *testing.T) {
 // answersTo are those of every path to a token.
 func answersTo(t *testing.T, addr, token string) (all []byte) {
 	t.Helper()
-	for _, path := range []string{"GET progress", "GET verify", "GET audit", "GET tokens", "GET nothing", "POST reverse", "POST nothing"} {
+	// It is not paused, so that nobody can resume it, at any time.
+	for _, path := range []string{"GET progress", "GET verify", "GET audit", "GET tokens", "GET nothing", "POST resume", "POST nothing"} {
 		method, name, _ := strings.Cut(path, " ")
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+addr+"/api/v1/"+name, nil)
 		require.NoError(t, err)
@@ -156,9 +157,9 @@ func (m *move) asksWithTokens(t *testing.T, dir string, secrets canaries) {
 	}{
 		{0, nil, []string{"progress", "--token-file", filepath.Join(dir, "vera")}},
 		{0, []string{"SHARDFERRY_TOKEN=" + secrets["vera"]}, []string{"audit", "--json"}},
-		{exitFailed, []string{"SHARDFERRY_TOKEN=" + secrets["vera"]}, []string{"reverse"}},
-		{exitFailed, nil, []string{"reverse", "--token-file", filepath.Join(dir, "own")}},
-		{exitFailed, nil, []string{"reverse", "--token-file", filepath.Join(dir, "gone")}},
+		{exitFailed, []string{"SHARDFERRY_TOKEN=" + secrets["vera"]}, []string{"resume"}},
+		{exitFailed, nil, []string{"resume", "--token-file", filepath.Join(dir, "own")}},
+		{exitFailed, nil, []string{"resume", "--token-file", filepath.Join(dir, "gone")}},
 		{exitFailed, []string{"SHARDFERRY_TOKEN=" + secrets["a token that is not known"]}, []string{"progress"}},
 		{exitFailed, nil, []string{"progress"}},
 	} {

@@ -5,7 +5,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/bin/tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: all build demo test test-clients test-spec check-spec test-streams test-linear race lint fuzz chaos soak bench bench-simulator clean
+.PHONY: all build demo test test-clients test-spec check-spec test-streams test-linear race lint fuzz chaos chaos-nodes soak bench bench-simulator clean
 
 all: lint test
 
@@ -60,6 +60,10 @@ fuzz: ## each fuzz target FUZZTIME
 SEEDS ?= 1-20
 chaos: build ## faults in virtual time; make chaos SEEDS=42 repeats a run
 	bin/shardferry chaos --seeds $(SEEDS)
+
+EACH ?= 20
+chaos-nodes: build ## three nodes of which one suffers at every phase and step, EACH times each; an hour
+	bin/shardferry chaos --nodes 3 --each $(EACH)
 
 FROM ?= 1
 KEEP ?=

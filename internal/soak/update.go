@@ -49,7 +49,9 @@ var updates = []update{
 	{"cut an array and set in it", func(*rand.Rand) any {
 		return bson.A{bson.D{{"$set", bson.D{{"arr", bson.D{{"$concatArrays", bson.A{bson.A{"first"}, bson.D{{"$slice", bson.A{bson.D{{"$ifNull", bson.A{"$arr", bson.A{}}}}, 1}}}}}}}}}}}
 	}},
-	{"pull", func(r *rand.Rand) any { return bson.D{{"$pull", bson.D{{"arr", bson.D{{"x", bson.D{{"$lt", 3 + r.IntN(7)}}}}}}}} }},
+	{"pull", func(r *rand.Rand) any {
+		return bson.D{{"$pull", bson.D{{"arr", bson.D{{"x", bson.D{{"$lt", 3 + r.IntN(7)}}}}}}}}
+	}},
 	{"set an element", func(r *rand.Rand) any { return set("arr."+fmt.Sprint(r.IntN(3)), bson.D{{"x", r.IntN(9)}}) }},
 	{"set inside elements", func(r *rand.Rand) any { return set("arr.$[].x", r.IntN(9)) }},
 	{"numeric paths", func(r *rand.Rand) any { return set("h.0", r.IntN(9), "h.01", 1, "n.7", r.IntN(9)) }},

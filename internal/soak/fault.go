@@ -239,23 +239,38 @@ func failCommand(data bson.D, commands ...string) func(ctx context.Context, f Fa
 			}
 		}
 		cmd := bson.D{{"configureFailPoint", "failCommand"}, {"mode", bson.D{{"times", 1 + r.IntN(12)}}}, {"data", append(bson.D{{"failCommands", names}, {"appName", nodeApp}}, data...)}}
-		if err := client.Database("admin").RunCommand(ctx, cmd).Err(); err != nil {
-			return errNothing // the process is away
-		}
-		if err := mongoconn.Sleep(ctx, f.For); err != nil {
-			return err
-		}
-		// Another fault may lose the command. Who is away for longer comes back without.
-		for range 10 {
-			if client.Database("admin").RunCommand(ctx, bson.D{{"configureFailPoint", "failCommand"}, {"mode", "off"}}).Err() == nil {
-				break
-			}
-			if err := mongoconn.Sleep(ctx, 500*time.Millisecond); err != nil {
+		on := client.Database("admin").RunCommand(ctx, cmd).Err() == nil
+		if on {
+			if err := mongoconn.Sleep(ctx, f.For); err != nil {
 				return err
 			}
 		}
+		// Also where it seems to be off: another fault may have lost the answer.
+		if err := switchOff(ctx, client); err != nil {
+			return err
+		}
+		if !on {
+			return errNothing // the process is away, or as good as that
+		}
 		return nil
 	}
+}
+
+// switchOff ends a failCommand. Another fault may lose the command; who is away for
+// longer than it is tried comes back without the failpoint.
+func switchOff(ctx context.Context, client *mongo.Client) error {
+	for range 10 {
+		once, cancel := context.WithTimeout(ctx, time.Second)
+		err := client.Database("admin").RunCommand(once, bson.D{{"configureFailPoint", "failCommand"}, {"mode", "off"}}).Err()
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if err := mongoconn.Sleep(ctx, 500*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addrOf returns a process that the node talks to.

@@ -23,7 +23,7 @@ import (
 // key, deleted, and inserted again.
 func TestEveryKindOfDocument(t *testing.T) {
 	for _, version := range testedVersions {
-		for _, shape := range [][2]int{{0, 0}, {2, 2}, {0, 2}, {2, 0}} {
+		for _, shape := range testedPairs {
 			set := setting{srcShards: shape[0], dstShards: shape[1], srcVersion: version, dstVersion: version}
 			t.Run(fmt.Sprintf("%s, %s to %s", version, shapeName(shape[0]), shapeName(shape[1])), func(t *testing.T) {
 				var wrong map[string]string

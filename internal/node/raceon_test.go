@@ -6,6 +6,7 @@ package node_test
 // clusters or another error code brings no other goroutines together.
 var (
 	testedShapes      = []int{0, 2}
+	testedPairs       = [][2]int{{2, 2}} // shards of the source and of the destination
 	testedVersions    = []string{"8.0"}
 	testedResistances = resistances[:3]
 	testedSizes       = []int{2}

@@ -81,12 +81,12 @@ func (p *Plan) diesCarrying() bool {
 // drawCrashes lets the node die once or twice, in most histories.
 func (p *Plan) drawCrashes(r *rand.Rand) {
 	for n, c := range p.turns() {
-		// What takes a change of the schema is not always come to.
-		if seldom := strings.HasPrefix(string(c.At), "schema change:"); n > 0 && r.IntN(3) == 0 && !seldom {
+		provoking := provokes(c.At)
+		// What has to be provoked is not always come to.
+		if n > 0 && r.IntN(3) == 0 && len(provoking) == 0 {
 			continue
 		}
 		c.Nth, c.Rest = 1+r.IntN(2), time.Duration(r.IntN(2000))*time.Millisecond
-		provoking := provokes(c.At)
 		if len(provoking) > 0 || once(c.At) {
 			c.Nth = 1
 		}
@@ -124,8 +124,8 @@ func (p *Plan) provoke(r *rand.Rand, phase Phase, names []string) {
 	if p.About != nil || len(names) == 0 {
 		return
 	}
-	for writer := range writers {
-		name := one(r, names...)
+	for n := range 2 * writers { // some are of what is left out
+		writer, name := n%writers, one(r, names...)
 		for _, k := range kinds() {
 			if k.name == name {
 				s := newStep(r, k, phase)

@@ -90,7 +90,11 @@ func (p *Plan) drawCrashes(r *rand.Rand) {
 		if len(provoking) > 0 || once(c.At) {
 			c.Nth = 1
 		}
-		p.provoke(r, c.Phase, provoking)
+		times := 1
+		if strings.HasPrefix(string(c.At), "write:") {
+			times = 2 // some of it is left out
+		}
+		p.provoke(r, c.Phase, provoking, times)
 		p.Crashes = append(p.Crashes, c)
 	}
 }
@@ -119,12 +123,12 @@ func provokes(m shardferry.Moment) []string {
 	return nil
 }
 
-// provoke puts changes into a phase, early.
-func (p *Plan) provoke(r *rand.Rand, phase Phase, names []string) {
+// provoke puts changes into a phase, early: so many for each writer.
+func (p *Plan) provoke(r *rand.Rand, phase Phase, names []string, times int) {
 	if p.About != nil || len(names) == 0 {
 		return
 	}
-	for n := range 2 * writers { // some are of what is left out
+	for n := range times * writers {
 		writer, name := n%writers, one(r, names...)
 		for _, k := range kinds() {
 			if k.name == name {

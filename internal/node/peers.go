@@ -104,7 +104,8 @@ func (n *Node) setClock(ctx context.Context) {
 }
 
 // Progress implements api.Controller. It is the leader's, which alone knows what
-// its reconcilers wait for; without a leader it is what this node knows.
+// its reconcilers wait for. If the leader does not answer it is what this node knows,
+// which may be a little old, and names no coordinator.
 func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 	if err := n.wait(ctx); err != nil {
 		return api.Progress{}, err
@@ -120,6 +121,9 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 			return p, nil
 		}
 		n.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "the leader does not tell the progress", slog.Any("error", err))
+		p, err = n.progress(ctx)
+		p.CoordinatorID = ""
+		return p, err
 	}
 	return n.progress(ctx)
 }

@@ -217,6 +217,27 @@ func TestProgressIsTheSameEverywhere(t *testing.T) {
 	})
 }
 
+// What a node shows by itself may lack what the leader has recorded last, and done
+// work would seem to be undone: it does not pass for the leader's.
+func TestProgressWithoutTheLeaderNamesNone(t *testing.T) {
+	play(t, setting{srcShards: 1, dstShards: 1}, func(t *testing.T, s *stage) {
+		e := several(s, 3)
+		defer e.down()
+		first, other := e.leader()
+		got, err := other.Progress(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, first.host, got.CoordinatorID)
+		e.kill(first)
+		got, err = other.Progress(t.Context()) // which has not missed the leader yet
+		require.NoError(t, err)
+		assert.Empty(t, got.CoordinatorID)
+		next, other := e.leader()
+		got, err = other.Progress(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, next.host, got.CoordinatorID)
+	})
+}
+
 // The lag is known on every node, so that every node can judge a commit.
 func TestTheSourcesTimeIsKnownEverywhere(t *testing.T) {
 	play(t, setting{srcShards: 1, dstShards: 1}, func(t *testing.T, s *stage) {

@@ -62,8 +62,8 @@ func (w *failoverWatch) progressed(p api.Progress, at time.Time) {
 	if p.CoordinatorID != w.leader {
 		w.leader, w.led = p.CoordinatorID, at
 	}
-	// What flows back has no tasks; and who leads no one, or has just begun to, may
-	// not know yet of all that is done. Nothing can be done again so soon.
+	// What flows back has no tasks; and without the leader's word, or when it has just
+	// begun to lead, not all that is done may be known. Nothing is done again so soon.
 	if p.State != shardferry.StateCommitted && w.leader != "" && at.Sub(w.led) >= settled {
 		w.undone += max(0, w.tasks-p.Detail.TasksDone)
 		w.tasks = p.Detail.TasksDone

@@ -204,6 +204,33 @@ func TestADecidedCommitReachesEveryParticipant(t *testing.T) {
 	})
 }
 
+// An update that carries a document to another shard is a transaction of the router's
+// own: nobody else could find out what has become of it, however long that takes.
+func TestTheRouterFindsOutWhatBecameOfItsOwnCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := spreadOut(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { assert.NoError(t, c.router.Run(ctx)) })
+		synctest.Wait()
+		began := time.Now()
+		c.lose = func(_ string, req *command.Request) error {
+			if req.Name == "coordinateCommitTransaction" && time.Since(began) < time.Minute {
+				return mongoerr.New(mongoerr.HostUnreachable, "away")
+			}
+			return nil
+		}
+		body := c.must("db", bson.D{{"update", "c"}, {"updates", bson.A{
+			bson.D{{"q", bson.D{{"_id", 50}, {"k", 50}}}, {"u", bson.D{{"$set", bson.D{{"k", -500}}}, {"$inc", bson.D{{"n", 1}}}}}},
+		}}, {"lsid", session()}, {"txnNumber", int64(1)}})
+		assert.EqualValues(t, 1, getInt(body, "nModified", 0))
+		assert.GreaterOrEqual(t, time.Since(began), time.Minute)
+		assert.Contains(t, ids(c.on("s0", "c")), int64(50))
+		cancel()
+		running.Wait()
+	})
+}
+
 // A participant that has promised to commit keeps its part through an election;
 // one that can promise nothing lets all abort.
 func TestAPreparedTransactionSurvivesAnElection(t *testing.T) {

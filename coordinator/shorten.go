@@ -17,6 +17,10 @@ const (
 
 	// logBytes is how much may be applied before there is a snapshot.
 	logBytes = 64 << 20
+
+	// snapshotPause is how soon one that failed is tried again: each costs as much as
+	// one that works.
+	snapshotPause = 30 * time.Second
 )
 
 // shorten makes a snapshot, after which raft drops all but the last entries of its
@@ -24,7 +28,7 @@ const (
 func (c *Coordinator) shorten(ctx context.Context) error {
 	tick := time.NewTicker(logLook)
 	defer tick.Stop()
-	kept, failed := uint64(0), false
+	kept := uint64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -37,12 +41,12 @@ func (c *Coordinator) shorten(ctx context.Context) error {
 		}
 		err := c.settle(ctx, func() raft.Future { return c.raft.Snapshot() })
 		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
-			if !failed { // it is tried every second
-				c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "no snapshot: the log grows on", slog.Any("error", err))
+			c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "no snapshot: the log grows on", slog.Any("error", err))
+			if err := waitFor(ctx, nil, snapshotPause); err != nil {
+				return err
 			}
-			failed = true
 			continue
 		}
-		kept, failed = bytes, false
+		kept = bytes
 	}
 }

@@ -40,7 +40,7 @@ func (r *relay) Run(ctx context.Context) error {
 	g.Go(func() error {
 		for {
 			in, err := l.Accept()
-			if gctx.Err() != nil {
+			if err != nil && gctx.Err() != nil {
 				return context.Cause(gctx)
 			}
 			if err != nil {

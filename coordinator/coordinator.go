@@ -69,9 +69,9 @@ type Coordinator struct {
 	gate  *gate
 	waits waits
 
-	lookout *lookout
-	joins   atomic.Bool // Join is under way
-	since   atomic.Pointer[time.Time]
+	lookout  *lookout
+	joins    atomic.Bool               // Join is under way
+	ledSince atomic.Pointer[time.Time] // since when this node leads and knows all that was recorded before; nil: it does not
 }
 
 // New returns a Coordinator that is not running. Call Run once.
@@ -202,7 +202,8 @@ func (c *Coordinator) lead(ctx context.Context, notify <-chan bool) error {
 		return errNoLongerLeader
 	}
 	since := time.Now()
-	c.since.Store(&since)
+	c.ledSince.Store(&since)
+	defer c.ledSince.Store(nil)
 	c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "leading", slog.String("node", c.cfg.ID))
 	if err := c.tellAddress(ctx); err != nil {
 		return errNoLongerLeader

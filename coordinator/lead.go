@@ -14,7 +14,7 @@ import (
 // before it had begun with no more time than that is over then, if it asked whether
 // it still led after it had begun.
 func (c *Coordinator) LedFor(ctx context.Context, d time.Duration) error {
-	since := c.since.Load()
+	since := c.ledSince.Load()
 	if since == nil {
 		return nil // it does not lead: StillLeads says so
 	}
@@ -23,6 +23,10 @@ func (c *Coordinator) LedFor(ctx context.Context, d time.Duration) error {
 	}
 	return nil
 }
+
+// InCharge reports whether this node leads, by its own word, and its copy of the state
+// has all that earlier leaders recorded.
+func (c *Coordinator) InCharge() bool { return c.ledSince.Load() != nil }
 
 // StillLeads asks the other nodes whether this one leads, and returns
 // shardferry.ErrNotLeader if they do not say so. A leader that stood still for a while

@@ -11,6 +11,21 @@ import (
 	"github.com/shardferry/shardferry"
 )
 
+// A node is in charge from when it knows all that was recorded until it leads no more.
+func TestOnlyTheLeaderIsInCharge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := settled(t, "", 3)
+		for range 3 {
+			old := leads(t, all)
+			for _, m := range all {
+				require.Equal(t, m == old, m.c.InCharge(), m.host)
+			}
+			require.NoError(t, old.c.TransferLeadership(t.Context(), follower(all, old).host))
+			time.Sleep(3 * time.Second)
+		}
+	})
+}
+
 // What another node has said before it was asked does not count: it may have made
 // another the leader since. Such an answer is under way while the leader stands still.
 func TestAnAnswerFromBeforeIsNoAnswer(t *testing.T) {

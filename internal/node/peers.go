@@ -121,9 +121,6 @@ func (n *Node) Progress(ctx context.Context) (api.Progress, error) {
 			return p, nil
 		}
 		n.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "the leader does not tell the progress", slog.Any("error", err))
-		p, err = n.progress(ctx)
-		p.CoordinatorID = ""
-		return p, err
 	}
 	return n.progress(ctx)
 }

@@ -17,16 +17,18 @@ func (n *Node) progress(ctx context.Context) (api.Progress, error) {
 	if err := n.wait(ctx); err != nil {
 		return api.Progress{}, err
 	}
-	_, leader := n.coord.Leading()
+	inCharge := n.coord.InCharge() // before the state is read
 	s, _ := n.coord.Watch()
 	p := api.Progress{
-		State:         s.State,
-		CanWrite:      s.State == shardferry.StateCommitted,
-		Info:          info(s),
-		TotalEvents:   s.Totals.Events,
-		MongosyncID:   n.cfg.ID,
-		CoordinatorID: leader.ID,
-		Warnings:      []string{},
+		State:       s.State,
+		CanWrite:    s.State == shardferry.StateCommitted,
+		Info:        info(s),
+		TotalEvents: s.Totals.Events,
+		MongosyncID: n.cfg.ID,
+		Warnings:    []string{},
+	}
+	if inCharge {
+		p.CoordinatorID = n.cfg.ID
 	}
 	p.Detail.Nodes = n.nodes()
 	if s.State == shardferry.StateIdle {

@@ -24,10 +24,8 @@ type failoverWatch struct {
 	mu     sync.Mutex
 	moved  map[string]time.Time // when each shard's position was last seen to move
 	at     map[string]api.Time
-	leader string    // who led last, as far as that is known
-	led    time.Time // since when
-	tasks  int       // copy tasks that were done
-	undone int       // that were done once and are not any more
+	tasks  int // copy tasks that were done
+	undone int // that were done once and are not any more
 	seen   map[string]bool
 	again  int
 
@@ -39,10 +37,6 @@ type failoverWatch struct {
 func newFailoverWatch() *failoverWatch {
 	return &failoverWatch{moved: map[string]time.Time{}, at: map[string]api.Time{}, seen: map[string]bool{}}
 }
-
-// settled is after how long a leader knows all that was recorded before. Shards are
-// given to others later than that.
-const settled = time.Second
 
 // killed begins a failover.
 func (w *failoverWatch) killed(node, phase string, at time.Time) {
@@ -59,12 +53,9 @@ func (w *failoverWatch) progressed(p api.Progress, at time.Time) {
 	if f := w.now; f != nil && f.Leaderless == 0 && p.CoordinatorID != "" && p.CoordinatorID != f.Node {
 		f.Leaderless = at.Sub(w.since)
 	}
-	if p.CoordinatorID != w.leader {
-		w.leader, w.led = p.CoordinatorID, at
-	}
-	// What flows back has no tasks; and without the leader's word, or when it has just
-	// begun to lead, not all that is done may be known. Nothing is done again so soon.
-	if p.State != shardferry.StateCommitted && w.leader != "" && at.Sub(w.led) >= settled {
+	// What flows back has no tasks; and who does not speak for the leader may not know
+	// of all that is done.
+	if p.State != shardferry.StateCommitted && p.CoordinatorID != "" {
 		w.undone += max(0, w.tasks-p.Detail.TasksDone)
 		w.tasks = p.Detail.TasksDone
 	}

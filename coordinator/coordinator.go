@@ -69,9 +69,9 @@ type Coordinator struct {
 	gate  *gate
 	waits waits
 
-	lookout  *lookout
-	joins    atomic.Bool               // Join is under way
-	ledSince atomic.Pointer[time.Time] // since when this node leads and knows all that was recorded before; nil: it does not
+	lookout *lookout
+	joins   atomic.Bool // Join is under way
+	latest  atomic.Pointer[lead]
 }
 
 // New returns a Coordinator that is not running. Call Run once.
@@ -197,13 +197,12 @@ var errNoLongerLeader = errors.New("this node no longer leads")
 func (c *Coordinator) lead(ctx context.Context, notify <-chan bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	term := c.raft.CurrentTerm()
 	// What earlier leaders committed must be known before anything is decided.
 	if err := c.raft.Barrier(0).Error(); err != nil {
 		return errNoLongerLeader
 	}
-	since := time.Now()
-	c.ledSince.Store(&since)
-	defer c.ledSince.Store(nil)
+	c.latest.Store(&lead{term: term, since: time.Now()})
 	c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "leading", slog.String("node", c.cfg.ID))
 	if err := c.tellAddress(ctx); err != nil {
 		return errNoLongerLeader

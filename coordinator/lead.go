@@ -10,15 +10,22 @@ import (
 	"github.com/shardferry/shardferry"
 )
 
+// A lead is one time in which this node leads, from when it knew all that earlier
+// leaders recorded.
+type lead struct {
+	term  uint64
+	since time.Time
+}
+
 // LedFor waits until this node, which leads, has led for so long. What a leader
 // before it had begun with no more time than that is over then, if it asked whether
 // it still led after it had begun.
 func (c *Coordinator) LedFor(ctx context.Context, d time.Duration) error {
-	since := c.ledSince.Load()
-	if since == nil {
+	l := c.latest.Load()
+	if l == nil {
 		return nil // it does not lead: StillLeads says so
 	}
-	if left := time.Until(since.Add(d)); left > 0 {
+	if left := time.Until(l.since.Add(d)); left > 0 {
 		return waitFor(ctx, nil, left)
 	}
 	return nil
@@ -26,7 +33,10 @@ func (c *Coordinator) LedFor(ctx context.Context, d time.Duration) error {
 
 // InCharge reports whether this node leads, by its own word, and its copy of the state
 // has all that earlier leaders recorded.
-func (c *Coordinator) InCharge() bool { return c.ledSince.Load() != nil }
+func (c *Coordinator) InCharge() bool {
+	l := c.latest.Load()
+	return l != nil && c.raft.State() == raft.Leader && c.raft.CurrentTerm() == l.term
+}
 
 // StillLeads asks the other nodes whether this one leads, and returns
 // shardferry.ErrNotLeader if they do not say so. A leader that stood still for a while

@@ -81,22 +81,30 @@ func (p *Plan) diesCarrying() bool {
 // drawCrashes lets the node die once or twice, in most histories.
 func (p *Plan) drawCrashes(r *rand.Rand) {
 	for n, c := range p.turns() {
-		provoking := provokes(c.At)
-		// What has to be provoked is not always come to.
-		if n > 0 && r.IntN(3) == 0 && len(provoking) == 0 {
+		if n > 0 && r.IntN(3) == 0 {
 			continue
 		}
 		c.Nth, c.Rest = 1+r.IntN(2), time.Duration(r.IntN(2000))*time.Millisecond
+		provoking := provokes(c.At)
 		if len(provoking) > 0 || once(c.At) {
 			c.Nth = 1
 		}
-		times := 1
-		if strings.HasPrefix(string(c.At), "write:") {
-			times = 2 // some of it is left out
-		}
-		p.provoke(r, c.Phase, provoking, times)
+		p.provoke(r, c.Phase, provoking)
 		p.Crashes = append(p.Crashes, c)
 	}
+}
+
+// provokedWithin is how long a phase goes on after its changes if the moment that
+// they are to lead to has not come: else it would come in the next one.
+const provokedWithin = time.Second
+
+// awaits reports whether a moment is yet to come to which changes of the phase lead.
+func (h *history) awaits(phase Phase) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.crashes, func(c Crash) bool {
+		return c.Phase == phase && c.Nth > 0 && len(provokes(c.At)) > 0
+	})
 }
 
 // once reports whether a node that does not die comes to a moment no second time
@@ -123,13 +131,13 @@ func provokes(m shardferry.Moment) []string {
 	return nil
 }
 
-// provoke puts changes into a phase, early: so many for each writer.
-func (p *Plan) provoke(r *rand.Rand, phase Phase, names []string, times int) {
+// provoke puts changes into a phase, early.
+func (p *Plan) provoke(r *rand.Rand, phase Phase, names []string) {
 	if p.About != nil || len(names) == 0 {
 		return
 	}
-	for n := range times * writers {
-		writer, name := n%writers, one(r, names...)
+	for writer := range writers {
+		name := one(r, names...)
 		for _, k := range kinds() {
 			if k.name == name {
 				s := newStep(r, k, phase)

@@ -174,7 +174,7 @@ func (h *history) phase(ctx context.Context, phase Phase) (end string, err error
 			if err != nil || end != "" {
 				return end, err
 			}
-			if reached && over == nil {
+			if reached && over == nil && (time.Since(calm) > provokedWithin || !h.awaits(phase)) {
 				return "", nil
 			}
 		default:
